@@ -1,0 +1,2 @@
+//! The command line of the lsm key-value store.
+fn main() {}

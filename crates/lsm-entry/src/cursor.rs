@@ -1,0 +1,79 @@
+//! A position among entries.
+
+use crate::{Entry, SeqNo};
+
+/// Which way a cursor moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// Towards larger keys.
+    Forward,
+    /// Towards smaller keys.
+    Backward,
+}
+
+/// A stretch of entries, from the current one on in one direction, that a source can walk without
+/// being asked anything in between (the rest of a block, say).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stretch<'a> {
+    /// The user key of the stretch's last entry in the direction asked for.
+    pub last_key: &'a [u8],
+    /// How many entries follow the current one in the stretch (0: none).
+    pub remaining: usize,
+}
+
+/// A position among entries in internal order (key ascending, newest first).
+///
+/// A cursor is either *at* an entry or at an end, where [`entry`](Cursor::entry) is `None`. It
+/// starts at an end; `next` and `prev` at an end stay there until the next seek.
+/// After an error the cursor is at an end.
+pub trait Cursor {
+    /// What can go wrong on the way to the next entry; `Infallible` in memory.
+    type Error;
+
+    /// Moves to the first entry.
+    ///
+    /// # Errors
+    /// Those of the medium the entries live on; so for every movement.
+    fn seek_first(&mut self) -> Result<(), Self::Error>;
+
+    /// Moves to the last entry.
+    ///
+    /// # Errors
+    /// See [`seek_first`](Cursor::seek_first).
+    fn seek_last(&mut self) -> Result<(), Self::Error>;
+
+    /// Moves to the first entry at or after (`key`, `seq_no`) in internal order: the newest entry
+    /// of `key` with a sequence number up to `seq_no`, else the first entry of a later key.
+    ///
+    /// # Errors
+    /// See [`seek_first`](Cursor::seek_first).
+    fn seek(&mut self, key: &[u8], seq_no: SeqNo) -> Result<(), Self::Error>;
+
+    /// Moves to the last entry at or before (`key`, `seq_no`) in internal order. With sequence
+    /// number 0 that is the oldest entry of `key`, or the last entry of an earlier key.
+    ///
+    /// # Errors
+    /// See [`seek_first`](Cursor::seek_first).
+    fn seek_for_prev(&mut self, key: &[u8], seq_no: SeqNo) -> Result<(), Self::Error>;
+
+    /// Moves to the next entry.
+    ///
+    /// # Errors
+    /// See [`seek_first`](Cursor::seek_first).
+    fn next(&mut self) -> Result<(), Self::Error>;
+
+    /// Moves to the entry before.
+    ///
+    /// # Errors
+    /// See [`seek_first`](Cursor::seek_first).
+    fn prev(&mut self) -> Result<(), Self::Error>;
+
+    /// The entry here, or `None` at an end. Borrowed: it stays valid until the cursor moves.
+    fn entry(&self) -> Option<Entry<'_>>;
+
+    /// How far the source can be walked from here without a comparison, if it knows.
+    fn stretch(&self, direction: Direction) -> Option<Stretch<'_>> {
+        let _ = direction;
+        None
+    }
+}

@@ -1,0 +1,64 @@
+//! What can go wrong between memory and disk.
+
+use std::borrow::Cow;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The two ways in which the world fails below the engine.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused: "could not sync 000012.log: no space left on device".
+    #[error("could not {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried, as a verb that fits "could not …": "sync", "rename", "read".
+        action: &'static str,
+        /// The file or directory it was tried on.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The bytes are there but wrong: "000007.sst at byte 4096: block checksum does not match".
+    #[error("{} at byte {offset}: {reason}", path.display())]
+    Corrupt {
+        /// The damaged file.
+        path: PathBuf,
+        /// Where in it the damage was noticed.
+        offset: u64,
+        /// What is wrong there.
+        reason: Cow<'static, str>,
+    },
+}
+
+/// The result of an operation on files.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// The operating system refused `action` on `path`.
+    pub fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
+        Self::Io { action, path: path.to_owned(), source }
+    }
+
+    /// The bytes of `path` at `offset` are wrong.
+    pub fn corrupt(path: &Path, offset: u64, reason: impl Into<Cow<'static, str>>) -> Self {
+        Self::Corrupt { path: path.to_owned(), offset, reason: reason.into() }
+    }
+
+    /// The kind of the operating system's error, if it was the operating system.
+    pub fn io_kind(&self) -> Option<io::ErrorKind> {
+        match self {
+            Self::Io { source, .. } => Some(source.kind()),
+            Self::Corrupt { .. } => None,
+        }
+    }
+
+    /// Whether the disk, or a quota on it, is full.
+    pub fn is_no_space(&self) -> bool {
+        matches!(self.io_kind(), Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+    }
+
+    /// Whether the bytes, not the operating system, are at fault.
+    pub fn is_corrupt(&self) -> bool {
+        matches!(self, Self::Corrupt { .. })
+    }
+}

@@ -1,0 +1,167 @@
+//! The seam between storage code and the machine: what may be done with files and directories.
+//!
+//! Everything above reaches files through these traits, so the same code runs on the real disk
+//! ([`StdFs`](crate::StdFs)) and on a simulated one that can crash ([`SimFs`](crate::SimFs)).
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::{Mapping, Result};
+
+/// A file system as every layer above sees it.
+pub type SharedFs = Arc<dyn Fs>;
+/// An open file as every layer above sees it.
+pub type SharedFile = Arc<dyn File>;
+
+/// How a file is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenMode {
+    /// The file exists and is only read.
+    Read,
+    /// The file exists and is read and written.
+    ReadWrite,
+    /// The file must not exist; it is created, empty, to be read and written.
+    CreateNew,
+}
+
+/// One name in a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirEntry {
+    /// The bare file name.
+    pub name: String,
+    /// The file's length in bytes (0 for a directory).
+    pub bytes: u64,
+    /// Whether it is a directory.
+    pub is_dir: bool,
+}
+
+/// What came of an attempt to lock a directory's lock file.
+#[derive(Debug)]
+pub enum LockOutcome {
+    /// The lock is held until the guard is dropped, or its process dies.
+    Acquired(Box<dyn LockGuard>),
+    /// Somebody else holds it: the text that they left in the file, often "process 4711".
+    HeldBy(String),
+}
+
+/// Holds a lock file; dropping it releases the lock.
+pub trait LockGuard: fmt::Debug + Send + Sync {}
+
+/// Files and directories of one machine, real or simulated.
+///
+/// Durability follows POSIX at its worst: written bytes survive a power cut only after
+/// [`File::sync`], and a name that was created, renamed or removed only after [`Fs::sync_dir`] of
+/// its directory.
+pub trait Fs: fmt::Debug + Send + Sync + 'static {
+    /// Opens a file.
+    ///
+    /// # Errors
+    /// `Io` with the operating system's kind: `NotFound`, `AlreadyExists` (for `CreateNew`), ...
+    fn open(&self, path: &Path, mode: OpenMode) -> Result<SharedFile>;
+
+    /// The names in a directory, sorted.
+    ///
+    /// # Errors
+    /// `Io`; kind `NotFound` if the directory is not there.
+    fn list(&self, dir: &Path) -> Result<Vec<DirEntry>>;
+
+    /// Whether something, file or directory, has this name.
+    ///
+    /// # Errors
+    /// `Io` when the operating system cannot tell.
+    fn exists(&self, path: &Path) -> Result<bool>;
+
+    /// Creates a directory and those above it; one that is there already is fine.
+    ///
+    /// # Errors
+    /// `Io`; kind `NotADirectory` or `AlreadyExists` if a file is in the way.
+    fn create_dir_all(&self, dir: &Path) -> Result<()>;
+
+    /// Gives a file another name, replacing what had it.
+    ///
+    /// # Errors
+    /// `Io`.
+    fn rename(&self, from: &Path, to: &Path) -> Result<()>;
+
+    /// Removes a file's name; open handles keep reading.
+    ///
+    /// # Errors
+    /// `Io`; kind `NotFound` if there is none.
+    fn remove_file(&self, path: &Path) -> Result<()>;
+
+    /// Removes a directory and everything in it.
+    ///
+    /// # Errors
+    /// `Io`; kind `NotFound` if there is none.
+    fn remove_dir_all(&self, dir: &Path) -> Result<()>;
+
+    /// Gives a file a second name.
+    ///
+    /// # Errors
+    /// `Io`; kind `CrossesDevices` when the two names are on different file systems.
+    fn hard_link(&self, from: &Path, to: &Path) -> Result<()>;
+
+    /// Makes the names in a directory durable.
+    ///
+    /// # Errors
+    /// `Io`. After a failure nothing about the directory's names may be assumed.
+    fn sync_dir(&self, dir: &Path) -> Result<()>;
+
+    /// Takes the exclusive lock on `path`, creating the file if needed and writing `holder` into
+    /// it; never waits.
+    ///
+    /// # Errors
+    /// `Io`. That somebody else holds the lock is no error but [`LockOutcome::HeldBy`].
+    fn try_lock(&self, path: &Path, holder: &str) -> Result<LockOutcome>;
+
+    /// Bytes that an unprivileged user may still write below `dir`.
+    ///
+    /// # Errors
+    /// `Io`.
+    fn available_bytes(&self, dir: &Path) -> Result<u64>;
+}
+
+/// An open file. All methods take `&self` and may be called from any thread; there is no cursor.
+pub trait File: fmt::Debug + Send + Sync {
+    /// The name under which it was opened.
+    fn path(&self) -> &Path;
+
+    /// Its length in bytes.
+    ///
+    /// # Errors
+    /// `Io`.
+    #[allow(clippy::len_without_is_empty)]
+    fn len(&self) -> Result<u64>;
+
+    /// Fills `buffer` from `offset`.
+    ///
+    /// # Errors
+    /// `Io`; kind `UnexpectedEof` when the file ends before the buffer is full.
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()>;
+
+    /// Writes all of `bytes` at `offset`, extending the file where needed.
+    ///
+    /// # Errors
+    /// `Io`; part of the bytes may have been written.
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<()>;
+
+    /// Makes bytes and length durable (`fdatasync`).
+    ///
+    /// # Errors
+    /// `Io`. A failed sync must never be retried: the system may have dropped the bytes and will
+    /// then report success (see docs/fault-model.md).
+    fn sync(&self) -> Result<()>;
+
+    /// Cuts or extends (with zeros) to `bytes`.
+    ///
+    /// # Errors
+    /// `Io`.
+    fn set_len(&self, bytes: u64) -> Result<()>;
+
+    /// The whole file, as it is now, as read-only memory. The file must not change afterwards.
+    ///
+    /// # Errors
+    /// `Io`.
+    fn map(&self) -> Result<Mapping>;
+}

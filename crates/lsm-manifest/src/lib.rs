@@ -1,0 +1,1 @@
+//! Versions of an LSM tree made durable as a log of edits.

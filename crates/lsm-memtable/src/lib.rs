@@ -1,0 +1,1 @@
+//! A sorted map in memory whose readers never wait.

@@ -1,0 +1,1 @@
+//! Model, crash and damage testing of the lsm key-value store.

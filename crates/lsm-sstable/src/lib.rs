@@ -1,0 +1,1 @@
+//! One immutable sorted file: written once, sought in for ever.

@@ -1,0 +1,1 @@
+//! A write-ahead log: opaque payloads in checksummed frames, appended to segments.

@@ -1,0 +1,1 @@
+//! Seeded operation streams and key distributions for tests and benchmarks.
