@@ -123,6 +123,7 @@ pub trait Fs: fmt::Debug + Send + Sync + 'static {
 }
 
 /// An open file. All methods take `&self` and may be called from any thread; there is no cursor.
+#[allow(clippy::len_without_is_empty)] // A file's length may fail; its emptiness is nobody's question.
 pub trait File: fmt::Debug + Send + Sync {
     /// The name under which it was opened.
     fn path(&self) -> &Path;
@@ -131,7 +132,6 @@ pub trait File: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// `Io`.
-    #[allow(clippy::len_without_is_empty)]
     fn len(&self) -> Result<u64>;
 
     /// Fills `buffer` from `offset`.
