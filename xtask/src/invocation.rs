@@ -1,0 +1,141 @@
+//! A command as it is run and as it is shown: the same words, ready to paste into a shell.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use crate::{Result, workspace};
+
+/// A program with its arguments, run in the root of the repository unless said otherwise.
+#[derive(Clone, Debug)]
+pub(crate) struct Invocation {
+    program: String,
+    arguments: Vec<String>,
+    environment: Vec<(String, String)>,
+    directory: PathBuf,
+}
+
+impl Invocation {
+    /// `program` without arguments.
+    pub(crate) fn new(program: impl Into<String>) -> Self {
+        Self {
+            program: program.into(),
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            directory: workspace::root(),
+        }
+    }
+
+    /// Cargo, with arguments given as words of one line.
+    pub(crate) fn cargo(words: &str) -> Self {
+        Self::new("cargo").arguments(words.split_whitespace())
+    }
+
+    /// Adds arguments at the end.
+    pub(crate) fn arguments<S: Into<String>>(mut self, more: impl IntoIterator<Item = S>) -> Self {
+        self.arguments.extend(more.into_iter().map(Into::into));
+        self
+    }
+
+    /// Sets a variable in the program's environment.
+    pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Runs it in another directory.
+    pub(crate) fn in_directory(mut self, directory: PathBuf) -> Self {
+        self.directory = directory;
+        self
+    }
+
+    /// Runs it with our own standard streams; whether it succeeded.
+    pub(crate) fn run(&self) -> Result<bool> {
+        let status = self.command().status().map_err(|error| self.not_started(&error))?;
+        Ok(status.success())
+    }
+
+    /// Runs it and returns what it printed; its complaints go to our standard error.
+    ///
+    /// # Errors
+    /// When it cannot be started or does not succeed.
+    pub(crate) fn output(&self) -> Result<String> {
+        let (succeeded, text) = self.output_and_success()?;
+        if succeeded { Ok(text) } else { Err(format!("`{self}` failed").into()) }
+    }
+
+    /// Runs it and returns whether it succeeded and what it printed.
+    pub(crate) fn output_and_success(&self) -> Result<(bool, String)> {
+        let output = self
+            .command()
+            .stderr(Stdio::inherit())
+            .output()
+            .map_err(|error| self.not_started(&error))?;
+        Ok((output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned()))
+    }
+
+    fn command(&self) -> Command {
+        // The cargo that started us is the one that goes on, also where several are installed.
+        let program = match self.program.as_str() {
+            "cargo" => std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")),
+            other => OsString::from(other),
+        };
+        let mut command = Command::new(program);
+        command
+            .args(&self.arguments)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .current_dir(&self.directory);
+        command
+    }
+
+    fn not_started(&self, error: &std::io::Error) -> String {
+        format!("could not start `{self}`: {error}")
+    }
+}
+
+impl fmt::Display for Invocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, value) in &self.environment {
+            write!(f, "{name}={} ", quoted(value))?;
+        }
+        write!(f, "{}", quoted(&self.program))?;
+        for argument in &self.arguments {
+            write!(f, " {}", quoted(argument))?;
+        }
+        Ok(())
+    }
+}
+
+/// `word` as a shell would need it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=./:,+@".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_shown_ready_to_paste() {
+        let doc = Invocation::cargo("doc --no-deps").variable("RUSTDOCFLAGS", "-D warnings");
+        assert_eq!(doc.to_string(), "RUSTDOCFLAGS='-D warnings' cargo doc --no-deps");
+    }
+
+    #[test]
+    fn a_quote_in_an_argument_stays_one_argument() {
+        let echo = Invocation::new("echo").arguments(["it's"]);
+        assert_eq!(echo.to_string(), r"echo 'it'\''s'");
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_named() {
+        let error = Invocation::new("no-such-program").run().unwrap_err();
+        assert!(error.to_string().contains("`no-such-program`"), "{error}");
+    }
+}

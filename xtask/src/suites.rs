@@ -1,0 +1,73 @@
+//! Which steps make up `cargo xtask test` and `cargo xtask ci`.
+//!
+//! Cheap steps come first: whoever forgot to format learns it in a second, not after the tests.
+
+use crate::Result;
+use crate::dispatch::simulator;
+use crate::invocation::Invocation;
+use crate::step::Step;
+use crate::workspace::Workspace;
+use crate::{alone, checks, examples, fuzz};
+
+/// What a change must keep true, in the time of a coffee.
+pub(crate) fn test() -> Result<Vec<Step>> {
+    Ok(vec![
+        Step::new("rules", "cargo xtask check", || checks::run(&[])),
+        Step::command("format", Invocation::cargo("fmt --all --check")),
+        Step::command(
+            "lints",
+            Invocation::cargo("clippy --workspace --all-targets --all-features")
+                .arguments(["--", "-D", "warnings"]),
+        ),
+        Step::command(
+            "docs",
+            Invocation::cargo("doc --workspace --no-deps --all-features")
+                .variable("RUSTDOCFLAGS", "-D warnings"),
+        ),
+        // Unit, documentation and integration tests of every crate, the layer test among them.
+        Step::command("tests", Invocation::cargo("test --workspace --all-features")),
+        Step::new("examples", "cargo xtask examples", || examples::run(&[])),
+        Step::new("readme", "cargo xtask readme", examples::run_readme),
+    ])
+}
+
+/// The same, and what takes longer: each crate alone, packages, decoders in the optimised build,
+/// the model, and a crash at every step.
+pub(crate) fn ci(crash_minutes: u32, histories: u64, seed: u64) -> Result<Vec<Step>> {
+    let workspace = Workspace::read()?;
+    let mut steps = test()?;
+    steps.push(Step::new("crates alone", "cargo xtask alone", alone::run));
+    steps.push(Step::command(
+        "packages",
+        // What a package contains has been compiled and tested above; here its list of files and
+        // its dependencies are resolved as a registry would.
+        Invocation::cargo("package --workspace --exclude xtask --allow-dirty --no-verify --quiet"),
+    ));
+    steps.push(Step::new("fuzz corpus", "cargo xtask fuzz", fuzz::run));
+    steps.push(simulated(&workspace, "model", &format!("--histories {histories} --seed {seed}")));
+    steps.push(simulated(&workspace, "crash", &format!("--minutes {crash_minutes} --seed {seed}")));
+    Ok(steps)
+}
+
+/// A command of the simulator, as far as this tree has its program.
+fn simulated(workspace: &Workspace, command: &'static str, options: &str) -> Step {
+    let program = workspace.package("lsm-sim").and_then(|package| package.targets_of("bin").next());
+    match program {
+        Some(_) => Step::command(command, simulator(&format!("{command} {options}"))),
+        None => Step::skipped(command, "lsm-sim has no program"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_build_server_runs_every_step_of_the_test_task_first() {
+        let names = |steps: &[Step]| steps.iter().map(Step::name).collect::<Vec<_>>();
+        let test = names(&test().unwrap());
+        let ci = names(&ci(5, 2_000, 1).unwrap());
+        assert_eq!(ci[..test.len()], test);
+        assert!(ci.contains(&"crash"));
+    }
+}
