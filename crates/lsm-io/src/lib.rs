@@ -8,6 +8,7 @@ mod fs;
 pub mod fuzz;
 mod identity;
 mod mapping;
+mod sim;
 mod space;
 mod std_fs;
 
@@ -16,4 +17,5 @@ pub use error::{Error, Result};
 pub use fs::{DirEntry, File, Fs, LockGuard, LockOutcome, OpenMode, SharedFile, SharedFs};
 pub use identity::Identity;
 pub use mapping::Mapping;
+pub use sim::{CrashPolicy, Fault, Hold, Schedule, SimFs, every, nth, once};
 pub use std_fs::StdFs;
