@@ -45,6 +45,18 @@ pub enum LockOutcome {
     HeldBy(String),
 }
 
+impl LockOutcome {
+    /// A holder's text is a line; of a longer lock file, which is not ours, no more goes into an
+    /// error message.
+    pub(crate) const HOLDER_BYTES_MAX: usize = 256;
+
+    /// Somebody else holds the lock, and these are the file's bytes.
+    pub(crate) fn held_by(text: &[u8]) -> Self {
+        let text = &text[..text.len().min(Self::HOLDER_BYTES_MAX)];
+        Self::HeldBy(String::from_utf8_lossy(text).trim().to_owned())
+    }
+}
+
 /// Holds a lock file; dropping it releases the lock.
 pub trait LockGuard: fmt::Debug + Send + Sync {}
 

@@ -19,8 +19,6 @@ use crate::{
 const NEW_FILE_MODE: u32 = 0o600;
 /// New directories likewise.
 const NEW_DIR_MODE: u32 = 0o700;
-/// A holder's text is a line; a longer lock file is not ours, and is not read into an error.
-const HOLDER_BYTES_MAX: u64 = 256;
 
 /// The file system of this machine.
 ///
@@ -147,8 +145,9 @@ impl Fs for StdFs {
                 }
                 Err(TryLockError::WouldBlock) => {
                     let mut text = Vec::new();
-                    (&mut file).take(HOLDER_BYTES_MAX).read_to_end(&mut text)?;
-                    Ok(LockOutcome::HeldBy(String::from_utf8_lossy(&text).trim().to_owned()))
+                    let limit = LockOutcome::HOLDER_BYTES_MAX as u64;
+                    (&mut file).take(limit).read_to_end(&mut text)?;
+                    Ok(LockOutcome::held_by(&text))
                 }
                 Err(TryLockError::Error(error)) => Err(error),
             }

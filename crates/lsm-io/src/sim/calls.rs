@@ -99,8 +99,9 @@ impl Fs for SimFs {
                 }
                 found => found?,
             };
-            if let Some(other) = state.locks.get(&node) {
-                return Ok(Err(other.clone()));
+            if state.locked.contains(&node) {
+                let text = state.disk.inode(node).current().to_vec();
+                return Ok(Err(LockOutcome::held_by(&text)));
             }
             let orders = [state.disk.next_order(), state.disk.next_order()];
             let inode = state.disk.inode_mut(node);
@@ -108,13 +109,13 @@ impl Fs for SimFs {
             inode.write(orders[1], 0, holder.as_bytes())?;
             if !state.has_crashed {
                 inode.handles += 1;
-                state.locks.insert(node, holder.to_owned());
+                state.locked.insert(node);
             }
             Ok(Ok(node))
         })?;
         Ok(match taken {
             Ok(node) => LockOutcome::Acquired(Box::new(SimLock::new(self.machine.clone(), node))),
-            Err(other) => LockOutcome::HeldBy(other),
+            Err(held_by_another) => held_by_another,
         })
     }
 

@@ -296,9 +296,14 @@ impl<'a> PowerCut<'a> {
         content
     }
 
-    /// The first so many of these bytes, none and all included.
+    /// The first so many of these bytes: as often none or all as any number in between.
     fn torn<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
-        &bytes[..self.chance.below(bytes.len() as u64 + 1) as usize]
+        let kept = match self.chance.below(4) {
+            0 => 0,
+            1 => bytes.len(),
+            _ => self.chance.below(bytes.len() as u64 + 1) as usize,
+        };
+        &bytes[..kept]
     }
 }
 

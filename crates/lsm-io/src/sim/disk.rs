@@ -185,6 +185,10 @@ impl Disk {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         match self.at(&to) {
+            // The target holds the source, so it is not empty, whatever the source is.
+            Some(replaced) if self.is_within(from.dir, replaced) => {
+                return Err(io::ErrorKind::DirectoryNotEmpty.into());
+            }
             // Two names of one file: POSIX keeps both.
             Some(replaced) if replaced == node => return Ok(()),
             Some(replaced) => match (self.is_dir(node), self.is_dir(replaced)) {

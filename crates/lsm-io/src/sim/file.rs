@@ -140,7 +140,7 @@ impl LockGuard for SimLock {}
 impl Drop for SimLock {
     fn drop(&mut self) {
         let mut state = self.machine.lock();
-        state.locks.remove(&self.node);
+        state.locked.remove(&self.node);
         state.disk.close(self.node);
     }
 }

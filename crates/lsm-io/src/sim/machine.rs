@@ -1,6 +1,6 @@
 //! The machine around a simulated disk: its lock, its clock of steps, and what is to go wrong.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -20,8 +20,8 @@ pub(super) struct Machine {
 pub(super) struct State {
     pub(super) disk: Disk,
     pub(super) seed: u64,
-    /// Who holds which lock file.
-    pub(super) locks: BTreeMap<NodeId, String>,
+    /// The lock files that somebody holds.
+    pub(super) locked: BTreeSet<NodeId>,
 
     pub(super) steps: u64,
     pub(super) crash_at: Option<u64>,
@@ -128,7 +128,7 @@ impl State {
         Self {
             disk,
             seed,
-            locks: BTreeMap::new(),
+            locked: BTreeSet::new(),
             steps: 0,
             crash_at: None,
             has_crashed: false,
