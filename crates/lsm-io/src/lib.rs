@@ -1,16 +1,52 @@
 //! Files that can be synced, mapped, locked, simulated and crashed.
+//!
+//! Storage code takes a [`SharedFs`]. In production that is [`StdFs`], the real disk; in a test it is
+//! [`SimFs`], a disk in memory that can lose power at any call and be found again in any state that
+//! a real one may be left in.
+//!
+//! ```
+//! use lsm_io::{CrashPolicy, Fs, OpenMode, SimFs, nth};
+//! use std::path::Path;
+//!
+//! let fs = SimFs::new(0).fail(nth(2).sync_of("*.log"));
+//! let log = fs.open(Path::new("1.log"), OpenMode::CreateNew)?;
+//! fs.sync_dir(Path::new(""))?;
+//! log.write_at(0, b"durable")?;
+//! log.sync()?;
+//! log.write_at(7, b", perhaps not")?;
+//! assert!(log.sync().is_err());
+//! let after = fs.crash_image(CrashPolicy::LoseUnsynced, 0);
+//! assert_eq!(after.read_file("1.log"), b"durable");
+//! # Ok::<(), lsm_io::Error>(())
+//! ```
+//!
+//! | to see | open |
+//! |---|---|
+//! | what can be done with files, and what is durable when | `fs.rs` |
+//! | the real disk | `std_fs.rs`, `mapping.rs`, `space.rs` |
+//! | the simulated disk | `sim.rs`, and from there `sim/` |
+//! | what a power cut keeps | `sim/crash.rs` |
+//! | how calls are made to fail | `sim/fault.rs` |
+//! | what can go wrong | `error.rs` |
+//! | integers and slices as bytes | `bytes.rs` |
+//! | checksums | `checksum.rs` |
+//! | who a file is | `identity.rs` |
+
+mod error;
+mod fs;
+mod identity;
 
 pub mod bytes;
 pub mod checksum;
-mod error;
-mod fs;
-#[doc(hidden)]
-pub mod fuzz;
-mod identity;
+
 mod mapping;
-mod sim;
 mod space;
 mod std_fs;
+
+mod sim;
+
+#[doc(hidden)]
+pub mod fuzz;
 
 pub use bytes::Malformed;
 pub use error::{Error, Result};
@@ -19,3 +55,8 @@ pub use identity::Identity;
 pub use mapping::Mapping;
 pub use sim::{CrashPolicy, Fault, Hold, Schedule, SimFs, every, nth, once};
 pub use std_fs::StdFs;
+
+/// The README's example runs as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
