@@ -1,0 +1,114 @@
+//! Which block may hold a key: a static B-tree over the digests of the blocks' last keys.
+//!
+//! A binary search over a hundred thousand fences is seventeen steps, each waiting for memory; this
+//! tree has five levels of nodes of sixteen digests, each counted by vector comparisons, and all
+//! but the last level stay in the processor's cache.
+
+use crate::simd::{self, FenceNode, NODE_DIGESTS};
+
+/// Ascending digests, and above them the levels by which to reach them.
+#[derive(Debug)]
+pub(crate) struct FenceTree {
+    /// All levels, the root first; a digest above the leaves is the largest of its child.
+    nodes: Box<[FenceNode]>,
+    /// Where each level starts in `nodes`, then where the last ends.
+    starts: Vec<usize>,
+    count: usize,
+}
+
+impl FenceTree {
+    /// Builds the tree over `digests`, which ascend.
+    pub(crate) fn new(digests: &[u64]) -> Self {
+        let mut levels: Vec<Vec<FenceNode>> = Vec::new();
+        let mut level = nodes_of(digests);
+        while !level.is_empty() {
+            let is_root = level.len() == 1;
+            // What pads the last node is above everything, so a child that is partly padding
+            // must be known by that, too: a search for its padding then ends behind the leaves.
+            let fences: Vec<u64> = level.iter().map(|node| node.0[NODE_DIGESTS - 1]).collect();
+            levels.push(level);
+            level = if is_root { Vec::new() } else { nodes_of(&fences) };
+        }
+        let mut starts = vec![0];
+        let mut nodes = Vec::with_capacity(levels.iter().map(Vec::len).sum());
+        for level in levels.into_iter().rev() {
+            nodes.extend(level);
+            starts.push(nodes.len());
+        }
+        Self { nodes: nodes.into(), starts, count: digests.len() }
+    }
+
+    /// How many digests are below `needle`.
+    #[inline]
+    pub(crate) fn rank(&self, needle: u64) -> usize {
+        simd::descend(&self.nodes, &self.starts, needle).min(self.count)
+    }
+
+    /// The digest at `index`, if there are so many.
+    #[inline]
+    pub(crate) fn digest(&self, index: usize) -> Option<u64> {
+        if index >= self.count {
+            return None;
+        }
+        let leaves_at = self.starts[self.starts.len().saturating_sub(2)];
+        let node = self.nodes.get(leaves_at + index / NODE_DIGESTS)?;
+        Some(node.0[index % NODE_DIGESTS])
+    }
+
+    /// Bytes of memory held.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        size_of_val(&*self.nodes)
+    }
+}
+
+/// `digests` as nodes, the last one filled up with the largest number.
+fn nodes_of(digests: &[u64]) -> Vec<FenceNode> {
+    let mut nodes = Vec::with_capacity(digests.len().div_ceil(NODE_DIGESTS));
+    for chunk in digests.chunks(NODE_DIGESTS) {
+        let mut node = [u64::MAX; NODE_DIGESTS];
+        node[..chunk.len()].copy_from_slice(chunk);
+        nodes.push(FenceNode(node));
+    }
+    nodes
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[track_caller]
+    fn check_ranks(digests: &[u64]) {
+        let tree = FenceTree::new(digests);
+        let around = |digest: &u64| [digest.saturating_sub(1), *digest, digest.saturating_add(1)];
+        for needle in digests.iter().flat_map(around).chain([0, u64::MAX]) {
+            let expected = digests.partition_point(|digest| *digest < needle);
+            assert_eq!(tree.rank(needle), expected, "{needle} among {}", digests.len());
+        }
+        for (index, digest) in digests.iter().enumerate() {
+            assert_eq!(tree.digest(index), Some(*digest));
+        }
+        assert_eq!(tree.digest(digests.len()), None);
+    }
+
+    #[test]
+    fn every_size_around_a_full_node_and_level_is_searched_right() {
+        for count in [0, 1, 15, 16, 17, 31, 32, 255, 256, 257, 272, 273, 4095, 4096, 4097] {
+            check_ranks(&(0..count).map(|n| n * 3 + 1).collect::<Vec<_>>());
+        }
+        check_ranks(&[u64::MAX; 40]);
+        check_ranks(&[7; 300]);
+    }
+
+    proptest! {
+        #[test]
+        fn the_tree_ranks_like_a_binary_search(
+            mut digests in vec(prop_oneof![any::<u64>(), 0_u64..50], 0..600),
+        ) {
+            digests.sort_unstable();
+            check_ranks(&digests);
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! Where blocks come from: the mapped file, or the cache.
+//!
+//! A *mapped* block is read in place: no lookup, no copy, nothing counted; one bit says that its
+//! checksum was verified since the table was opened. All others are read (or decompressed from the
+//! mapping) into the cache, verified at each load.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use lsm_io::{Error, Malformed, Mapping, Result, SharedFile};
+
+use crate::block::{BlockLayout, BlockView};
+use crate::cache::{BlockCache, BlockKey, CachedBlock};
+use crate::compression::decompress;
+use crate::index::BlockHandle;
+use crate::pinned::{Backing, PinnedSlice};
+use crate::seal::{SEAL_BYTES, Sealer};
+use crate::simd;
+
+/// Cache lines asked for as soon as a block is known: its header, its tags, and what follows them.
+const PREFETCH_LINES: usize = 3;
+
+/// Tables are numbered as they are opened; a number is never given twice in a process.
+static TABLES_OPENED: AtomicU64 = AtomicU64::new(0);
+
+/// How a table's blocks are brought in.
+#[derive(Clone, Debug)]
+pub enum ReadMode {
+    /// The file is mapped, and blocks are read in place. Compressed ones are decompressed into the
+    /// cache. Fastest while the tables fit in memory; a disk that fails under a mapped file ends
+    /// the process with a signal.
+    Mapped(Arc<BlockCache>),
+    /// Blocks are read into the cache. A disk that fails gives an error.
+    Cached(Arc<BlockCache>),
+}
+
+/// Reads the blocks of one table.
+#[derive(Debug)]
+pub(crate) struct BlockSource {
+    file: SharedFile,
+    sealer: Sealer,
+    mapping: Option<Mapping>,
+    /// One bit a block: its checksum was verified in the mapping.
+    verified: Box<[AtomicU64]>,
+    cache: Arc<BlockCache>,
+    table: u64,
+    largest_entry_bytes: u64,
+}
+
+/// A block that was brought in, and stays while this lives. Taking hold of a mapped one counts
+/// nothing: its bytes are those of the source.
+#[derive(Clone, Debug)]
+pub(crate) struct HeldBlock {
+    place: Place,
+    layout: BlockLayout,
+}
+
+#[derive(Clone, Debug)]
+enum Place {
+    Mapped { start: usize, end: usize },
+    Cached(Arc<CachedBlock>),
+}
+
+impl HeldBlock {
+    /// How many entries there are; at least one.
+    #[inline]
+    pub(crate) fn count(&self) -> usize {
+        self.layout.count()
+    }
+}
+
+impl BlockSource {
+    pub(crate) fn new(
+        file: SharedFile,
+        sealer: Sealer,
+        mapping: Option<Mapping>,
+        cache: Arc<BlockCache>,
+        blocks: usize,
+        largest_entry_bytes: u64,
+    ) -> Self {
+        let words = if mapping.is_some() { blocks.div_ceil(64) } else { 0 };
+        let verified = (0..words).map(|_| AtomicU64::new(0)).collect();
+        let table = TABLES_OPENED.fetch_add(1, Ordering::Relaxed);
+        Self { file, sealer, mapping, verified, cache, table, largest_entry_bytes }
+    }
+
+    pub(crate) fn file(&self) -> &SharedFile {
+        &self.file
+    }
+
+    pub(crate) fn sealer(&self) -> Sealer {
+        self.sealer
+    }
+
+    /// Block `number`, which is at `handle`.
+    #[inline]
+    pub(crate) fn fetch(&self, number: usize, handle: BlockHandle) -> Result<HeldBlock> {
+        match &self.mapping {
+            Some(mapping) if handle.is_plain() => self.fetch_mapped(mapping, number, handle),
+            _ => self.fetch_cached(number, handle),
+        }
+    }
+
+    /// The entries of a block of this source.
+    #[inline]
+    pub(crate) fn view<'a>(&'a self, held: &'a HeldBlock) -> BlockView<'a> {
+        let bytes = match (&held.place, &self.mapping) {
+            (Place::Cached(block), _) => block.bytes(),
+            (Place::Mapped { start, end }, Some(mapping)) => {
+                mapping.get(*start..*end).unwrap_or_default()
+            }
+            (Place::Mapped { .. }, None) => &[],
+        };
+        BlockView::new(bytes, &held.layout)
+    }
+
+    /// All bytes of the block, to be kept beyond this read.
+    pub(crate) fn pin(&self, held: &HeldBlock) -> PinnedSlice {
+        match (&held.place, &self.mapping) {
+            (Place::Cached(block), _) => {
+                PinnedSlice::new(Backing::Block(Arc::clone(block)), 0..block.bytes().len())
+            }
+            (Place::Mapped { start, end }, Some(mapping)) => {
+                PinnedSlice::new(Backing::Mapped(mapping.clone()), *start..*end)
+            }
+            (Place::Mapped { .. }, None) => PinnedSlice::new(Backing::Held(Arc::default()), 0..0),
+        }
+    }
+
+    /// Asks for the block's first lines, without waiting for them.
+    #[inline]
+    pub(crate) fn prefetch(&self, handle: BlockHandle) {
+        if let Some(mapping) = &self.mapping {
+            let start = handle.offset() as usize;
+            simd::prefetch(mapping.get(start..).unwrap_or_default(), PREFETCH_LINES);
+        }
+    }
+
+    #[inline]
+    fn fetch_mapped(
+        &self,
+        mapping: &Mapping,
+        number: usize,
+        handle: BlockHandle,
+    ) -> Result<HeldBlock> {
+        let start = handle.offset() as usize;
+        let end = start + handle.bytes as usize;
+        // Invariant: handles were checked against the length of the file, which is the mapping's.
+        let bytes = mapping.get(start..end).unwrap_or_default();
+        simd::prefetch(bytes, PREFETCH_LINES);
+        let (word, bit) = (number / 64, 1_u64 << (number % 64));
+        // Relaxed: the bit says something of bytes that never change; who misses it verifies again.
+        let is_verified =
+            self.verified.get(word).is_some_and(|word| word.load(Ordering::Relaxed) & bit != 0);
+        if !is_verified {
+            self.verify_mapped(mapping, handle)?;
+            if let Some(word) = self.verified.get(word) {
+                word.fetch_or(bit, Ordering::Relaxed);
+            }
+        }
+        let layout = BlockLayout::parse(bytes).map_err(|malformed| self.lift(handle, malformed))?;
+        Ok(HeldBlock { place: Place::Mapped { start, end }, layout })
+    }
+
+    #[cold]
+    fn verify_mapped(&self, mapping: &Mapping, handle: BlockHandle) -> Result<()> {
+        let sealed = mapping.get(handle.offset() as usize..handle.end() as usize);
+        let bytes = self.open_seal(handle, sealed.unwrap_or_default())?;
+        BlockLayout::parse(bytes)
+            .and_then(|layout| layout.check_entries(bytes))
+            .map_err(|malformed| self.lift(handle, malformed))
+    }
+
+    fn fetch_cached(&self, number: usize, handle: BlockHandle) -> Result<HeldBlock> {
+        let key = BlockKey { table: self.table, block: number as u32 };
+        let block = match self.cache.get(key) {
+            Some(block) => block,
+            None => {
+                let block = Arc::new(self.load(handle)?);
+                self.cache.insert(key, &block);
+                block
+            }
+        };
+        let layout = *block.layout();
+        Ok(HeldBlock { place: Place::Cached(block), layout })
+    }
+
+    /// Reads a block, verified and decompressed, past the cache.
+    pub(crate) fn load(&self, handle: BlockHandle) -> Result<CachedBlock> {
+        let sealed_bytes = handle.bytes as usize + SEAL_BYTES;
+        let mut read = Vec::new();
+        let sealed = match &self.mapping {
+            Some(mapping) => {
+                let start = handle.offset() as usize;
+                mapping.get(start..start + sealed_bytes).unwrap_or_default()
+            }
+            None => {
+                // Bounded: handles were checked against the length of the file.
+                read.resize(sealed_bytes, 0);
+                self.file.read_at(handle.offset(), &mut read)?;
+                &read
+            }
+        };
+        self.decode(handle, sealed)
+    }
+
+    /// Decodes a block from its stored bytes, checksum included.
+    pub(crate) fn decode(&self, handle: BlockHandle, sealed: &[u8]) -> Result<CachedBlock> {
+        let stored = self.open_seal(handle, sealed)?;
+        let decoded = if handle.is_plain() {
+            BlockLayout::parse(stored).and_then(|layout| {
+                layout.check_entries(stored)?;
+                Ok((stored.to_vec(), layout))
+            })
+        } else {
+            decompress(handle.method(), stored, self.largest_entry_bytes)
+        };
+        let (bytes, layout) = decoded.map_err(|malformed| self.lift(handle, malformed))?;
+        Ok(CachedBlock::new(bytes, layout))
+    }
+
+    fn open_seal<'a>(&self, handle: BlockHandle, sealed: &'a [u8]) -> Result<&'a [u8]> {
+        self.sealer.open(handle.offset(), sealed).ok_or_else(|| {
+            Error::corrupt(self.file.path(), handle.offset(), "block checksum does not match")
+        })
+    }
+
+    #[cold]
+    fn lift(&self, handle: BlockHandle, malformed: Malformed) -> Error {
+        malformed.at(self.file.path(), handle.offset())
+    }
+}
