@@ -104,8 +104,7 @@ impl<'a> PowerCut<'a> {
         if policy == CrashPolicy::GlobalPrefix {
             let in_files = disk.files().flat_map(|inode| &inode.pending).map(|it| it.order);
             let in_names = disk.pending_names.iter().map(|pending| pending.order);
-            let mut orders: Vec<u64> = in_files.chain(in_names).collect();
-            orders.sort_unstable();
+            let orders: Vec<u64> = in_files.chain(in_names).collect();
             cut = Cut::among(&orders, &mut chance);
         }
         Self { disk, policy, chance, cut }
@@ -117,7 +116,8 @@ impl<'a> PowerCut<'a> {
         let mut nodes = BTreeMap::new();
         let mut to_visit = vec![ROOT];
         while let Some(id) = to_visit.pop() {
-            // A directory is taken out when it is first met, so it ends up with one name at most.
+            // Invariant: no directory has two names. Of those that a lost deletion would leave it, the
+            // first one met counts, and it is taken out of `dirs` when its turn comes.
             let Some(mut names) = dirs.remove(&id) else { continue };
             let mut lost = Vec::new();
             for (name, child) in names.iter() {
@@ -155,7 +155,7 @@ impl<'a> PowerCut<'a> {
         }
         let mut cuts = BTreeMap::new();
         for pending in &disk.pending_names {
-            let mut kept = self.kept_name(pending.order, &pending.change, &mut cuts);
+            let kept = self.kept_name(pending.order, &pending.change, &mut cuts);
             let mut set = |dir: NodeId, name: &Arc<str>, node: Option<NodeId>| {
                 let Some(names) = dirs.get_mut(&dir).map(Arc::make_mut) else { return };
                 match node {
@@ -168,10 +168,6 @@ impl<'a> PowerCut<'a> {
                 NameChange::Add { at, node } => set(at.dir, &at.name, Some(*node)),
                 NameChange::Remove { at } => set(at.dir, &at.name, None),
                 NameChange::Rename { from, to, node } => {
-                    // A directory never has two names.
-                    if disk.is_dir(*node) {
-                        kept = Kept::Whole;
-                    }
                     if kept == Kept::Whole {
                         set(from.dir, &from.name, None);
                     }
@@ -308,7 +304,7 @@ impl<'a> PowerCut<'a> {
 }
 
 impl Cut {
-    /// A random cut of changes with these numbers, ascending: at any of them, or after the last.
+    /// A random cut of changes with these numbers: at any of them, or after the last.
     fn among(orders: &[u64], chance: &mut Chance) -> Self {
         let index = chance.below(orders.len() as u64 + 1) as usize;
         Self(orders.get(index).copied().unwrap_or(u64::MAX))

@@ -27,8 +27,15 @@ fn names(fs: &SimFs) -> Vec<String> {
     fs.files().into_iter().map(|(path, _)| path.display().to_string()).collect()
 }
 
+/// All files with their bytes, which a mapping shows as well.
 fn contents(fs: &SimFs) -> BTreeMap<PathBuf, Vec<u8>> {
-    fs.files().into_iter().map(|(path, _)| (path.clone(), fs.read_file(path))).collect()
+    let content = |path: &PathBuf| {
+        let bytes = fs.read_file(path);
+        let mapping = fs.open(path, OpenMode::Read).and_then(|file| file.map()).expect("mapped");
+        assert_eq!(&*mapping, bytes, "{} mapped", path.display());
+        bytes
+    };
+    fs.files().into_iter().map(|(path, _)| (path.clone(), content(&path))).collect()
 }
 
 /// Every different outcome of a policy over many seeds.
@@ -75,6 +82,17 @@ fn a_global_prefix_never_has_a_later_change_without_the_earlier_ones() {
     let lengths = |fs: &SimFs| (fs.read_file("left").len(), fs.read_file("right").len());
     let expected = (0..=8).map(|kept: usize| (kept.div_ceil(2), kept / 2)).collect::<Vec<_>>();
     assert_eq!(outcomes(&fs, CrashPolicy::GlobalPrefix, lengths), expected);
+}
+
+#[test]
+fn a_global_prefix_counts_names_and_bytes_in_one_order() {
+    let (fs, log) = disk_with_a_log();
+    log.write_at(2048, b"x").expect("written");
+    create(&fs, "new");
+    log.write_at(2049, b"x").expect("written");
+    let look = |fs: &SimFs| (fs.read_file("log").len(), fs.files().len());
+    let expected = [(2048, 1), (2049, 1), (2049, 2), (2050, 2)];
+    assert_eq!(outcomes(&fs, CrashPolicy::GlobalPrefix, look), expected);
 }
 
 #[test]
@@ -173,6 +191,31 @@ fn deletions_are_lost() {
     let image = fs.crash_image(CrashPolicy::LostDeletions, 0);
     assert_eq!(names(&image), ["dir/below/file", "log", "recycled"]);
     assert_eq!(image.read_file("log"), image.read_file("recycled"), "one file, two names");
+}
+
+#[test]
+fn a_file_created_and_removed_since_the_last_sync_can_come_back() {
+    let (fs, _log) = disk_with_a_log();
+    fs.create_dir_all(Path::new("dir")).expect("created");
+    create(&fs, "dir/short-lived");
+    fs.remove_file(Path::new("dir/short-lived")).expect("removed");
+    // Names elsewhere become durable, some for the last time; what is pending stays pending.
+    fs.remove_file(Path::new("log")).expect("removed");
+    fs.sync_dir(Path::new(HERE)).expect("synced");
+    let image = fs.crash_image(CrashPolicy::LostDeletions, 0);
+    assert_eq!(names(&image), ["dir/short-lived"]);
+}
+
+#[test]
+fn a_renamed_directory_has_one_name_after_every_power_cut() {
+    let fs = SimFs::new(0);
+    fs.create_dir_all(Path::new("left")).expect("created");
+    create(&fs, "left/file");
+    fs.sync_dir(Path::new("left")).expect("synced");
+    fs.sync_dir(Path::new(HERE)).expect("synced");
+    fs.rename(Path::new("left"), Path::new("right")).expect("renamed");
+    assert_eq!(outcomes(&fs, CrashPolicy::Sectors, names), [["left/file"], ["right/file"]]);
+    assert_eq!(outcomes(&fs, CrashPolicy::LostDeletions, names), [["left/file"]]);
 }
 
 #[test]
@@ -374,6 +417,23 @@ fn a_forgotten_sync_is_found() {
         })
     });
     assert!(broken);
+}
+
+#[test]
+fn an_interrupted_write_may_have_happened_and_an_interrupted_sync_proves_nothing() {
+    let (fs, log) = disk_with_a_log();
+    log.set_len(0).expect("cut");
+    log.sync().expect("synced");
+    let write_and_sync = |log: &SharedFile| log.write_at(0, b"text").and_then(|()| log.sync());
+    for interrupted in [0, 1] {
+        let fs = fs.kill_image();
+        let log = fs.open(Path::new("log"), OpenMode::ReadWrite).expect("opened");
+        fs.crash_at(interrupted);
+        write_and_sync(&log).expect_err("the crash");
+        let found = |policy| fs.crash_image(policy, 0).read_file("log");
+        assert_eq!(found(CrashPolicy::LoseUnsynced), b"", "step {interrupted}");
+        assert_eq!(found(CrashPolicy::KeepEverything), b"text", "step {interrupted}");
+    }
 }
 
 #[test]

@@ -133,6 +133,12 @@ fn a_full_disk_refuses_growth_and_recovers_when_something_goes() {
     assert!(log.set_len(41).expect_err("an open file keeps its room").is_no_space());
     drop(table);
     log.write_at(40, &[5; 60]).expect("now there is room");
+    let spare = create(&fs, "spare");
+    drop(spare);
+    fs.rename(Path::new("spare"), Path::new("log")).expect("a rename needs no room");
+    drop(log);
+    let log = create(&fs, "new log");
+    log.write_at(0, &[6; 100]).expect("what was replaced has given up its room");
     fs.unlimit();
     log.write_at(100, &[6; 60]).expect("and now more");
 }
