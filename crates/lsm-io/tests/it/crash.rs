@@ -211,11 +211,19 @@ fn a_renamed_directory_has_one_name_after_every_power_cut() {
     let fs = SimFs::new(0);
     fs.create_dir_all(Path::new("left")).expect("created");
     create(&fs, "left/file");
+    fs.create_dir_all(Path::new("other")).expect("created");
     fs.sync_dir(Path::new("left")).expect("synced");
     fs.sync_dir(Path::new(HERE)).expect("synced");
-    fs.rename(Path::new("left"), Path::new("right")).expect("renamed");
-    assert_eq!(outcomes(&fs, CrashPolicy::Sectors, names), [["left/file"], ["right/file"]]);
-    assert_eq!(outcomes(&fs, CrashPolicy::LostDeletions, names), [["left/file"]]);
+    for target in ["right", "other/dir"] {
+        let fs = fs.kill_image();
+        fs.rename(Path::new("left"), Path::new(target)).expect("renamed");
+        let (old, new) = (vec!["left/file".to_owned()], vec![format!("{target}/file")]);
+        for policy in CrashPolicy::ALL {
+            for found in outcomes(&fs, policy, names) {
+                assert!(found == old || found == new, "{policy}: {found:?}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -137,7 +137,7 @@ fn a_full_disk_refuses_growth_and_recovers_when_something_goes() {
     drop(spare);
     fs.rename(Path::new("spare"), Path::new("log")).expect("a rename needs no room");
     drop(log);
-    let log = create(&fs, "new log");
+    let log = fs.open(Path::new("new log"), OpenMode::CreateNew).expect("created");
     log.write_at(0, &[6; 100]).expect("what was replaced has given up its room");
     fs.unlimit();
     log.write_at(100, &[6; 60]).expect("and now more");
