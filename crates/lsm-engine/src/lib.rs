@@ -1,1 +1,92 @@
 //! An embedded, crash-safe, ordered key-value store on a log-structured merge tree.
+//!
+//! ```
+//! use lsm_engine::{Db, Reads, WriteBatch};
+//!
+//! # let dir = tempfile::tempdir()?;
+//! # let path = dir.path().join("my.db");
+//! let db = Db::open(path)?; // Creates; every write is on disk when it returns.
+//! db.put("user:1", "Ada")?;
+//! assert_eq!(db.get("user:1")?.as_deref(), Some(&b"Ada"[..]));
+//!
+//! let mut batch = WriteBatch::new();
+//! batch.put("user:2", "Grace");
+//! batch.delete("user:1");
+//! db.write(&batch)?; // Together or not at all.
+//!
+//! for entry in db.prefix("user:") {
+//!     let (key, value) = entry?;
+//!     println!("{key:?} = {value:?}");
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Map
+//! The six paths, one file each; every one opens with its numbered steps and what must not be
+//! swapped:
+//!
+//! | to see | open |
+//! |---|---|
+//! | how a write becomes durable, then visible, then acknowledged | `write.rs`, `commit.rs` |
+//! | how a point read finds its entry | `read.rs` |
+//! | how a scan merges its sources and never pins old files | `scan.rs` |
+//! | how a sealed memtable becomes a table | `flush.rs` |
+//! | how tables are merged | `compact.rs` |
+//! | how a directory becomes an open database | `recover.rs`, `replay.rs` |
+
+mod background;
+mod batch;
+mod commit;
+mod compact;
+mod db;
+mod env;
+mod error;
+mod flush;
+mod inspect;
+mod keyspace;
+mod limiter;
+mod options;
+mod outputs;
+mod pressure;
+mod read;
+mod read_only;
+mod reads;
+mod recover;
+mod replay;
+mod run_cursor;
+mod scan;
+mod segments;
+mod shared;
+mod snapshot;
+mod source;
+mod stats;
+mod tables;
+mod value;
+mod verify;
+mod view;
+mod write;
+
+#[cfg(any(test, feature = "testing"))]
+pub use background::Step;
+pub use batch::{BatchWithin, MAX_VALUE_BYTES, WriteBatch};
+pub use db::{Db, Ticket};
+pub use env::{Env, Spawn};
+pub use error::{Error, ErrorKind, Result};
+pub use inspect::{
+    Explanation, ExplainStep, KeyVersion, LevelMetrics, Metrics, Place, RunShape, Shape, TableShape,
+};
+pub use keyspace::{Keyspace, MAX_KEYSPACE_NAME_BYTES};
+pub use lsm_compaction::{
+    FifoOptions, LazyLeveledOptions, LeveledOptions, Pressure, TieredOptions,
+};
+pub use lsm_entry::{MAX_KEY_BYTES, SeqNo};
+pub use options::{
+    CompactionPolicy, Compression, Durability, KeyspaceOptions, Options, ReadMode, RecoveryMode,
+    WriteOptions,
+};
+pub use reads::{Reads, Scan};
+pub use recover::RecoveryReport;
+pub use scan::{EntryCursor, Iter};
+pub use snapshot::{Snapshot, SnapshotWithin};
+pub use value::{Key, Slice, Value};
+pub use verify::{Damage, VerifyProgress, VerifyReport};

@@ -1,1 +1,30 @@
-//! Model, crash and damage testing of the lsm key-value store.
+//! Model, crash and soak testing of the lsm key-value store.
+//!
+//! A *history* is a list of operations drawn from a seed. It runs against the engine on a simulated
+//! disk and against a map, and every answer must be the same; it can be crashed at each of its I/O
+//! calls, and what survives must be a prefix that holds everything acknowledged. A history that
+//! fails is shrunk and printed as text, to be kept under `tests/histories/`, where it runs for ever.
+//!
+//! ```
+//! use lsm_sim::History;
+//!
+//! History::random(42, 100).run()?;
+//! # Ok::<(), String>(())
+//! ```
+//!
+//! To see the operations, open `op.rs`; what is expected of them, `model.rs`; how the engine is
+//! asked, `world.rs`; crashes, `crash.rs`; the long run on a real disk, `soak.rs`.
+
+pub mod coverage;
+pub mod crash;
+pub mod history;
+pub mod model;
+pub mod op;
+pub mod soak;
+pub mod world;
+
+pub use coverage::Coverage;
+pub use history::History;
+pub use model::Model;
+pub use op::Op;
+pub use world::{Setup, World};

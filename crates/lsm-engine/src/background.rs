@@ -1,0 +1,245 @@
+//! Background work: who does it, and when.
+//!
+//! | thread | does | woken by |
+//! |---|---|---|
+//! | log | prepares segments, removes files, leads for tickets, flushes by age and by log size | a segment filling up, garbage, a ticket |
+//! | flush | flushes sealed memtables, oldest data first | a memtable sealed |
+//! | compaction (several) | carries out plans | a new version |
+//!
+//! Each kind of work is a *step* that a method of `Shared` carries out whole. With
+//! [`Spawn::Manual`](crate::Spawn) there are no threads: the owner calls the steps in an order of
+//! its own choosing, which is how the simulator explores them.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use crate::commit::Goal;
+use crate::env::Spawn;
+use crate::error::{Error, ErrorKind, Result};
+use crate::shared::Shared;
+
+/// How often a thread looks for work although nobody woke it.
+const IDLE: Duration = Duration::from_millis(250);
+/// How long a thread rests after a failure before it tries again.
+const REST_AFTER_ERROR: Duration = Duration::from_millis(500);
+
+/// One kind of background work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Keep the log: segments ahead, files removed, memtables sealed by age and log size.
+    Log,
+    /// Flush one sealed memtable.
+    Flush,
+    /// Carry out one compaction plan.
+    Compact,
+}
+
+/// Wakes threads: a channel with room for as many calls as there are sleepers.
+#[derive(Debug)]
+struct Bell {
+    ring: Sender<()>,
+    rung: Receiver<()>,
+}
+
+impl Bell {
+    fn new(sleepers: usize) -> Self {
+        let (ring, rung) = bounded(sleepers);
+        Self { ring, rung }
+    }
+
+    fn ring(&self) {
+        // Full: everybody is about to wake already.
+        let _ = self.ring.try_send(());
+    }
+}
+
+/// The threads of one open database.
+#[derive(Debug)]
+pub(crate) struct Background {
+    is_stopping: AtomicBool,
+    log: Bell,
+    flush: Bell,
+    compaction: Bell,
+    garbage: Receiver<u64>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    last_error: Mutex<Option<Error>>,
+}
+
+impl Background {
+    /// Nothing runs before [`start`](Self::start). `garbage` brings numbers of dead tables.
+    pub(crate) fn new(compaction_threads: usize, garbage: Receiver<u64>) -> Self {
+        Self {
+            is_stopping: AtomicBool::new(false),
+            log: Bell::new(1),
+            flush: Bell::new(1),
+            compaction: Bell::new(compaction_threads),
+            garbage,
+            threads: Mutex::default(),
+            last_error: Mutex::default(),
+        }
+    }
+
+    /// Starts the threads, unless the owner does the work step by step.
+    pub(crate) fn start(shared: &Arc<Shared>) {
+        if shared.options.env.spawn != Spawn::Threads {
+            return;
+        }
+        let mut threads = vec![
+            spawn(shared, "lsm-log", Step::Log),
+            spawn(shared, "lsm-flush", Step::Flush),
+        ];
+        for _ in 0..shared.options.background_threads {
+            threads.push(spawn(shared, "lsm-compact", Step::Compact));
+        }
+        *shared.background.threads.lock().expect("no holder panicked") =
+            threads.into_iter().flatten().collect();
+    }
+
+    /// Stops the threads and waits for them; a merge under way is given up.
+    pub(crate) fn stop(&self) {
+        self.is_stopping.store(true, Ordering::Release);
+        let threads = std::mem::take(&mut *self.threads.lock().expect("no holder panicked"));
+        for _ in &threads {
+            self.wake_log();
+            self.wake_flush();
+            self.wake_compaction();
+        }
+        let own = std::thread::current().id();
+        for thread in threads {
+            // The last handle may be dropped by one of these threads itself.
+            if thread.thread().id() != own {
+                let _ = thread.join();
+            }
+        }
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.is_stopping.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn wake_log(&self) {
+        self.log.ring();
+    }
+
+    pub(crate) fn wake_flush(&self) {
+        self.flush.ring();
+    }
+
+    pub(crate) fn wake_compaction(&self) {
+        self.compaction.ring();
+    }
+
+    /// The last failure of background work, if it has not succeeded since.
+    pub(crate) fn last_error(&self) -> Option<Error> {
+        self.last_error.lock().expect("no holder panicked").clone()
+    }
+
+    fn bell(&self, step: Step) -> &Bell {
+        match step {
+            Step::Log => &self.log,
+            Step::Flush => &self.flush,
+            Step::Compact => &self.compaction,
+        }
+    }
+}
+
+fn spawn(shared: &Arc<Shared>, name: &str, step: Step) -> Option<JoinHandle<()>> {
+    let shared = Arc::clone(shared);
+    let work = move || {
+        while !shared.background.is_stopping() {
+            let wait = match shared.step(step) {
+                Ok(true) => continue,
+                Ok(false) => IDLE,
+                Err(_) => REST_AFTER_ERROR,
+            };
+            let _ = shared.background.bell(step).rung.recv_timeout(wait);
+        }
+    };
+    // Without threads of its own the database still works: a write that needs room does the work.
+    std::thread::Builder::new().name(name.into()).spawn(work).ok()
+}
+
+impl Shared {
+    /// Does one piece of background work; `false` if there was none to do.
+    pub(crate) fn step(&self, step: Step) -> Result<bool> {
+        if self.commit.poison().is_some() {
+            return Ok(false);
+        }
+        let result = match step {
+            Step::Log => self.log_step(),
+            Step::Flush => self.flush_step(),
+            Step::Compact => self.compact_step(),
+        };
+        let mut last_error = self.background.last_error.lock().expect("no holder panicked");
+        match &result {
+            Ok(true) => *last_error = None,
+            Ok(false) => {}
+            Err(error) if error.kind() == ErrorKind::Closed => {}
+            Err(error) => {
+                self.stats.background_errors.count();
+                *last_error = Some(error.clone());
+            }
+        }
+        result
+    }
+
+    fn log_step(&self) -> Result<bool> {
+        if self.commit.needs_leader() {
+            self.commit.reach(Goal::Visible(self.commit.appended()))?;
+        }
+        let mut did_work = self.prepare_ahead()?;
+        did_work |= self.tidy_segments()?;
+        did_work |= self.remove_garbage()?;
+        self.seal_by_age();
+        self.seal_by_log_size();
+        Ok(did_work)
+    }
+
+    fn remove_garbage(&self) -> Result<bool> {
+        let mut did_work = false;
+        while let Ok(number) = self.background.garbage.try_recv() {
+            self.fs.remove_file(&self.tables.path(number))?;
+            did_work = true;
+        }
+        Ok(did_work)
+    }
+
+    /// Seals memtables that have held their first entry for longer than `flush_interval_ms`.
+    fn seal_by_age(&self) {
+        let Some(interval_ms) = self.options.flush_interval_ms else { return };
+        let now_ms = self.database_time_ms();
+        for core in self.live_keyspaces() {
+            if core.view.load().active.is_empty() {
+                continue;
+            }
+            let since_ms = core.active_since_ms.load(Ordering::Relaxed);
+            if since_ms == 0 {
+                core.active_since_ms.store(now_ms, Ordering::Relaxed);
+            } else if now_ms.saturating_sub(since_ms) >= interval_ms {
+                let _order = self.commit.lock_order();
+                self.seal(&core);
+            }
+        }
+    }
+
+    /// Seals the memtable that keeps the oldest segment alive once the log has grown too large, so
+    /// that a quiet keyspace cannot pin it for ever.
+    fn seal_by_log_size(&self) {
+        let mut order = self.commit.lock_order();
+        let log_bytes: u64 = order.log().segments().iter().map(|segment| segment.bytes).sum();
+        if log_bytes <= self.options.log_bytes_max {
+            return;
+        }
+        let oldest = self.live_keyspaces().into_iter().filter_map(|core| {
+            let first = core.view.load().first_unflushed()?;
+            Some((first, core))
+        });
+        if let Some((_, core)) = oldest.min_by_key(|(first, _)| *first) {
+            self.seal(&core);
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! Writes that are applied together or not at all.
+
+use lsm_entry::{MAX_KEY_BYTES, Tag, encode_entry, encode_keyspace, key_hash};
+
+use crate::error::{Error, Result};
+use crate::keyspace::Keyspace;
+
+/// The longest value, in bytes.
+pub const MAX_VALUE_BYTES: usize = 1 << 30;
+
+/// The keyspace in which every batch begins.
+pub(crate) const DEFAULT_KEYSPACE: u32 = 0;
+
+/// Writes that are applied together or not at all, over any number of keyspaces.
+///
+/// The records are encoded as they are added, in the log's own form, and hashed: what is left to
+/// do under the write mutex is two copies. A batch can be written more than once, and reused after
+/// [`clear`](Self::clear).
+///
+/// ```
+/// use lsm_engine::WriteBatch;
+///
+/// let mut batch = WriteBatch::new();
+/// batch.put("user:1", "Ada");
+/// batch.delete("user:2");
+/// assert_eq!(batch.len(), 2);
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct WriteBatch {
+    /// Records and keyspace selectors as the log stores them.
+    pub(crate) payload: Vec<u8>,
+    /// The key hash of each entry, in order.
+    pub(crate) hashes: Vec<u64>,
+    /// Each stretch of entries of one keyspace, in order.
+    pub(crate) stretches: Vec<KeyspaceStretch>,
+    /// Records, selectors included: how many sequence numbers the batch takes.
+    pub(crate) records: u64,
+    /// The first mistake made while filling it, reported when it is written.
+    mistake: Option<String>,
+}
+
+/// Consecutive entries of a batch that go to one keyspace.
+#[derive(Clone, Debug)]
+pub(crate) struct KeyspaceStretch {
+    pub(crate) keyspace: u32,
+    /// The handle through which the entries were added; `None` for the default keyspace.
+    pub(crate) handle: Option<Keyspace>,
+    pub(crate) entries: usize,
+    /// Key and value bytes.
+    pub(crate) bytes: usize,
+}
+
+impl WriteBatch {
+    /// An empty batch.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets `key` to `value` in the default keyspace. A key or value beyond its limit is reported
+    /// when the batch is written.
+    pub fn put(&mut self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
+        self.add(None, Tag::PUT, key.as_ref(), value.as_ref());
+    }
+
+    /// Removes `key` from the default keyspace.
+    pub fn delete(&mut self, key: impl AsRef<[u8]>) {
+        self.add(None, Tag::DELETE, key.as_ref(), &[]);
+    }
+
+    /// The same batch, adding to `keyspace`.
+    ///
+    /// ```
+    /// # use lsm_engine::{Db, WriteBatch};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let db = Db::open(dir.path())?;
+    /// let users = db.keyspace("users")?;
+    /// let mut batch = WriteBatch::new();
+    /// batch.put("count", "1");
+    /// batch.within(&users).put("1", "Ada");
+    /// db.write(&batch)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn within<'a>(&'a mut self, keyspace: &'a Keyspace) -> BatchWithin<'a> {
+        BatchWithin { batch: self, keyspace }
+    }
+
+    /// How many puts and deletes it holds.
+    pub fn len(&self) -> usize {
+        self.hashes.len()
+    }
+
+    /// Whether it holds none.
+    pub fn is_empty(&self) -> bool {
+        self.hashes.is_empty()
+    }
+
+    /// Length of its encoded records in bytes.
+    pub fn encoded_bytes(&self) -> usize {
+        self.payload.len()
+    }
+
+    /// Empties it, keeping its memory for the next use.
+    pub fn clear(&mut self) {
+        self.payload.clear();
+        self.hashes.clear();
+        self.stretches.clear();
+        self.records = 0;
+        self.mistake = None;
+    }
+
+    pub(crate) fn add(&mut self, keyspace: Option<&Keyspace>, tag: Tag, key: &[u8], value: &[u8]) {
+        let id = keyspace.map_or(DEFAULT_KEYSPACE, Keyspace::id);
+        let current = self.stretches.last().map_or(DEFAULT_KEYSPACE, |last| last.keyspace);
+        if id != current {
+            encode_keyspace(&mut self.payload, id);
+            self.records += 1;
+            let handle = keyspace.cloned();
+            self.stretches.push(KeyspaceStretch { keyspace: id, handle, entries: 0, bytes: 0 });
+        }
+        self.add_here(id, tag, key, value);
+    }
+
+    /// Adds an entry to the keyspace selected last.
+    fn add_here(&mut self, id: u32, tag: Tag, key: &[u8], value: &[u8]) {
+        if key.len() > MAX_KEY_BYTES {
+            self.note_mistake(|| {
+                format!("key of {} bytes; a key has at most {MAX_KEY_BYTES}", key.len())
+            });
+            return;
+        }
+        if value.len() > MAX_VALUE_BYTES {
+            self.note_mistake(|| {
+                format!("value of {} bytes; a value has at most {MAX_VALUE_BYTES}", value.len())
+            });
+            return;
+        }
+        if self.stretches.is_empty() {
+            let (handle, entries, bytes) = (None, 0, 0);
+            self.stretches.push(KeyspaceStretch { keyspace: id, handle, entries, bytes });
+        }
+        encode_entry(&mut self.payload, tag, key, value);
+        self.records += 1;
+        self.hashes.push(key_hash(key));
+        if let Some(stretch) = self.stretches.last_mut() {
+            stretch.entries += 1;
+            stretch.bytes += key.len() + value.len();
+        }
+    }
+
+    /// The only entry of a scratch batch, in keyspace `id`, whose core the caller passes along.
+    pub(crate) fn add_single(&mut self, id: u32, tag: Tag, key: &[u8], value: &[u8]) {
+        if id != DEFAULT_KEYSPACE {
+            encode_keyspace(&mut self.payload, id);
+            self.records += 1;
+            self.stretches.push(KeyspaceStretch { keyspace: id, handle: None, entries: 0, bytes: 0 });
+        }
+        self.add_here(id, tag, key, value);
+    }
+
+    fn note_mistake(&mut self, mistake: impl FnOnce() -> String) {
+        self.mistake.get_or_insert_with(mistake);
+    }
+
+    /// Whether the batch may be written.
+    ///
+    /// A batch larger than `bytes_max` is accepted only when it is a single entry: the memtable
+    /// that it needs is as large as itself.
+    pub(crate) fn check(&self, bytes_max: u64) -> Result<()> {
+        if let Some(mistake) = &self.mistake {
+            return Err(Error::invalid(mistake.clone()));
+        }
+        if self.len() > 1 && self.payload.len() as u64 > bytes_max {
+            return Err(Error::invalid(format!(
+                "batch of {} bytes; at most {bytes_max} are accepted (a quarter of memory_bytes)",
+                self.payload.len()
+            )));
+        }
+        if self.records > u64::from(u32::MAX) {
+            return Err(Error::invalid(format!(
+                "batch of {} records; at most {} are accepted",
+                self.records,
+                u32::MAX
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// A batch, adding to one keyspace; see [`WriteBatch::within`].
+#[derive(Debug)]
+pub struct BatchWithin<'a> {
+    batch: &'a mut WriteBatch,
+    keyspace: &'a Keyspace,
+}
+
+impl BatchWithin<'_> {
+    /// Sets `key` to `value`.
+    pub fn put(&mut self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
+        self.batch.add(Some(self.keyspace), Tag::PUT, key.as_ref(), value.as_ref());
+    }
+
+    /// Removes `key`.
+    pub fn delete(&mut self, key: impl AsRef<[u8]>) {
+        self.batch.add(Some(self.keyspace), Tag::DELETE, key.as_ref(), &[]);
+    }
+}

@@ -1,0 +1,422 @@
+//! How far the one order of writes has come, and who waits for it to come further.
+//!
+//! Three positions describe the log: *appended* (in its buffer), *durable* (on the disk) and
+//! *visible* (seen by reads); a fourth, *written*, says what is with the operating system.
+//!
+//! ```text
+//!   appended ──────────────────────────────────────────────►  in the log's buffer
+//!   written  ────────────────────────────────────►            with the operating system
+//!   durable  ──────────────────────────────►                  on the disk
+//!   visible  ──────────────────────────────►                  seen by reads, acknowledged
+//! ```
+//!
+//! Invariant: `visible` stops before the first commit whose asked durability is not reached, so
+//! what a reader saw never disappears. Durable before visible, visible before acknowledged.
+//!
+//! One thread at a time *leads*: it takes what the log has buffered, writes it, syncs it, and
+//! publishes. Whoever arrives meanwhile is ordered, appended and inserted unseen, and joins the
+//! next round (group commit). The leader is a waiting caller, so a single writer needs no hand-off.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::task::Waker;
+use std::thread::Thread;
+
+use lsm_entry::SeqNo;
+use lsm_wal::{Log, Pending};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::options::Durability;
+
+/// What is under the write mutex: the log, and the commits whose durability is not reached yet.
+#[derive(Debug)]
+pub(crate) struct Order {
+    /// `None` in a database opened read-only, which is never written.
+    log: Option<Log>,
+    unmet: VecDeque<Unmet>,
+    /// The durable position that the newest mark in the log tells.
+    marked: SeqNo,
+}
+
+#[derive(Debug)]
+struct Unmet {
+    through: SeqNo,
+    need: Durability,
+}
+
+/// The positions, the write mutex and the queue of those who wait.
+#[derive(Debug)]
+pub(crate) struct Commit {
+    order: Mutex<Order>,
+    appended: AtomicU64,
+    written: AtomicU64,
+    durable: AtomicU64,
+    visible: AtomicU64,
+    /// The newest sequence number that somebody wants durable.
+    wanted_durable: AtomicU64,
+    /// The last manifest edit and the database time, told by the next mark.
+    manifest_edit: AtomicU64,
+    database_time_ms: AtomicU64,
+    queue: Mutex<Queue>,
+    poison: OnceLock<Error>,
+    /// Rounds of writing and syncing so far, and how many of them synced.
+    pub(crate) rounds: AtomicU64,
+    pub(crate) syncs: AtomicU64,
+    pub(crate) log_bytes: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    leading: bool,
+    waiting: VecDeque<Arc<Waiter>>,
+}
+
+/// What a waiter waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Goal {
+    /// The commit is seen by reads (and so as durable as it asked to be).
+    Visible(SeqNo),
+    /// The order is on the disk up to here.
+    Durable(SeqNo),
+    /// The order is with the operating system up to here.
+    Written(SeqNo),
+}
+
+#[derive(Debug)]
+struct Waiter {
+    goal: Goal,
+    state: AtomicU8,
+    wake: Wake,
+}
+
+#[derive(Debug)]
+enum Wake {
+    Thread(Thread),
+    Task(Waker),
+}
+
+const WAITING: u8 = 0;
+const DONE: u8 = 1;
+const LEAD: u8 = 2;
+
+impl Waiter {
+    fn tell(&self, state: u8) {
+        self.state.store(state, Ordering::Release);
+        match &self.wake {
+            Wake::Thread(thread) => thread.unpark(),
+            Wake::Task(waker) => waker.wake_by_ref(),
+        }
+    }
+
+    fn can_lead(&self) -> bool {
+        matches!(self.wake, Wake::Thread(_))
+    }
+}
+
+impl Order {
+    /// The log of a writable database.
+    pub(crate) fn log(&mut self) -> &mut Log {
+        self.log.as_mut().expect("only a writable database is written")
+    }
+
+    /// Takes `through` as the newest commit, to become visible once `need` is reached.
+    fn note_commit(&mut self, through: SeqNo, need: Durability) {
+        match self.unmet.back_mut() {
+            // A weaker commit behind another becomes visible with it or after it; only the
+            // strongest need of neighbours that arrive together has to be remembered apart.
+            Some(last) if last.need == need => last.through = through,
+            _ => self.unmet.push_back(Unmet { through, need }),
+        }
+    }
+}
+
+impl Commit {
+    /// Starts after `last_seq_no`, everything up to which is durable.
+    pub(crate) fn new(log: Option<Log>, last_seq_no: SeqNo, database_time_ms: u64) -> Self {
+        Self {
+            order: Mutex::new(Order { log, unmet: VecDeque::new(), marked: last_seq_no }),
+            appended: AtomicU64::new(last_seq_no),
+            written: AtomicU64::new(last_seq_no),
+            durable: AtomicU64::new(last_seq_no),
+            visible: AtomicU64::new(last_seq_no),
+            wanted_durable: AtomicU64::new(0),
+            manifest_edit: AtomicU64::new(0),
+            database_time_ms: AtomicU64::new(database_time_ms),
+            queue: Mutex::default(),
+            poison: OnceLock::new(),
+            rounds: AtomicU64::new(0),
+            syncs: AtomicU64::new(0),
+            log_bytes: AtomicU64::new(0),
+        }
+    }
+
+    /// The write mutex. Held at memory speed only, but for a log segment that could not be
+    /// prepared ahead.
+    pub(crate) fn lock_order(&self) -> MutexGuard<'_, Order> {
+        self.order.lock().expect("no writer panicked under the write mutex")
+    }
+
+    #[inline]
+    pub(crate) fn visible(&self) -> SeqNo {
+        self.visible.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn durable(&self) -> SeqNo {
+        self.durable.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn appended(&self) -> SeqNo {
+        self.appended.load(Ordering::Acquire)
+    }
+
+    /// Why the database takes no writes any more, if so.
+    pub(crate) fn poison(&self) -> Option<&Error> {
+        self.poison.get()
+    }
+
+    /// Makes the database read-only until it is reopened: something that must not be retried failed.
+    pub(crate) fn set_poison(&self, cause: &Error) {
+        let message = format!("the database is read-only until it is reopened: {cause}");
+        let _ = self.poison.set(Error::new(ErrorKind::ReadOnly, message));
+        let waiting: Vec<_> = {
+            let mut queue = self.queue.lock().expect("no waiter panicked");
+            queue.waiting.drain(..).collect()
+        };
+        for waiter in waiting {
+            waiter.tell(DONE);
+        }
+    }
+
+    /// What a database opened read-only shows from now on.
+    pub(crate) fn show_through(&self, through: SeqNo) {
+        for position in [&self.appended, &self.written, &self.durable, &self.visible] {
+            position.fetch_max(through, Ordering::AcqRel);
+        }
+    }
+
+    pub(crate) fn note_manifest_edit(&self, edit: u64) {
+        self.manifest_edit.fetch_max(edit, Ordering::AcqRel);
+    }
+
+    /// Database time: never goes back, never behind the clock.
+    pub(crate) fn database_time_ms(&self, now_ms: u64) -> u64 {
+        self.database_time_ms.fetch_max(now_ms, Ordering::AcqRel).max(now_ms)
+    }
+
+    /// A commit has been appended and inserted: from now on it may become visible.
+    pub(crate) fn ordered(&self, order: &mut Order, through: SeqNo, need: Durability) {
+        self.appended.store(through, Ordering::Release);
+        if need == Durability::Disk {
+            self.wanted_durable.fetch_max(through, Ordering::AcqRel);
+        }
+        if need == Durability::Memory && order.unmet.is_empty() {
+            self.visible.store(through, Ordering::Release);
+        } else {
+            order.note_commit(through, need);
+        }
+    }
+
+    /// Waits until `goal` is reached, leading a round of writing and syncing if nobody does.
+    ///
+    /// # Errors
+    /// `ReadOnly` when the database was poisoned first.
+    pub(crate) fn reach(&self, goal: Goal) -> Result<()> {
+        if let Goal::Durable(through) = goal {
+            self.wanted_durable.fetch_max(through, Ordering::AcqRel);
+        }
+        loop {
+            if self.is_reached(goal) {
+                return Ok(());
+            }
+            let waiter = {
+                let mut queue = self.queue.lock().expect("no waiter panicked");
+                if let Some(poison) = self.poison() {
+                    return Err(poison.clone());
+                }
+                if self.is_reached(goal) {
+                    return Ok(());
+                }
+                if queue.leading {
+                    let wake = Wake::Thread(std::thread::current());
+                    let waiter = Arc::new(Waiter { goal, state: AtomicU8::new(WAITING), wake });
+                    queue.waiting.push_back(Arc::clone(&waiter));
+                    Some(waiter)
+                } else {
+                    queue.leading = true;
+                    None
+                }
+            };
+            if let Some(waiter) = waiter {
+                while waiter.state.load(Ordering::Acquire) == WAITING {
+                    std::thread::park();
+                }
+                if waiter.state.load(Ordering::Acquire) == DONE {
+                    continue;
+                }
+            }
+            self.lead();
+        }
+    }
+
+    /// Registers a task to be woken when `goal` is reached; `true` if it is reached already, or
+    /// never will be. The caller sees to it that somebody leads.
+    pub(crate) fn wake_at(&self, goal: Goal, waker: &Waker) -> bool {
+        let mut queue = self.queue.lock().expect("no waiter panicked");
+        if self.is_reached(goal) || self.poison().is_some() {
+            return true;
+        }
+        let wake = Wake::Task(waker.clone());
+        queue.waiting.push_back(Arc::new(Waiter { goal, state: AtomicU8::new(WAITING), wake }));
+        false
+    }
+
+    pub(crate) fn is_reached(&self, goal: Goal) -> bool {
+        match goal {
+            Goal::Visible(through) => self.visible() >= through,
+            Goal::Durable(through) => self.durable() >= through,
+            Goal::Written(through) => self.written.load(Ordering::Acquire) >= through,
+        }
+    }
+
+    /// Ends the log with a closing frame and makes it durable. `refuse` is called under the write
+    /// mutex: whatever it does, no write comes after the closing frame.
+    pub(crate) fn close(&self, refuse: impl FnOnce()) -> Result<()> {
+        {
+            let _order = self.lock_order();
+            refuse();
+        }
+        // Order: every frame is on the disk before the closing one is written.
+        self.reach(Goal::Durable(self.appended()))?;
+        let (mut pending, through) = {
+            let mut order = self.lock_order();
+            let through = order.log().next_seq_no() - 1;
+            order.log().append_close();
+            (order.log().take_pending(Pending::Sync), through)
+        };
+        pending.write().and_then(|()| pending.sync()).map_err(|error| {
+            let error = Error::from(error);
+            self.set_poison(&error);
+            error
+        })?;
+        self.written.store(through, Ordering::Release);
+        self.durable.store(through, Ordering::Release);
+        self.publish(&mut self.lock_order());
+        Ok(())
+    }
+
+    /// Leads one round, unless somebody leads already: then the buffer is in good hands.
+    pub(crate) fn try_write_out(&self) {
+        {
+            let mut queue = self.queue.lock().expect("no waiter panicked");
+            if queue.leading || self.poison().is_some() {
+                return;
+            }
+            queue.leading = true;
+        }
+        self.lead();
+    }
+
+    /// One round: take, write, sync, publish, hand over.
+    fn lead(&self) {
+        if let Err(error) = self.round() {
+            self.set_poison(&Error::from(error));
+        }
+        self.hand_over();
+    }
+
+    fn round(&self) -> lsm_io::Result<()> {
+        let (mut pending, through, sync) = {
+            let mut order = self.lock_order();
+            let durable = self.durable();
+            let sync = self.wanted_durable.load(Ordering::Acquire) > durable;
+            if sync && durable > order.marked {
+                self.append_mark(&mut order, durable);
+            }
+            let through = order.log().next_seq_no() - 1;
+            let kind = if sync { Pending::Sync } else { Pending::Write };
+            (order.log().take_pending(kind), through, sync)
+        };
+        self.rounds.fetch_add(1, Ordering::Relaxed);
+        self.log_bytes.fetch_add(pending.bytes() as u64, Ordering::Relaxed);
+        pending.write()?;
+        self.written.store(through, Ordering::Release);
+        if sync {
+            self.syncs.fetch_add(1, Ordering::Relaxed);
+            pending.sync()?;
+            // Order: durable before visible. A reader must never see what a power cut can take.
+            self.durable.store(through, Ordering::Release);
+        }
+        let mut order = self.lock_order();
+        order.log().recycle_buffer(pending);
+        self.publish(&mut order);
+        Ok(())
+    }
+
+    fn append_mark(&self, order: &mut Order, durable: SeqNo) {
+        let mut extra = [0; 16];
+        extra[..8].copy_from_slice(&self.manifest_edit.load(Ordering::Acquire).to_le_bytes());
+        extra[8..].copy_from_slice(&self.database_time_ms.load(Ordering::Acquire).to_le_bytes());
+        // A segment without room for it goes without; the next group's mark tells more anyway.
+        if order.log().fits(8 + extra.len()) {
+            order.log().append_mark(durable, &extra);
+            order.marked = durable;
+        }
+    }
+
+    /// Moves `visible` over every commit whose need is met, in order.
+    fn publish(&self, order: &mut Order) {
+        let (written, durable) = (self.written.load(Ordering::Acquire), self.durable());
+        while let Some(first) = order.unmet.front() {
+            let met = match first.need {
+                Durability::Memory => true,
+                Durability::Os => written >= first.through,
+                Durability::Disk => durable >= first.through,
+            };
+            if met {
+                self.visible.store(first.through, Ordering::Release);
+                order.unmet.pop_front();
+                continue;
+            }
+            // Neighbours with one need share an entry, so part of it may be met.
+            let reached = if first.need == Durability::Os { written } else { durable };
+            if reached > self.visible() {
+                self.visible.store(reached, Ordering::Release);
+            }
+            break;
+        }
+    }
+
+    /// Ends this thread's lead: the first who still waits leads next, the others are woken after it.
+    fn hand_over(&self) {
+        let mut done = Vec::new();
+        {
+            let mut queue = self.queue.lock().expect("no waiter panicked");
+            let poisoned = self.poison().is_some();
+            let mut next = None;
+            for waiter in std::mem::take(&mut queue.waiting) {
+                if poisoned || self.is_reached(waiter.goal) {
+                    done.push(waiter);
+                } else if next.is_none() && waiter.can_lead() {
+                    next = Some(waiter);
+                } else {
+                    queue.waiting.push_back(waiter);
+                }
+            }
+            queue.leading = next.is_some();
+            if let Some(next) = next {
+                next.tell(LEAD);
+            }
+        }
+        for waiter in done {
+            waiter.tell(DONE);
+        }
+    }
+
+    /// Whether tasks wait and nobody leads, so that the log's own thread has to.
+    pub(crate) fn needs_leader(&self) -> bool {
+        let queue = self.queue.lock().expect("no waiter panicked");
+        !queue.leading && !queue.waiting.is_empty()
+    }
+}
+

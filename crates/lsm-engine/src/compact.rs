@@ -1,0 +1,246 @@
+//! The path of a compaction.
+//!
+//! 1. Ask the policy for a plan that overlaps no running one.
+//! 2. Copy the snapshot list: what the plan's inputs hold is visible already, so a snapshot taken
+//!    later sees the newest version of each key, which is kept.
+//! 3. A move or a drop is an edit alone. A merge reads the inputs in order and writes what
+//!    retention keeps into tables, which are synced, then their directory.
+//! 4. Append the edit to the manifest.
+//! 5. Publish the view. The inputs' files go when the last view that holds them does.
+//!
+//! Order: 2 after 1, 3 before 4, 4 before 5.
+
+use std::collections::HashMap;
+use std::ops::Bound;
+use std::sync::{Arc, Mutex};
+
+use lsm_compaction::{
+    Action, MergeError, Plan, PlanInput, Retention, RunningPlan, merge, plan_range,
+};
+use lsm_entry::MergingCursor;
+use lsm_manifest::ManifestEdit;
+use lsm_sstable::Origin;
+use lsm_version::{Place, TableRecord, Version, VersionEdit};
+
+use crate::error::{Error, Result};
+use crate::keyspace::KeyspaceCore;
+use crate::limiter::Priority;
+use crate::outputs::{OutputSpec, Outputs};
+use crate::reads::Scan;
+use crate::run_cursor::RunCursor;
+use crate::shared::Shared;
+use crate::source::Source;
+use crate::view::Tree;
+
+/// Plans that are being carried out, by keyspace.
+#[derive(Debug, Default)]
+pub(crate) struct CompactionState {
+    running: Mutex<HashMap<u32, Vec<(u64, RunningPlan)>>>,
+}
+
+/// A plan that is entered as running, taken back when dropped.
+struct Ticket<'a> {
+    state: &'a CompactionState,
+    keyspace: u32,
+    id: u64,
+}
+
+impl Drop for Ticket<'_> {
+    fn drop(&mut self) {
+        let mut running = self.state.running.lock().expect("no planner panicked");
+        if let Some(plans) = running.get_mut(&self.keyspace) {
+            plans.retain(|(id, _)| *id != self.id);
+        }
+    }
+}
+
+impl Shared {
+    /// Carries out one plan of whichever keyspace has one. Background work; `false` if none has.
+    pub(crate) fn compact_step(&self) -> Result<bool> {
+        for core in self.live_keyspaces() {
+            if self.compact_keyspace_once(&core)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn compact_keyspace_once(&self, core: &KeyspaceCore) -> Result<bool> {
+        let options = core.options();
+        let planned = self.enter_plan(core, |version, running| {
+            let snapshots = self.snapshots.copy();
+            let now_ms = self.database_time_ms();
+            let input = PlanInput { version, running, snapshots: &snapshots, now_ms };
+            options.compaction.as_policy().plan(&input)
+        });
+        let Some((plan, tree, ticket)) = planned else { return Ok(false) };
+        // Another thread may find a plan that does not overlap this one.
+        self.background.wake_compaction();
+        self.carry_out(core, &plan, &tree)?;
+        drop(ticket);
+        self.background.wake_compaction();
+        Ok(true)
+    }
+
+    /// Merges everything in the range down to the deepest level.
+    pub(crate) fn compact_range(&self, core: &KeyspaceCore, scan: &Scan) -> Result<()> {
+        self.check_writable()?;
+        self.flush_keyspace(core)?;
+        let (lower, upper) = (scan.lower_key(), scan.upper_key());
+        loop {
+            self.check_writable()?;
+            let planned = self.enter_plan(core, |version, running| {
+                plan_range(version, running, &lower, upper.as_deref())
+            });
+            if let Some((plan, tree, _ticket)) = planned {
+                self.carry_out(core, &plan, &tree)?;
+            } else if self.is_compacting(core) {
+                // A running plan is in the way: it ends by itself.
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            } else {
+                return Ok(());
+            }
+        }
+    }
+
+    pub(crate) fn is_compacting_anything(&self) -> bool {
+        self.live_keyspaces().iter().any(|core| self.is_compacting(core))
+    }
+
+    fn is_compacting(&self, core: &KeyspaceCore) -> bool {
+        let running = self.compaction.running.lock().expect("no planner panicked");
+        running.get(&core.id).is_some_and(|plans| !plans.is_empty())
+    }
+
+    /// Makes a plan and enters it as running, in one step, so that no two plans overlap.
+    fn enter_plan(
+        &self,
+        core: &KeyspaceCore,
+        make: impl FnOnce(&Version, &[RunningPlan]) -> Option<Plan>,
+    ) -> Option<(Plan, Arc<Tree>, Ticket<'_>)> {
+        let mut running = self.compaction.running.lock().expect("no planner panicked");
+        let plans = running.entry(core.id).or_default();
+        // Order: the view is loaded under the lock, so it shows what every ended plan has done.
+        let tree = Arc::clone(&core.view.load().tree);
+        let blocking: Vec<RunningPlan> = plans.iter().map(|(_, plan)| plan.clone()).collect();
+        let plan = make(&tree.version, &blocking)?;
+        let id = self.new_file_number();
+        plans.push((id, plan.as_running()));
+        let ticket = Ticket { state: &self.compaction, keyspace: core.id, id };
+        Some((plan, tree, ticket))
+    }
+
+    fn carry_out(&self, core: &KeyspaceCore, plan: &Plan, tree: &Arc<Tree>) -> Result<()> {
+        let added = match plan.action {
+            Action::Drop => Vec::new(),
+            Action::Move => {
+                let tables = plan.inputs.iter().flat_map(|input| &input.tables);
+                tables.cloned().collect()
+            }
+            Action::Merge => self.merge_inputs(core, plan, tree)?,
+        };
+        let removed = plan.inputs.iter().flat_map(|input| {
+            let place = Place { level: input.level, run: input.run };
+            input.tables.iter().map(move |table| (place, table.number))
+        });
+        let edit = VersionEdit {
+            removed: removed.collect(),
+            added: added.into_iter().map(|table| (plan.output, table)).collect(),
+        };
+        let mut manifest = self.lock_manifest()?;
+        self.check_writable()?;
+        if core.is_dropped() {
+            return Ok(());
+        }
+        let edit = ManifestEdit { tables: vec![(core.id, edit)], ..ManifestEdit::default() };
+        self.append_edit(&mut manifest, edit)?;
+        self.publish_tree(&manifest, core, &[]);
+        Ok(())
+    }
+
+    fn merge_inputs(
+        &self,
+        core: &KeyspaceCore,
+        plan: &Plan,
+        tree: &Arc<Tree>,
+    ) -> Result<Vec<Arc<TableRecord>>> {
+        let spec = OutputSpec {
+            keyspace_id: core.id,
+            keyspace_name: core.name.clone(),
+            options: core.options(),
+            level: plan.output.level,
+            origin: Origin::Compaction,
+            made_from: plan.inputs.iter().flat_map(|i| &i.tables).map(|t| t.number).collect(),
+            priority: Priority::Compaction,
+        };
+        let inputs = Arc::new(input_tree(plan, tree)?);
+        let sources = (0..inputs.runs.len())
+            .map(|run| Source::Run(RunCursor::new(Arc::clone(&inputs), run)))
+            .collect();
+        let mut cursor = MergingCursor::new(sources);
+        let mut retention = Retention::new(self.snapshots.copy(), self.database_time_ms());
+        let mut outputs = Outputs::new(self.workshop(), spec);
+        let should_stop = || self.background.is_stopping() || self.commit.poison().is_some();
+        let merged = merge(&mut cursor, plan, &mut retention, &mut outputs, &should_stop);
+        let stats = merged.map_err(|error| match error {
+            MergeError::Read(error) | MergeError::Write(error) => Error::from(error),
+            MergeError::Stopped => Error::closed(),
+        })?;
+        let records = outputs.finish()?;
+        self.stats.note_compaction(plan, &stats, &records);
+        Ok(records)
+    }
+
+    /// About how many bytes the tables in the range take.
+    pub(crate) fn approximate_size(&self, core: &KeyspaceCore, scan: &Scan) -> u64 {
+        let (lower, upper) = (scan.lower_key(), scan.upper_key());
+        let view = core.view.load();
+        let mut bytes = 0;
+        for table in view.tree.tables() {
+            let record = table.record();
+            let is_below = upper.as_ref().is_some_and(|upper| record.lower > *upper);
+            if record.upper < lower || is_below {
+                continue;
+            }
+            let is_inside = record.lower >= lower
+                && upper.as_ref().is_none_or(|upper| record.upper <= *upper);
+            // A table that hangs over an end counts half: blocks are not opened to ask.
+            bytes += if is_inside { record.bytes } else { record.bytes / 2 };
+        }
+        bytes
+    }
+}
+
+impl Scan {
+    /// The smallest key that may be in the range.
+    pub(crate) fn lower_key(&self) -> Vec<u8> {
+        match &self.lower {
+            Bound::Unbounded => Vec::new(),
+            Bound::Included(key) | Bound::Excluded(key) => key.clone(),
+        }
+    }
+
+    /// The largest key that may be in the range; `None`: there is no end.
+    pub(crate) fn upper_key(&self) -> Option<Vec<u8>> {
+        match &self.upper {
+            Bound::Unbounded => None,
+            Bound::Included(key) | Bound::Excluded(key) => Some(key.clone()),
+        }
+    }
+}
+
+/// A tree of just the plan's inputs, sharing the open tables of the one it was made from.
+fn input_tree(plan: &Plan, tree: &Tree) -> Result<Tree> {
+    let mut runs = Vec::with_capacity(plan.inputs.len());
+    for input in &plan.inputs {
+        let mut tables = Vec::with_capacity(input.tables.len());
+        for record in &input.tables {
+            let table = tree.table(record.number).ok_or_else(|| {
+                Error::corrupt(format!("plan names table {} which is not live", record.number))
+            })?;
+            tables.push(Arc::clone(table));
+        }
+        runs.push(crate::view::LiveRun::new(input.level, input.run, tables));
+    }
+    Ok(Tree { version: Arc::clone(&tree.version), runs })
+}

@@ -1,0 +1,552 @@
+//! The database as its user holds it.
+
+use std::fmt;
+use std::future::Future;
+use std::ops::RangeBounds;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+
+use lsm_entry::SeqNo;
+use lsm_manifest::ManifestEdit;
+
+use crate::background::Step;
+use crate::batch::{DEFAULT_KEYSPACE, WriteBatch};
+use crate::commit::Goal;
+use crate::error::{Error, Result};
+use crate::keyspace::{Keyspace, KeyspaceCore, check_name};
+use crate::options::{Durability, KeyspaceOptions, Options, WriteOptions};
+use crate::reads::{Reads, Scan};
+use crate::recover::{self, RecoveryReport, new_core};
+use crate::scan::{EntryCursor, Iter};
+use crate::shared::Shared;
+use crate::snapshot::Snapshot;
+use crate::value::Value;
+use crate::view::{Tree, View};
+
+/// An open database: a crash-safe, ordered map from bytes to bytes.
+///
+/// Owned, cheap to clone, `Send + Sync`. The database closes cleanly when the last handle of any
+/// kind (`Db`, [`Keyspace`], [`Snapshot`], an iterator) is dropped; [`close`](Self::close) does it
+/// with a result.
+///
+/// ```
+/// use lsm_engine::{Db, Reads};
+///
+/// # let dir = tempfile::tempdir()?;
+/// # let path = dir.path().join("my.db");
+/// let db = Db::open(path)?;
+/// db.put("user:1", "Ada")?; // On disk when it returns.
+/// assert_eq!(db.get("user:1")?.as_deref(), Some(&b"Ada"[..]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Db {
+    handle: Arc<Handle>,
+    default: Keyspace,
+}
+
+/// What keeps the database open.
+pub(crate) struct Handle {
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // Whoever wants to know calls `close`.
+        let _ = self.shared.close();
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").field("dir", &self.shared.dir).finish()
+    }
+}
+
+impl Db {
+    /// Opens the database in directory `path`, creating it if there is none.
+    ///
+    /// # Errors
+    /// `Busy` if another process has it open, `Corrupt` if acknowledged data is damaged, `Invalid`
+    /// if the path is a file or belongs to something else, `Io`, `NoSpace`.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::open_with(path, Options::default())
+    }
+
+    /// Opens with options.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open), and `Invalid` for an unacceptable option, which is named.
+    #[allow(clippy::needless_pass_by_value)]
+    pub fn open_with(path: impl AsRef<Path>, options: Options) -> Result<Self> {
+        Ok(Self::from_shared(recover::open(path.as_ref(), options)?))
+    }
+
+    /// Opens for reading what another process may be writing: no lock, no change to the directory.
+    /// It shows one moment; [`refresh`](Self::refresh) moves on to the present.
+    ///
+    /// # Errors
+    /// `Invalid` if there is no database, `Corrupt`, `Io`.
+    pub fn open_read_only(path: impl AsRef<Path>) -> Result<Self> {
+        Self::open_read_only_with(path, Options::default())
+    }
+
+    /// Opens for reading with options, of which only those that concern reading matter.
+    ///
+    /// # Errors
+    /// Those of [`open_read_only`](Self::open_read_only).
+    #[allow(clippy::needless_pass_by_value)]
+    pub fn open_read_only_with(path: impl AsRef<Path>, options: Options) -> Result<Self> {
+        Ok(Self::from_shared(crate::read_only::open(path.as_ref(), options)?))
+    }
+
+    fn from_shared(shared: Arc<Shared>) -> Self {
+        let core = Arc::clone(&shared.default_keyspace);
+        let handle = Arc::new(Handle { shared });
+        let default = Keyspace { db: Arc::clone(&handle), core };
+        Self { handle, default }
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.handle.shared
+    }
+
+    /// A database opened read-only moves on to what the writer has made durable or handed to the
+    /// operating system since.
+    ///
+    /// # Errors
+    /// `Invalid` on a writable database, `Corrupt`, `Io`.
+    pub fn refresh(&self) -> Result<()> {
+        crate::read_only::refresh(self.shared())
+    }
+
+    /// The keyspace called `name`, created with the database's default options if there is none.
+    ///
+    /// # Errors
+    /// `Invalid` for a name that is empty or longer than 255 bytes; those of a write.
+    pub fn keyspace(&self, name: &str) -> Result<Keyspace> {
+        self.keyspace_with(name, self.shared().options.keyspace.clone())
+    }
+
+    /// The keyspace called `name`, created with `options` if there is none. One that is there keeps
+    /// the options it has; [`Keyspace::set_options`] changes them.
+    ///
+    /// # Errors
+    /// Those of [`keyspace`](Self::keyspace), and `Invalid` for an unacceptable option.
+    #[allow(clippy::needless_pass_by_value)]
+    pub fn keyspace_with(&self, name: &str, options: KeyspaceOptions) -> Result<Keyspace> {
+        check_name(name)?;
+        options.check()?;
+        let core = self.shared().open_keyspace(name, &options)?;
+        Ok(Keyspace { db: Arc::clone(&self.handle), core })
+    }
+
+    /// The names of all keyspaces, the default one ("default") first.
+    pub fn keyspaces(&self) -> Vec<String> {
+        self.shared().live_keyspaces().iter().map(|core| core.name.clone()).collect()
+    }
+
+    /// Removes a keyspace and everything in it, durably. Handles to it fail with `Invalid` from
+    /// then on; scans under way end as they began.
+    ///
+    /// # Errors
+    /// `Invalid` for the default keyspace; those of a write.
+    #[allow(clippy::needless_pass_by_value)]
+    pub fn drop_keyspace(&self, keyspace: Keyspace) -> Result<()> {
+        self.shared().drop_keyspace(&keyspace.core)
+    }
+
+    /// Writes a batch: together or not at all, over all its keyspaces.
+    ///
+    /// # Errors
+    /// `Invalid` for a key, value or batch beyond its limit, `ReadOnly`, `NoSpace`, `Io`. After an
+    /// error for which [`Error::is_outcome_unknown`] holds, it may be found at the next open.
+    pub fn write(&self, batch: &WriteBatch) -> Result<()> {
+        self.write_with(batch, WriteOptions::default()).map(drop)
+    }
+
+    /// Writes a batch; returns the sequence number of its last record.
+    ///
+    /// # Errors
+    /// Those of [`write`](Self::write), and `Busy` past the deadline.
+    pub fn write_with(&self, batch: &WriteBatch, options: WriteOptions) -> Result<SeqNo> {
+        self.shared().write_batch(batch, None, options)
+    }
+
+    /// Takes a batch into the order and returns at once with a ticket. The batch becomes visible
+    /// when the ticket resolves; dropping the ticket cancels nothing.
+    ///
+    /// ```
+    /// # use lsm_engine::{Db, WriteBatch};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let db = Db::open(dir.path())?;
+    /// let mut batch = WriteBatch::new();
+    /// batch.put("key", "value");
+    /// let ticket = db.write_async(&batch)?;
+    /// // ... more writes ...
+    /// ticket.wait()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`write`](Self::write) that come before the batch has a place in the order.
+    pub fn write_async(&self, batch: &WriteBatch) -> Result<Ticket> {
+        let shared = self.shared();
+        let durability = shared.options.durability;
+        let through = shared.submit(batch, None, WriteOptions::default(), durability)?;
+        Ok(Ticket { handle: Arc::clone(&self.handle), through })
+    }
+
+    /// Waits until everything up to `seq_no` is on disk, starting a sync if none covers it.
+    ///
+    /// # Errors
+    /// `ReadOnly` if a sync failed.
+    pub fn wait_durable(&self, seq_no: SeqNo) -> Result<()> {
+        let shared = self.shared();
+        if shared.is_read_only {
+            return shared.check_writable();
+        }
+        shared.commit.reach(Goal::Durable(seq_no.min(shared.commit.appended())))
+    }
+
+    /// Waits until everything written so far is on disk.
+    ///
+    /// # Errors
+    /// `ReadOnly` if a sync failed.
+    pub fn sync(&self) -> Result<()> {
+        self.wait_durable(self.shared().commit.appended())
+    }
+
+    /// Writes everything in memory to tables; returns when it is done.
+    ///
+    /// # Errors
+    /// `ReadOnly`, `NoSpace`, `Io`.
+    pub fn flush(&self) -> Result<()> {
+        let shared = self.shared();
+        shared.check_writable()?;
+        shared.live_keyspaces().iter().try_for_each(|core| shared.flush_keyspace(core))
+    }
+
+    /// A moment that stays readable.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot::new(Arc::clone(&self.handle))
+    }
+
+    /// The newest sequence number that reads see.
+    pub fn visible_seq_no(&self) -> SeqNo {
+        self.shared().commit.visible()
+    }
+
+    /// What opening it found and did.
+    pub fn recovery_report(&self) -> &RecoveryReport {
+        &self.shared().report
+    }
+
+    /// Changes the limit of bytes a second that flushes and compactions write together.
+    pub fn set_write_rate(&self, bytes_per_second: Option<u64>) {
+        self.shared().limiter.set_rate(bytes_per_second);
+    }
+
+    /// Waits until no background work is left: nothing to flush, no plan to carry out, no file to
+    /// remove. Helps with the work meanwhile.
+    ///
+    /// # Errors
+    /// Those of flushes and compactions.
+    pub fn settle(&self) -> Result<()> {
+        let shared = self.shared();
+        loop {
+            shared.check_writable()?;
+            let did_work =
+                shared.step(Step::Flush)? || shared.step(Step::Compact)? || shared.step(Step::Log)?;
+            if did_work {
+                continue;
+            }
+            if !shared.is_compacting_anything() && !shared.has_sealed() {
+                return Ok(());
+            }
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+    }
+
+    /// Does one piece of background work; `false` if there was none of this kind.
+    ///
+    /// # Errors
+    /// Those of the work.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn step(&self, step: Step) -> Result<bool> {
+        self.shared().step(step)
+    }
+
+    /// Closes the database: flushes, syncs, and says in the manifest that it was closed. Other
+    /// handles fail with `Closed` from then on.
+    ///
+    /// # Errors
+    /// `NoSpace`, `Io`: what could not be flushed is still in the log, and nothing is lost.
+    #[allow(clippy::needless_pass_by_value)]
+    pub fn close(self) -> Result<()> {
+        self.handle.shared.close()
+    }
+}
+
+/// Every method of the default keyspace.
+impl Db {
+    /// The default keyspace.
+    pub fn default_keyspace(&self) -> &Keyspace {
+        &self.default
+    }
+
+    /// Sets `key` to `value`; see [`Keyspace::put`].
+    ///
+    /// # Errors
+    /// Those of [`Keyspace::put`].
+    pub fn put(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
+        self.default.put(key, value)
+    }
+
+    /// Sets `key` to `value`; see [`Keyspace::put_with`].
+    ///
+    /// # Errors
+    /// Those of [`Keyspace::put_with`].
+    pub fn put_with(
+        &self,
+        key: impl AsRef<[u8]>,
+        value: impl AsRef<[u8]>,
+        options: WriteOptions,
+    ) -> Result<SeqNo> {
+        self.default.put_with(key, value, options)
+    }
+
+    /// Removes `key`; see [`Keyspace::delete`].
+    ///
+    /// # Errors
+    /// Those of [`Keyspace::put`].
+    pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<()> {
+        self.default.delete(key)
+    }
+
+    /// Removes `key`; see [`Keyspace::delete_with`].
+    ///
+    /// # Errors
+    /// Those of [`Keyspace::put_with`].
+    pub fn delete_with(&self, key: impl AsRef<[u8]>, options: WriteOptions) -> Result<SeqNo> {
+        self.default.delete_with(key, options)
+    }
+
+    /// Merges a range to the bottom; see [`Keyspace::compact_range`].
+    ///
+    /// # Errors
+    /// Those of [`Keyspace::compact_range`].
+    pub fn compact_range<K: AsRef<[u8]>>(&self, range: impl RangeBounds<K>) -> Result<()> {
+        self.default.compact_range(range)
+    }
+
+    /// About how many bytes a range takes on disk; see [`Keyspace::approximate_size`].
+    pub fn approximate_size<K: AsRef<[u8]>>(&self, range: impl RangeBounds<K>) -> u64 {
+        self.default.approximate_size(range)
+    }
+
+    /// Options of the default keyspace.
+    pub fn options(&self) -> KeyspaceOptions {
+        self.default.options()
+    }
+
+    /// Changes the default keyspace's options; see [`Keyspace::set_options`].
+    ///
+    /// # Errors
+    /// Those of [`Keyspace::set_options`].
+    pub fn set_options(&self, options: KeyspaceOptions) -> Result<()> {
+        self.default.set_options(options)
+    }
+}
+
+impl Reads for Db {
+    fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
+        self.default.get(key)
+    }
+
+    fn multi_get<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<Value>>> {
+        self.default.multi_get(keys)
+    }
+
+    fn scan(&self, scan: Scan) -> Iter {
+        self.default.scan(scan)
+    }
+
+    fn cursor(&self) -> EntryCursor {
+        self.default.cursor()
+    }
+}
+
+impl fmt::Debug for Db {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Db").field("dir", &self.shared().dir).finish()
+    }
+}
+
+/// A write that has its place in the order and is not acknowledged yet.
+///
+/// A future, and something to [`wait`](Self::wait) for: one thread can keep thousands of durable
+/// writes in flight.
+#[derive(Debug)]
+#[must_use = "the write is acknowledged only when the ticket resolves"]
+pub struct Ticket {
+    handle: Arc<Handle>,
+    through: SeqNo,
+}
+
+impl Ticket {
+    /// Waits until the write is acknowledged; returns its last sequence number.
+    ///
+    /// # Errors
+    /// `ReadOnly` if a sync failed first; the outcome is then unknown.
+    pub fn wait(self) -> Result<SeqNo> {
+        let goal = Goal::Visible(self.through);
+        self.handle.shared.commit.reach(goal).map_err(Error::with_unknown_outcome)?;
+        Ok(self.through)
+    }
+
+    /// The write's last sequence number.
+    pub fn seq_no(&self) -> SeqNo {
+        self.through
+    }
+}
+
+impl Future for Ticket {
+    type Output = Result<SeqNo>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let shared = &self.handle.shared;
+        let goal = Goal::Visible(self.through);
+        if !shared.commit.wake_at(goal, context.waker()) {
+            shared.background.wake_log();
+            return Poll::Pending;
+        }
+        Poll::Ready(match shared.commit.poison() {
+            Some(poison) if !shared.commit.is_reached(goal) => {
+                Err(poison.clone().with_unknown_outcome())
+            }
+            _ => Ok(self.through),
+        })
+    }
+}
+
+impl Shared {
+    /// The keyspace called `name`, created durably if there is none.
+    fn open_keyspace(&self, name: &str, options: &KeyspaceOptions) -> Result<Arc<KeyspaceCore>> {
+        let find = || {
+            let keyspaces = self.keyspaces.load();
+            keyspaces.values().find(|core| core.name == name && !core.is_dropped()).cloned()
+        };
+        if let Some(core) = find() {
+            return Ok(core);
+        }
+        self.check_writable()?;
+        let mut manifest = self.lock_manifest()?;
+        // Somebody may have created it while this thread waited for the manifest.
+        if let Some(core) = find() {
+            return Ok(core);
+        }
+        let id = manifest.state().next_keyspace_id;
+        let created_at = self.commit.appended();
+        let edit = ManifestEdit {
+            create_keyspaces: vec![(id, name.to_owned(), options.to_string(), created_at)],
+            ..ManifestEdit::default()
+        };
+        // Order: the keyspace is durable before a batch can name it.
+        self.append_edit(&mut manifest, edit)?;
+        let state = &manifest.state().keyspaces[&id];
+        let tree = Tree::new(Arc::clone(&state.version), None, &self.tables);
+        let core = new_core(state, View::opened(self.new_memtable(0), tree))?;
+        self.keyspaces.rcu(|keyspaces| {
+            let mut keyspaces = (**keyspaces).clone();
+            keyspaces.insert(id, Arc::clone(&core));
+            keyspaces
+        });
+        Ok(core)
+    }
+
+    fn drop_keyspace(&self, core: &Arc<KeyspaceCore>) -> Result<()> {
+        if core.id == DEFAULT_KEYSPACE {
+            return Err(Error::invalid("the default keyspace cannot be dropped"));
+        }
+        self.check_writable()?;
+        {
+            let _order = self.commit.lock_order();
+            core.dropped.store(true, Ordering::Release);
+        }
+        // Order: the log is durable up to here before the drop is. Else a power cut could keep the
+        // drop and lose what was written before it.
+        self.commit.reach(Goal::Durable(self.commit.appended()))?;
+        let mut manifest = self.lock_manifest()?;
+        if !manifest.state().keyspaces.contains_key(&core.id) {
+            return Err(Error::invalid(format!("keyspace \"{}\" was dropped", core.name)));
+        }
+        let edit = ManifestEdit { drop_keyspaces: vec![core.id], ..ManifestEdit::default() };
+        self.append_edit(&mut manifest, edit)?;
+        let view = core.view.load_full();
+        view.tree.tables().for_each(|table| table.mark_replaced());
+        self.keyspaces.rcu(|keyspaces| {
+            let mut keyspaces = (**keyspaces).clone();
+            keyspaces.remove(&core.id);
+            keyspaces
+        });
+        Ok(())
+    }
+
+    /// Changes a keyspace's options, durably and live.
+    pub(crate) fn set_options(&self, core: &KeyspaceCore, options: KeyspaceOptions) -> Result<()> {
+        options.check()?;
+        self.check_writable()?;
+        let mut manifest = self.lock_manifest()?;
+        let edit = ManifestEdit {
+            set_options: vec![(core.id, options.to_string())],
+            ..ManifestEdit::default()
+        };
+        self.append_edit(&mut manifest, edit)?;
+        *core.options.lock().expect("no holder panicked") = Arc::new(options);
+        drop(manifest);
+        self.update_pressure();
+        self.background.wake_compaction();
+        Ok(())
+    }
+
+    fn has_sealed(&self) -> bool {
+        self.live_keyspaces().iter().any(|core| !core.view.load().sealed.is_empty())
+    }
+
+    /// Closes once; later calls do nothing.
+    fn close(&self) -> Result<()> {
+        if self.closed.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        self.background.stop();
+        let result =
+            if self.is_read_only || self.commit.poison().is_some() { Ok(()) } else { self.shut() };
+        self.closed.store(true, Ordering::Release);
+        drop(self.lock.lock().expect("no holder panicked").take());
+        result
+    }
+
+    /// Leaves the database so that the next open has nothing to recover.
+    fn shut(&self) -> Result<()> {
+        let flushed: Result<()> =
+            self.live_keyspaces().iter().try_for_each(|core| self.flush_keyspace(core));
+        self.commit.close(|| self.closed.store(true, Ordering::Release))?;
+        let mut manifest = self.manifest.lock().expect("no holder panicked");
+        if let Some(manifest) = manifest.take() {
+            manifest.close()?;
+        }
+        // What could not be flushed is in the log, and the next open flushes it.
+        flushed
+    }
+}
+
+/// The durability of a write that does not say.
+impl From<Durability> for WriteOptions {
+    fn from(durability: Durability) -> Self {
+        Self::durability(durability)
+    }
+}

@@ -1,0 +1,135 @@
+//! What a caller can act on.
+
+use std::fmt;
+use std::path::Path;
+use std::time::Duration;
+
+/// The result of an operation on a database.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// An operation failed: what a caller can do about it ([`kind`](Error::kind)) and what happened, in
+/// words (`Display`).
+#[derive(Clone)]
+pub struct Error(Box<Inner>);
+
+#[derive(Clone)]
+struct Inner {
+    kind: ErrorKind,
+    message: String,
+    retry_after: Option<Duration>,
+    outcome_unknown: bool,
+}
+
+/// What a caller can act on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The operating system refused. Look at the message; trying again may help.
+    Io,
+    /// Bytes on disk are wrong; the message names file and offset. Other keys keep working.
+    Corrupt,
+    /// The request cannot be met as asked: an option, a key or a path is unacceptable.
+    Invalid,
+    /// Somebody else has the database open, or a deadline passed. Try again later.
+    Busy,
+    /// A transaction met a change made by another.
+    Conflict,
+    /// The database takes no writes: opened so, or after a failed sync until it is reopened.
+    ReadOnly,
+    /// The database was closed.
+    Closed,
+    /// The disk is full. Free space; deletes and compaction still work.
+    NoSpace,
+}
+
+impl Error {
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self(Box::new(Inner {
+            kind,
+            message: message.into(),
+            retry_after: None,
+            outcome_unknown: false,
+        }))
+    }
+
+    pub(crate) fn invalid(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Invalid, message)
+    }
+
+    pub(crate) fn corrupt(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Corrupt, message)
+    }
+
+    pub(crate) fn closed() -> Self {
+        Self::new(ErrorKind::Closed, "the database is closed")
+    }
+
+    pub(crate) fn busy(message: impl Into<String>, retry_after: Option<Duration>) -> Self {
+        let mut error = Self::new(ErrorKind::Busy, message);
+        error.0.retry_after = retry_after;
+        error
+    }
+
+    /// Says that the write may or may not be there after a restart.
+    pub(crate) fn with_unknown_outcome(mut self) -> Self {
+        if !self.0.outcome_unknown {
+            self.0.outcome_unknown = true;
+            self.0.message.push_str("; the outcome of this write is unknown until the next open");
+        }
+        self
+    }
+
+    /// What a caller can do about it.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// For `Busy`: when another attempt may succeed.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
+    }
+
+    /// Whether the write that failed may nevertheless be found after the next open, because its
+    /// frame had reached the log.
+    pub fn is_outcome_unknown(&self) -> bool {
+        self.0.outcome_unknown
+    }
+}
+
+impl From<lsm_io::Error> for Error {
+    fn from(error: lsm_io::Error) -> Self {
+        let kind = if error.is_corrupt() {
+            ErrorKind::Corrupt
+        } else if error.is_no_space() {
+            ErrorKind::NoSpace
+        } else {
+            ErrorKind::Io
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
+impl From<Error> for lsm_io::Error {
+    /// Lets an engine error pass through a lower layer's callback.
+    fn from(error: Error) -> Self {
+        let kind = match error.kind() {
+            ErrorKind::NoSpace => std::io::ErrorKind::StorageFull,
+            _ => std::io::ErrorKind::Other,
+        };
+        Self::io("replay the log into", Path::new("tables"), std::io::Error::new(kind, error.to_string()))
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {}", self.0.kind, self.0.message)
+    }
+}
+
+impl std::error::Error for Error {}

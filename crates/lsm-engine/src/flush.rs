@@ -1,0 +1,178 @@
+//! The path of a flush: a sealed memtable becomes a table of level 0.
+//!
+//! 1. Wait until the log is durable, and `visible` has passed, the memtable's newest entry. Else
+//!    a batch over two keyspaces could be half on disk after a power cut.
+//! 2. Copy the snapshot list: what no snapshot sees need not be written.
+//! 3. Write the table and sync it, then its directory.
+//! 4. Append the edit to the manifest: the table, how far the keyspace is flushed, and the first
+//!    log segment that a replay still needs.
+//! 5. Publish the view with the table and without the memtable.
+//! 6. Release the log segments that nobody needs any more.
+//!
+//! Order: 1 before 4, 3 before 4, 4 before 5, 4 before 6. Each swap loses data in some crash.
+
+use std::sync::Arc;
+
+use lsm_compaction::{Retention, TableSink};
+use lsm_entry::Cursor;
+use lsm_manifest::ManifestEdit;
+use lsm_memtable::Memtable;
+use lsm_sstable::Origin;
+use lsm_version::{Place, TableRecord, VersionEdit};
+
+use crate::commit::Goal;
+use crate::error::Result;
+use crate::keyspace::KeyspaceCore;
+use crate::limiter::Priority;
+use crate::outputs::{OutputSpec, Outputs, Workshop};
+use crate::shared::Shared;
+
+/// Tables of level 0 are cut at this size, which only oversized memtables reach.
+const FLUSHED_TABLE_BYTES: u64 = 256 << 20;
+
+impl Shared {
+    /// Flushes the oldest sealed memtable of some keyspace, the one with the oldest data first.
+    /// Background work; `false` if there was none.
+    pub(crate) fn flush_step(&self) -> Result<bool> {
+        let with_sealed = self.live_keyspaces().into_iter().filter_map(|core| {
+            let oldest = core.view.load().sealed.last().cloned()?;
+            let first = oldest.seq_no_range().map_or(0, |(first, _)| first);
+            Some((first, core))
+        });
+        match with_sealed.min_by_key(|(first, _)| *first) {
+            Some((_, core)) => self.flush_oldest(&core),
+            None => Ok(false),
+        }
+    }
+
+    /// Flushes everything that a keyspace holds in memory now; returns when it is in tables.
+    pub(crate) fn flush_keyspace(&self, core: &KeyspaceCore) -> Result<()> {
+        {
+            let _order = self.commit.lock_order();
+            self.seal(core);
+        }
+        let sealed = core.view.load().sealed.clone();
+        for memtable in sealed.iter().rev() {
+            while core.view.load().sealed.iter().any(|waiting| Arc::ptr_eq(waiting, memtable)) {
+                self.check_writable()?;
+                self.flush_oldest(core)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Seals the active memtable, if there is anything in it. Called under the write mutex.
+    pub(crate) fn seal(&self, core: &KeyspaceCore) {
+        if !core.view.load().active.is_empty() {
+            core.seal(&self.new_memtable(0));
+            self.update_pressure();
+            self.background.wake_flush();
+        }
+    }
+
+    fn flush_oldest(&self, core: &KeyspaceCore) -> Result<bool> {
+        let _one_at_a_time = core.flushing.lock().expect("no flush panicked");
+        let Some(memtable) = core.view.load().sealed.last().cloned() else { return Ok(false) };
+        if core.is_dropped() {
+            core.swap_view(|view| {
+                view.with_tree(Arc::clone(&view.tree), std::slice::from_ref(&memtable))
+            });
+            return Ok(true);
+        }
+        self.check_writable()?;
+        if let Some((_, last)) = memtable.seq_no_range() {
+            // Order: see the file comment, step 1.
+            self.commit.reach(Goal::Durable(last))?;
+            self.commit.reach(Goal::Visible(last))?;
+        }
+        let snapshots = self.snapshots.copy();
+        let retention = Retention::new(snapshots, self.database_time_ms());
+        let records =
+            write_memtable(self.workshop(), core, &memtable, retention)?;
+        self.stats.note_flush(&records);
+        self.install_flush(core, &memtable, &records)?;
+        Ok(true)
+    }
+
+    /// Makes the flushed tables part of the database.
+    fn install_flush(
+        &self,
+        core: &KeyspaceCore,
+        memtable: &Arc<Memtable>,
+        records: &[Arc<TableRecord>],
+    ) -> Result<()> {
+        let flushed = std::slice::from_ref(memtable);
+        let mut manifest = self.lock_manifest()?;
+        self.check_writable()?;
+        let (first_unflushed, log_number) = {
+            let mut order = self.commit.lock_order();
+            let first_unflushed = self.first_unflushed(&mut order, flushed);
+            let segments = order.log().segments();
+            let needed = segments.iter().find(|segment| segment.end_seq_no > first_unflushed);
+            let log_number = needed.or(segments.last()).map(|segment| segment.number);
+            (first_unflushed, log_number)
+        };
+        let through = memtable.seq_no_range().map(|(_, last)| last);
+        let edit = ManifestEdit {
+            tables: vec![(core.id, flush_edit(records))],
+            flushed_through: through.map(|through| (core.id, through)).into_iter().collect(),
+            log_number,
+            last_seq_no: Some(self.commit.durable()),
+            ..ManifestEdit::default()
+        };
+        self.append_edit(&mut manifest, edit)?;
+        self.publish_tree(&manifest, core, flushed);
+        drop(manifest);
+        let released = self.commit.lock_order().log().release_before(first_unflushed);
+        self.release_segments(released);
+        self.background.wake_compaction();
+        Ok(())
+    }
+}
+
+/// The edit by which flushed tables join level 0 as one run, newer than every other.
+pub(crate) fn flush_edit(records: &[Arc<TableRecord>]) -> VersionEdit {
+    let run = records.first().map_or(0, |record| record.number);
+    let place = Place { level: 0, run };
+    let added = records.iter().map(|record| (place, Arc::clone(record))).collect();
+    VersionEdit { removed: Vec::new(), added }
+}
+
+/// Writes what a memtable holds into tables of level 0; returns their records.
+pub(crate) fn write_memtable(
+    workshop: Workshop<'_>,
+    core: &KeyspaceCore,
+    memtable: &Arc<Memtable>,
+    mut retention: Retention,
+) -> Result<Vec<Arc<TableRecord>>> {
+    memtable.freeze();
+    while memtable.organize() {}
+    let spec = OutputSpec {
+        keyspace_id: core.id,
+        keyspace_name: core.name.clone(),
+        options: core.options(),
+        level: 0,
+        origin: Origin::Flush,
+        made_from: Vec::new(),
+        priority: Priority::Flush,
+    };
+    let mut outputs = Outputs::new(workshop, spec);
+    let mut cursor = memtable.cursor();
+    let Ok(()) = cursor.seek_first();
+    let mut key = Vec::new();
+    while let Some(entry) = cursor.entry() {
+        let is_new_key = entry.key != key.as_slice() || outputs.table_bytes() == 0;
+        if is_new_key {
+            if outputs.table_bytes() >= FLUSHED_TABLE_BYTES {
+                outputs.cut()?;
+            }
+            key.clear();
+            key.extend_from_slice(entry.key);
+        }
+        if retention.keep(&entry, false).is_keep() {
+            outputs.add(entry, lsm_entry::key_hash(entry.key))?;
+        }
+        let Ok(()) = cursor.next();
+    }
+    Ok(outputs.finish()?)
+}

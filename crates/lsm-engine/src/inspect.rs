@@ -1,0 +1,411 @@
+//! Looking inside: counters, the shape of the tree, the history of a key, the path of a read.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use lsm_compaction::Pressure;
+use lsm_entry::{Cursor, Entry, MAX_SEQ_NO, SeqNo, ValueKind, key_hash};
+use lsm_memtable::Memtable;
+use lsm_version::LEVELS;
+
+use crate::db::Db;
+use crate::error::{Error, Result};
+use crate::keyspace::{Keyspace, KeyspaceCore};
+use crate::tables::LiveTable;
+use crate::value::Slice;
+
+/// What the engine counted since it was opened, and how it stands now.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Metrics {
+    /// The newest sequence number in the log's buffer.
+    pub appended: SeqNo,
+    /// The newest sequence number on disk.
+    pub durable: SeqNo,
+    /// The newest sequence number that reads see.
+    pub visible: SeqNo,
+    /// Point reads, each key of a `multi_get` counted.
+    pub gets: u64,
+    /// Tables whose filter said "perhaps" for a key that they did not hold.
+    pub filter_false_positives: u64,
+    /// Puts and deletes taken into the order.
+    pub entries_written: u64,
+    /// Key and value bytes of those.
+    pub user_bytes_written: u64,
+    /// Bytes written to the log, zero-filling of new segments apart.
+    pub log_bytes_written: u64,
+    /// Rounds in which the log was written; group commit shows as fewer rounds than writes.
+    pub log_rounds: u64,
+    /// Rounds that synced.
+    pub log_syncs: u64,
+    /// Bytes of log segments that a replay would read.
+    pub log_bytes: u64,
+    /// Memtables flushed.
+    pub flushes: u64,
+    /// Bytes of the tables that flushes wrote.
+    pub flush_bytes_written: u64,
+    /// Merges carried out.
+    pub compactions: u64,
+    /// Bytes of tables that merges read.
+    pub compaction_bytes_read: u64,
+    /// Bytes of tables that merges wrote.
+    pub compaction_bytes_written: u64,
+    /// Entries that merges dropped: shadowed, deleted or expired.
+    pub entries_dropped: u64,
+    /// Bytes that memtables have allocated.
+    pub memtable_bytes: u64,
+    /// Sealed memtables that wait to be flushed.
+    pub sealed_memtables: usize,
+    /// Bytes in the block cache.
+    pub cache_bytes: u64,
+    /// Blocks found in the cache, and not found.
+    pub cache_hits: u64,
+    /// Blocks that had to be read into the cache.
+    pub cache_misses: u64,
+    /// Tables opened.
+    pub tables_opened: u64,
+    /// Snapshots and scans registered.
+    pub snapshots: usize,
+    /// The oldest of them.
+    pub oldest_snapshot: Option<SeqNo>,
+    /// What writes feel, and why.
+    pub pressure: Pressure,
+    /// Milliseconds that writes spent waiting for flushes and compactions.
+    pub stall_ms: u64,
+    /// Failures of background work.
+    pub background_errors: u64,
+    /// The last of them, if the work has not succeeded since.
+    pub last_background_error: Option<Error>,
+    /// Why the database takes no more writes, if so.
+    pub poison: Option<Error>,
+    /// The tree, level by level, all keyspaces together.
+    pub levels: Vec<LevelMetrics>,
+}
+
+/// What lies at one level.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LevelMetrics {
+    /// Runs.
+    pub runs: usize,
+    /// Tables in them.
+    pub tables: usize,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Their entries.
+    pub entries: u64,
+    /// How many of those are tombstones.
+    pub tombstones: u64,
+    /// Key and value bytes before encoding.
+    pub raw_bytes: u64,
+}
+
+impl Metrics {
+    /// Bytes written to log and tables for each byte that users wrote; 0 before the first write.
+    pub fn write_amplification(&self) -> f64 {
+        let written =
+            self.log_bytes_written + self.flush_bytes_written + self.compaction_bytes_written;
+        if self.user_bytes_written == 0 { 0.0 } else { written as f64 / self.user_bytes_written as f64 }
+    }
+
+    /// Bytes of all live tables.
+    pub fn table_bytes(&self) -> u64 {
+        self.levels.iter().map(|level| level.bytes).sum()
+    }
+}
+
+impl Db {
+    /// What was counted since it was opened, and how it stands now. Cheap.
+    pub fn metrics(&self) -> Metrics {
+        let shared = self.shared();
+        let (stats, commit) = (&shared.stats, &shared.commit);
+        let mut levels = vec![LevelMetrics::default(); LEVELS];
+        let (mut memtable_bytes, mut sealed_memtables) = (0, 0);
+        for core in shared.live_keyspaces() {
+            let view = core.view.load();
+            sealed_memtables += view.sealed.len();
+            let memtables = std::iter::once(&view.active).chain(&view.sealed);
+            memtable_bytes += memtables.map(|m| m.allocated_bytes() as u64).sum::<u64>();
+            for run in &view.tree.runs {
+                let level = &mut levels[run.level];
+                level.runs += 1;
+                level.tables += run.tables.len();
+                for table in &run.tables {
+                    let record = table.record();
+                    level.bytes += record.bytes;
+                    level.entries += record.entries;
+                    level.tombstones += record.tombstones;
+                    level.raw_bytes += record.raw_bytes;
+                }
+            }
+        }
+        while levels.last().is_some_and(|level| level.tables == 0) {
+            levels.pop();
+        }
+        let log_bytes = if shared.is_read_only {
+            0
+        } else {
+            let mut order = commit.lock_order();
+            order.log().segments().iter().map(|segment| segment.bytes).sum()
+        };
+        let snapshots = shared.snapshots.copy();
+        let cache = &shared.tables.cache;
+        Metrics {
+            appended: commit.appended(),
+            durable: commit.durable(),
+            visible: commit.visible(),
+            gets: stats.gets.total(),
+            filter_false_positives: stats.filter_false_positives.total(),
+            entries_written: stats.entries_written.total(),
+            user_bytes_written: stats.user_bytes_written.total(),
+            log_bytes_written: commit.log_bytes.load(Ordering::Relaxed),
+            log_rounds: commit.rounds.load(Ordering::Relaxed),
+            log_syncs: commit.syncs.load(Ordering::Relaxed),
+            log_bytes,
+            flushes: stats.flushes.total(),
+            flush_bytes_written: stats.flush_bytes.total(),
+            compactions: stats.compactions.total(),
+            compaction_bytes_read: stats.compaction_bytes_read.total(),
+            compaction_bytes_written: stats.compaction_bytes_written.total(),
+            entries_dropped: stats.entries_dropped.total(),
+            memtable_bytes,
+            sealed_memtables,
+            cache_bytes: cache.used_bytes(),
+            cache_hits: cache.hits(),
+            cache_misses: cache.misses(),
+            tables_opened: shared.tables.opened.load(Ordering::Relaxed),
+            snapshots: snapshots.len(),
+            oldest_snapshot: snapshots.first().copied(),
+            pressure: shared.pressure.present(),
+            stall_ms: shared.pressure.stalled_ns.load(Ordering::Relaxed) / 1_000_000,
+            background_errors: stats.background_errors.total(),
+            last_background_error: shared.background.last_error(),
+            poison: commit.poison().cloned(),
+            levels,
+        }
+    }
+}
+
+/// The tables of a keyspace, as they lie over the key space.
+#[derive(Clone, Debug)]
+pub struct Shape {
+    /// Every run, newest first.
+    pub runs: Vec<RunShape>,
+}
+
+/// One run of a tree.
+#[derive(Clone, Debug)]
+pub struct RunShape {
+    /// The level it lies in.
+    pub level: usize,
+    /// Its tables, in key order.
+    pub tables: Vec<TableShape>,
+}
+
+/// One table of a run.
+#[derive(Clone, Debug)]
+pub struct TableShape {
+    /// Its file number.
+    pub number: u64,
+    /// Its smallest key.
+    pub lower: Vec<u8>,
+    /// Its largest key.
+    pub upper: Vec<u8>,
+    /// Its file's length.
+    pub bytes: u64,
+    /// Its entries.
+    pub entries: u64,
+    /// How many of them are tombstones.
+    pub tombstones: u64,
+}
+
+/// Where an entry was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In the memtable that takes writes.
+    ActiveMemtable,
+    /// In the n-th sealed memtable, 0 the newest.
+    SealedMemtable(usize),
+    /// In a table.
+    Table {
+        /// The level it lies in.
+        level: usize,
+        /// Its file number.
+        number: u64,
+    },
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ActiveMemtable => f.write_str("active memtable"),
+            Self::SealedMemtable(index) => write!(f, "sealed memtable {index}"),
+            Self::Table { level, number } => write!(f, "level {level}, table {number:06}"),
+        }
+    }
+}
+
+/// One version of a key, wherever it lies.
+#[derive(Clone, Debug)]
+pub struct KeyVersion {
+    /// When it was written, in the one order.
+    pub seq_no: SeqNo,
+    /// What it does.
+    pub kind: ValueKind,
+    /// Its value; empty for a tombstone.
+    pub value: Slice,
+    /// Where it lies.
+    pub place: Place,
+}
+
+/// The path that one read takes, step by step.
+#[derive(Clone, Debug)]
+pub struct Explanation {
+    /// What was looked at, in order; the last step found the key, if any did.
+    pub steps: Vec<ExplainStep>,
+    /// The value, if there is one.
+    pub value: Option<Slice>,
+}
+
+/// One place that a read looked at.
+#[derive(Clone, Debug)]
+pub struct ExplainStep {
+    /// Where it looked.
+    pub place: Place,
+    /// What came of it, in words.
+    pub outcome: String,
+    /// How long it took, in nanoseconds.
+    pub elapsed_ns: u64,
+}
+
+impl Keyspace {
+    /// The tables as they lie over the key space.
+    pub fn shape(&self) -> Shape {
+        let view = self.core.view.load();
+        let table = |live: &Arc<LiveTable>| {
+            let record = live.record();
+            TableShape {
+                number: record.number,
+                lower: record.lower.clone(),
+                upper: record.upper.clone(),
+                bytes: record.bytes,
+                entries: record.entries,
+                tombstones: record.tombstones,
+            }
+        };
+        let runs = view.tree.runs.iter().map(|run| RunShape {
+            level: run.level,
+            tables: run.tables.iter().map(table).collect(),
+        });
+        Shape { runs: runs.collect() }
+    }
+
+    /// Every version of `key` that is still there, newest first, visible or not.
+    ///
+    /// # Errors
+    /// `Corrupt`, `Io`.
+    pub fn history(&self, key: impl AsRef<[u8]>) -> Result<Vec<KeyVersion>> {
+        let key = key.as_ref();
+        let mut versions = Vec::new();
+        let mut note = |entry: &Entry<'_>, place: &Place| {
+            versions.push(KeyVersion {
+                seq_no: entry.seq_no,
+                kind: entry.kind(),
+                value: Slice::copied(entry.user_value()),
+                place: place.clone(),
+            });
+        };
+        let view = self.core.view.load_full();
+        for (place, memtable) in memtables(&self.core) {
+            let mut cursor = memtable.cursor();
+            let Ok(()) = cursor.seek(key, MAX_SEQ_NO);
+            while let Some(entry) = cursor.entry().filter(|entry| entry.key == key) {
+                note(&entry, &place);
+                let Ok(()) = cursor.next();
+            }
+        }
+        for run in &view.tree.runs {
+            let Some(live) = run.find(key) else { continue };
+            let place = Place::Table { level: run.level, number: live.record().number };
+            let mut cursor = live.table()?.cursor();
+            cursor.seek(key, MAX_SEQ_NO)?;
+            while let Some(entry) = cursor.entry().filter(|entry| entry.key == key) {
+                note(&entry, &place);
+                cursor.next()?;
+            }
+        }
+        versions.sort_by_key(|version| std::cmp::Reverse(version.seq_no));
+        versions.dedup_by_key(|version| version.seq_no);
+        Ok(versions)
+    }
+
+    /// The path that a `get` of `key` takes now, with the time each step took.
+    ///
+    /// # Errors
+    /// `Corrupt`, `Io`.
+    pub fn explain(&self, key: impl AsRef<[u8]>) -> Result<Explanation> {
+        let key = key.as_ref();
+        let shared = &self.db.shared;
+        let view = self.core.view.load_full();
+        let seq_no = shared.commit.visible();
+        let hash = key_hash(key);
+        let mut explanation = Explanation { steps: Vec::new(), value: None };
+        for (place, memtable) in memtables(&self.core) {
+            let began = Instant::now();
+            let entry = memtable.get(key, hash, seq_no);
+            let outcome = entry.as_ref().map_or("not there".into(), describe);
+            explanation.note(place, outcome, began);
+            if let Some(entry) = entry {
+                explanation.value = shared.resolve(&entry).map(Slice::copied);
+                return Ok(explanation);
+            }
+        }
+        for run in &view.tree.runs {
+            let Some(live) = run.find(key) else { continue };
+            let place = Place::Table { level: run.level, number: live.record().number };
+            let began = Instant::now();
+            let table = live.table()?;
+            if !table.may_contain(hash) {
+                explanation.note(place, "filter says no".into(), began);
+                continue;
+            }
+            let found = table.get_with(key, hash, seq_no, |entry| {
+                (describe(&entry), shared.resolve(&entry).map(Slice::copied))
+            })?;
+            match found {
+                Some((outcome, value)) => {
+                    explanation.note(place, format!("filter says perhaps; {outcome}"), began);
+                    explanation.value = value;
+                    return Ok(explanation);
+                }
+                None => {
+                    let outcome = "filter says perhaps, wrongly: one block read for nothing";
+                    explanation.note(place, outcome.into(), began);
+                }
+            }
+        }
+        Ok(explanation)
+    }
+}
+
+impl Explanation {
+    fn note(&mut self, place: Place, outcome: String, began: Instant) {
+        let elapsed_ns = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.steps.push(ExplainStep { place, outcome, elapsed_ns });
+    }
+}
+
+fn describe(entry: &Entry<'_>) -> String {
+    format!("found {:?} with sequence number {}", entry.kind(), entry.seq_no)
+}
+
+/// The memtables of a keyspace, newest first.
+fn memtables(core: &KeyspaceCore) -> Vec<(Place, Arc<Memtable>)> {
+    let view = core.view.load();
+    let mut memtables = vec![(Place::ActiveMemtable, Arc::clone(&view.active))];
+    for (index, sealed) in view.sealed.iter().enumerate() {
+        memtables.push((Place::SealedMemtable(index), Arc::clone(sealed)));
+    }
+    memtables
+}

@@ -1,0 +1,182 @@
+//! A named map of its own within a database.
+
+use std::fmt;
+use std::ops::RangeBounds;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use arc_swap::ArcSwap;
+use lsm_entry::{SeqNo, Tag};
+use lsm_memtable::Memtable;
+
+use crate::db::Handle;
+use crate::error::{Error, Result};
+use crate::options::{KeyspaceOptions, WriteOptions};
+use crate::reads::{Reads, Scan};
+use crate::scan::{EntryCursor, Iter};
+use crate::value::Value;
+use crate::view::View;
+
+/// The longest name of a keyspace, in bytes of UTF-8.
+pub const MAX_KEYSPACE_NAME_BYTES: usize = 255;
+
+/// A keyspace as the engine keeps it.
+#[derive(Debug)]
+pub(crate) struct KeyspaceCore {
+    pub(crate) id: u32,
+    pub(crate) name: String,
+    pub(crate) view: ArcSwap<View>,
+    pub(crate) options: Mutex<Arc<KeyspaceOptions>>,
+    pub(crate) dropped: AtomicBool,
+    /// Held by whoever flushes it: one flush at a time keeps runs in the order of their age.
+    pub(crate) flushing: Mutex<()>,
+    /// When the active memtable took its first write, in milliseconds since 1970; 0: it is empty.
+    pub(crate) active_since_ms: AtomicU64,
+}
+
+impl KeyspaceCore {
+    pub(crate) fn options(&self) -> Arc<KeyspaceOptions> {
+        Arc::clone(&self.options.lock().expect("no holder panicked"))
+    }
+
+    pub(crate) fn is_dropped(&self) -> bool {
+        self.dropped.load(Ordering::Acquire)
+    }
+
+    /// Swaps the view for another made from it.
+    pub(crate) fn swap_view(&self, change: impl Fn(&View) -> View) {
+        self.view.rcu(|view| change(view));
+    }
+
+    /// Puts `active` in place of the active memtable, which is sealed behind it.
+    pub(crate) fn seal(&self, active: &Arc<Memtable>) {
+        self.swap_view(|view| view.with_sealed(Arc::clone(active)));
+        self.active_since_ms.store(0, Ordering::Relaxed);
+    }
+}
+
+/// A named map of its own within a database: it shares the log, the order of writes, the cache and
+/// the threads with the others, and a [`WriteBatch`](crate::WriteBatch) over several is atomic.
+///
+/// Owned, cheap to clone, `Send + Sync`. Every method of the default keyspace is also there on
+/// [`Db`](crate::Db).
+#[derive(Clone)]
+pub struct Keyspace {
+    pub(crate) db: Arc<Handle>,
+    pub(crate) core: Arc<KeyspaceCore>,
+}
+
+impl Keyspace {
+    pub(crate) fn core(&self) -> &Arc<KeyspaceCore> {
+        &self.core
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.core.name
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.core.id
+    }
+
+    /// Sets `key` to `value`; returns once the write is as durable as the options say.
+    ///
+    /// # Errors
+    /// `Invalid` for a key or value beyond its limit, `ReadOnly`, `NoSpace`, `Io`. After an error
+    /// for which [`Error::is_outcome_unknown`] holds, the write may be found at the next open.
+    pub fn put(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
+        self.put_with(key, value, WriteOptions::default()).map(drop)
+    }
+
+    /// Sets `key` to `value`; returns the write's sequence number.
+    ///
+    /// # Errors
+    /// Those of [`put`](Self::put), and `Busy` past the deadline.
+    pub fn put_with(
+        &self,
+        key: impl AsRef<[u8]>,
+        value: impl AsRef<[u8]>,
+        options: WriteOptions,
+    ) -> Result<SeqNo> {
+        self.db.shared.write_one(&self.core, Tag::PUT, key.as_ref(), value.as_ref(), options)
+    }
+
+    /// Removes `key`, if it is there.
+    ///
+    /// # Errors
+    /// Those of [`put`](Self::put).
+    pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<()> {
+        self.delete_with(key, WriteOptions::default()).map(drop)
+    }
+
+    /// Removes `key`, if it is there; returns the write's sequence number.
+    ///
+    /// # Errors
+    /// Those of [`put`](Self::put), and `Busy` past the deadline.
+    pub fn delete_with(&self, key: impl AsRef<[u8]>, options: WriteOptions) -> Result<SeqNo> {
+        self.db.shared.write_one(&self.core, Tag::DELETE, key.as_ref(), &[], options)
+    }
+
+    /// Merges everything in `range` down to the deepest level, dropping what is shadowed or
+    /// deleted. Returns when it is done; reads and writes go on meanwhile.
+    ///
+    /// # Errors
+    /// `ReadOnly`, `NoSpace`, `Io`, `Corrupt`.
+    pub fn compact_range<K: AsRef<[u8]>>(&self, range: impl RangeBounds<K>) -> Result<()> {
+        self.db.shared.compact_range(&self.core, &Scan::range(range))
+    }
+
+    /// About how many bytes the tables in `range` take on disk. Costs no disk access.
+    pub fn approximate_size<K: AsRef<[u8]>>(&self, range: impl RangeBounds<K>) -> u64 {
+        self.db.shared.approximate_size(&self.core, &Scan::range(range))
+    }
+
+    /// Its options.
+    pub fn options(&self) -> KeyspaceOptions {
+        (*self.core.options()).clone()
+    }
+
+    /// Changes its options, live and durably. New tables are written by them; the tree is reshaped
+    /// in the background.
+    ///
+    /// # Errors
+    /// `Invalid` for an unacceptable value, `ReadOnly`, `Io`.
+    pub fn set_options(&self, options: KeyspaceOptions) -> Result<()> {
+        self.db.shared.set_options(&self.core, options)
+    }
+}
+
+pub(crate) fn check_name(name: &str) -> Result<()> {
+    if (1..=MAX_KEYSPACE_NAME_BYTES).contains(&name.len()) {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "keyspace name of {} bytes; 1 to {MAX_KEYSPACE_NAME_BYTES} are accepted",
+        name.len()
+    )))
+}
+
+impl Reads for Keyspace {
+    fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
+        self.db.shared.get(&self.core, key.as_ref(), None)
+    }
+
+    fn multi_get<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<Value>>> {
+        self.db.shared.multi_get(&self.core, keys, None)
+    }
+
+    fn scan(&self, scan: Scan) -> Iter {
+        Iter::new(&self.db, &self.core, None, scan)
+    }
+
+    fn cursor(&self) -> EntryCursor {
+        EntryCursor::new(&self.db, &self.core, None)
+    }
+}
+
+impl fmt::Debug for Keyspace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keyspace").field("name", &self.name()).field("id", &self.id()).finish()
+    }
+}

@@ -1,0 +1,305 @@
+//! What a user may choose. A dozen settings that matter; everything else is derived from them.
+
+use std::fmt::{self, Write as _};
+use std::time::{Duration, Instant};
+
+pub use lsm_compaction::CompactionPolicy;
+pub use lsm_sstable::Compression;
+pub use lsm_wal::RecoveryMode;
+
+use crate::env::Env;
+use crate::error::{Error, Result};
+
+const MIB: u64 = 1 << 20;
+
+/// When a write is acknowledged, and so what it survives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Durability {
+    /// When its bytes are in the log's buffer. Survives nothing; the order of writes is kept.
+    Memory,
+    /// When its bytes are with the operating system. Survives a killed process.
+    Os,
+    /// When the log is synced, shared by all who wait for it. Survives power loss.
+    #[default]
+    Disk,
+}
+
+/// Where the blocks of uncompressed tables are read from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReadMode {
+    /// From files mapped into memory: no lookup, no copy. The operating system ends the process
+    /// when a mapped file cannot be read.
+    #[default]
+    Mapped,
+    /// Read into the block cache; a read error is an error like any other.
+    Cached,
+}
+
+/// How one write is made; the default takes the database's durability and waits without limit.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct WriteOptions {
+    /// When to acknowledge; `None`: as [`Options::durability`] says.
+    pub durability: Option<Durability>,
+    /// The longest wait for a place in the order, while flushes or compactions lag. Past it the
+    /// write fails with `Busy` and nothing is written.
+    pub deadline: Option<Duration>,
+}
+
+impl WriteOptions {
+    /// The default with this durability.
+    pub fn durability(durability: Durability) -> Self {
+        Self { durability: Some(durability), ..Self::default() }
+    }
+
+    pub(crate) fn deadline_from_now(&self) -> Option<Instant> {
+        self.deadline.map(|wait| Instant::now() + wait)
+    }
+}
+
+/// How a database behaves. Checked once, when it is opened.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Create the database if there is none (default: yes).
+    pub create_if_missing: bool,
+    /// One budget for memtables and block cache, in bytes (default 512 MiB, at least 4 MiB).
+    /// Mapped tables live in the operating system's cache and do not count.
+    pub memory_bytes: u64,
+    /// Size at which a memtable is sealed. More: fewer, larger flushes and less write
+    /// amplification. `None`: an eighth of `memory_bytes`, at most 64 MiB.
+    pub memtable_bytes: Option<u64>,
+    /// Size of the block cache. `None`: half of `memory_bytes`.
+    pub cache_bytes: Option<u64>,
+    /// When a write is acknowledged unless it says otherwise (default `Disk`).
+    pub durability: Durability,
+    /// Threads that compact (default 2). One more flushes, one keeps the log.
+    pub background_threads: usize,
+    /// Most bytes a second that flushes and compactions may write together; `None`: no limit. A
+    /// flush goes before a compaction. Changeable live.
+    pub write_rate_bytes_per_second: Option<u64>,
+    /// Size of a log segment (default 64 MiB, at least 64 KiB).
+    pub log_segment_bytes: u64,
+    /// When the log grows beyond this, the keyspace that holds its oldest segment is flushed
+    /// (default 512 MiB).
+    pub log_bytes_max: u64,
+    /// Age at which a memtable is flushed although it is not full; `None`: never.
+    pub flush_interval_ms: Option<u64>,
+    /// Where blocks of uncompressed tables are read from.
+    pub read_mode: ReadMode,
+    /// What recovery does about damage in the log.
+    pub recovery: RecoveryMode,
+    /// Options of the default keyspace, and of others opened without their own.
+    pub keyspace: KeyspaceOptions,
+    /// Files, clock, randomness and threads. Leave it alone outside tests.
+    pub env: Env,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            create_if_missing: true,
+            memory_bytes: 512 * MIB,
+            memtable_bytes: None,
+            cache_bytes: None,
+            durability: Durability::Disk,
+            background_threads: 2,
+            write_rate_bytes_per_second: None,
+            log_segment_bytes: 64 * MIB,
+            log_bytes_max: 512 * MIB,
+            flush_interval_ms: None,
+            read_mode: ReadMode::Mapped,
+            recovery: RecoveryMode::Default,
+            keyspace: KeyspaceOptions::default(),
+            env: Env::default(),
+        }
+    }
+}
+
+impl Options {
+    /// The size at which a memtable is sealed, chosen or derived, in bytes.
+    pub fn effective_memtable_bytes(&self) -> u64 {
+        self.memtable_bytes.unwrap_or((self.memory_bytes / 8).clamp(64 << 10, 64 * MIB))
+    }
+
+    /// The block cache's size, chosen or derived, in bytes.
+    pub fn effective_cache_bytes(&self) -> u64 {
+        self.cache_bytes.unwrap_or(self.memory_bytes / 2)
+    }
+
+    /// The largest batch, in bytes of encoded records.
+    pub(crate) fn batch_bytes_max(&self) -> u64 {
+        (self.memory_bytes / 4).clamp(1, 1 << 31)
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        at_least("memory_bytes", self.memory_bytes, 4 * MIB)?;
+        at_least("log_segment_bytes", self.log_segment_bytes, 64 << 10)?;
+        at_least("log_bytes_max", self.log_bytes_max, self.log_segment_bytes)?;
+        if let Some(bytes) = self.memtable_bytes {
+            at_least("memtable_bytes", bytes, 4 << 10)?;
+        }
+        if let Some(rate) = self.write_rate_bytes_per_second {
+            at_least("write_rate_bytes_per_second", rate, 64 << 10)?;
+        }
+        if let Some(interval) = self.flush_interval_ms {
+            at_least("flush_interval_ms", interval, 1)?;
+        }
+        if !(1..=64).contains(&self.background_threads) {
+            return Err(Error::invalid(format!(
+                "option background_threads is {}; 1 to 64 are accepted",
+                self.background_threads
+            )));
+        }
+        self.keyspace.check()
+    }
+}
+
+fn at_least(field: &str, value: u64, minimum: u64) -> Result<()> {
+    if value >= minimum {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("option {field} is {value}; at least {minimum} is accepted")))
+}
+
+/// How one keyspace is kept. Saved with the database.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KeyspaceOptions {
+    /// Which tables are merged when.
+    pub compaction: CompactionPolicy,
+    /// Compression per level, from level 0 on; the last one given holds for deeper levels. Empty:
+    /// none anywhere.
+    pub compression: Vec<Compression>,
+    /// Filter bits per key; `None`: no filters. 10 bits give about one false positive in a hundred.
+    pub filter_bits_per_key: Option<f32>,
+    /// Size of a data block before compression (default 4 KiB, 256 bytes to 1 MiB).
+    pub block_bytes: u32,
+}
+
+impl Default for KeyspaceOptions {
+    fn default() -> Self {
+        Self {
+            compaction: CompactionPolicy::default(),
+            compression: Vec::new(),
+            filter_bits_per_key: Some(10.0),
+            block_bytes: 4096,
+        }
+    }
+}
+
+impl KeyspaceOptions {
+    /// The compression of tables at `level`.
+    pub fn compression_at(&self, level: usize) -> Compression {
+        let last = self.compression.last().copied().unwrap_or(Compression::None);
+        self.compression.get(level).copied().unwrap_or(last)
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        if !(256..=1 << 20).contains(&self.block_bytes) {
+            return Err(Error::invalid(format!(
+                "option block_bytes is {}; 256 to 1048576 are accepted",
+                self.block_bytes
+            )));
+        }
+        if let Some(bits) = self.filter_bits_per_key
+            && !(1.0..=64.0).contains(&bits)
+        {
+            return Err(Error::invalid(format!(
+                "option filter_bits_per_key is {bits}; 1 to 64 are accepted, or none"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Reads the form that `Display` writes.
+    pub(crate) fn parse(text: &str) -> Result<Self> {
+        let mut options = Self::default();
+        for line in text.lines().filter(|line| !line.trim().is_empty()) {
+            let (name, value) = line
+                .split_once(':')
+                .map(|(name, value)| (name.trim(), value.trim()))
+                .ok_or_else(|| Error::corrupt(format!("saved option \"{line}\" has no value")))?;
+            let wrong = || Error::corrupt(format!("saved option {name} is \"{value}\""));
+            match name {
+                "compaction" => options.compaction = value.parse().map_err(|_| wrong())?,
+                "compression" => {
+                    options.compression = value
+                        .split_whitespace()
+                        .map(parse_compression)
+                        .collect::<Option<_>>()
+                        .ok_or_else(wrong)?;
+                }
+                "filter_bits_per_key" => {
+                    options.filter_bits_per_key =
+                        if value == "none" { None } else { Some(value.parse().map_err(|_| wrong())?) };
+                }
+                "block_bytes" => options.block_bytes = value.parse().map_err(|_| wrong())?,
+                // An option that a newer version wrote and that this one can do without.
+                _ => {}
+            }
+        }
+        Ok(options)
+    }
+}
+
+impl fmt::Display for KeyspaceOptions {
+    /// One option a line: the form in which they are saved.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "compaction: {}", self.compaction)?;
+        let mut levels = String::new();
+        for &level in &self.compression {
+            write!(levels, " {}", compression_name(level))?;
+        }
+        writeln!(f, "compression:{levels}")?;
+        match self.filter_bits_per_key {
+            Some(bits) => writeln!(f, "filter_bits_per_key: {bits}")?,
+            None => writeln!(f, "filter_bits_per_key: none")?,
+        }
+        writeln!(f, "block_bytes: {}", self.block_bytes)
+    }
+}
+
+fn compression_name(compression: Compression) -> String {
+    match compression {
+        Compression::None => "none".into(),
+        Compression::Lz4 => "lz4".into(),
+        #[allow(unreachable_patterns)] // Without the zstd feature nothing else is left.
+        Compression::Zstd(level) => format!("zstd({level})"),
+        #[allow(unreachable_patterns)]
+        _ => "none".into(),
+    }
+}
+
+fn parse_compression(name: &str) -> Option<Compression> {
+    match name {
+        "none" => Some(Compression::None),
+        "lz4" => Some(Compression::Lz4),
+        _ => {
+            let level = name.strip_prefix("zstd(")?.strip_suffix(')')?;
+            Some(Compression::Zstd(level.parse().ok()?))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn saved_keyspace_options_read_back_the_same() {
+        let options = KeyspaceOptions {
+            compression: vec![Compression::None, Compression::Lz4, Compression::Zstd(1)],
+            filter_bits_per_key: None,
+            block_bytes: 512,
+            ..KeyspaceOptions::default()
+        };
+        assert_eq!(KeyspaceOptions::parse(&options.to_string()).unwrap(), options);
+        let default = KeyspaceOptions::default();
+        assert_eq!(KeyspaceOptions::parse(&default.to_string()).unwrap(), default);
+    }
+
+    #[test]
+    fn an_unacceptable_option_is_named_with_its_value() {
+        let options = Options { memory_bytes: 17, ..Options::default() };
+        let message = options.check().unwrap_err().to_string();
+        assert_eq!(message, "option memory_bytes is 17; at least 4194304 is accepted");
+    }
+}

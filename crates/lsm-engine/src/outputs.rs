@@ -1,0 +1,169 @@
+//! Tables in the making: what a flush, a merge or a recovery writes before an edit names it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use lsm_compaction::TableSink;
+use lsm_entry::Entry;
+use lsm_io::{Identity, OpenMode, Result, SharedFile, SharedFs};
+use lsm_manifest::{FileKind, file_name};
+use lsm_sstable::{Origin, TableInfo, TableOptions, TableSummary, TableWriter};
+use lsm_version::TableRecord;
+
+use crate::limiter::{LimitedFile, Priority, RateLimiter};
+use crate::options::KeyspaceOptions;
+use crate::shared::Shared;
+
+/// Where tables are written, under which numbers, and how fast.
+pub(crate) struct Workshop<'a> {
+    pub(crate) fs: &'a SharedFs,
+    pub(crate) dir: PathBuf,
+    pub(crate) database_id: u128,
+    pub(crate) file_numbers: &'a AtomicU64,
+    pub(crate) limiter: Arc<RateLimiter>,
+    pub(crate) created_ms: u64,
+}
+
+impl Shared {
+    pub(crate) fn workshop(&self) -> Workshop<'_> {
+        Workshop {
+            fs: &self.fs,
+            dir: self.dir.clone(),
+            database_id: self.database_id,
+            file_numbers: &self.file_numbers,
+            limiter: Arc::clone(&self.limiter),
+            created_ms: self.database_time_ms(),
+        }
+    }
+}
+
+/// What the outputs of one job have in common.
+pub(crate) struct OutputSpec {
+    pub(crate) keyspace_id: u32,
+    pub(crate) keyspace_name: String,
+    pub(crate) options: Arc<KeyspaceOptions>,
+    pub(crate) level: usize,
+    pub(crate) origin: Origin,
+    pub(crate) made_from: Vec<u64>,
+    pub(crate) priority: Priority,
+}
+
+/// Writes the tables of one job. Dropped before [`finish`](Self::finish), it removes them all:
+/// a table whose write or sync failed is thrown away and built anew.
+pub(crate) struct Outputs<'a> {
+    workshop: Workshop<'a>,
+    spec: OutputSpec,
+    current: Option<(u64, TableWriter)>,
+    finished: Vec<Arc<TableRecord>>,
+    /// Every file that was begun.
+    files: Vec<PathBuf>,
+    is_kept: bool,
+}
+
+impl<'a> Outputs<'a> {
+    pub(crate) fn new(workshop: Workshop<'a>, spec: OutputSpec) -> Self {
+        let (current, finished, files) = (None, Vec::new(), Vec::new());
+        Self { workshop, spec, current, finished, files, is_kept: false }
+    }
+
+    /// Everything written and durable, names included: the tables may enter the manifest.
+    pub(crate) fn finish(mut self) -> Result<Vec<Arc<TableRecord>>> {
+        self.cut()?;
+        if !self.finished.is_empty() {
+            // Order: names durable before the edit that uses them.
+            self.workshop.fs.sync_dir(&self.workshop.dir)?;
+        }
+        self.is_kept = true;
+        Ok(std::mem::take(&mut self.finished))
+    }
+
+    fn begin(&mut self) -> Result<&mut TableWriter> {
+        if self.current.is_none() {
+            let shop = &self.workshop;
+            let number = shop.file_numbers.fetch_add(1, Ordering::Relaxed);
+            let path = shop.dir.join(file_name(FileKind::Table, number));
+            let file = shop.fs.open(&path, OpenMode::CreateNew)?;
+            self.files.push(path);
+            let limiter = Arc::clone(&shop.limiter);
+            let file: SharedFile = Arc::new(LimitedFile::new(file, limiter, self.spec.priority));
+            let identity = Identity { database_id: shop.database_id, file_number: number };
+            let options = TableOptions {
+                block_bytes: self.spec.options.block_bytes as usize,
+                compression: self.spec.options.compression_at(self.spec.level),
+                filter_bits_per_key: self.spec.options.filter_bits_per_key,
+                ..TableOptions::default()
+            };
+            let info = TableInfo {
+                keyspace_id: self.spec.keyspace_id,
+                keyspace_name: self.spec.keyspace_name.clone(),
+                origin: self.spec.origin,
+                made_from: self.spec.made_from.clone(),
+                created_ms: shop.created_ms,
+            };
+            self.current = Some((number, TableWriter::new(file, identity, options, info)));
+        }
+        let (_, writer) = self.current.as_mut().expect("begun above");
+        Ok(writer)
+    }
+
+    fn record(&self, number: u64, summary: TableSummary) -> Arc<TableRecord> {
+        Arc::new(TableRecord {
+            number,
+            birth_database_id: self.workshop.database_id,
+            birth_number: number,
+            bytes: summary.bytes,
+            checksum: summary.checksum,
+            lower: summary.lower,
+            upper: summary.upper,
+            seq_no_min: summary.seq_no_min,
+            seq_no_max: summary.seq_no_max,
+            entries: summary.entries,
+            tombstones: summary.tombstones,
+            range_deletes: summary.range_deletes,
+            densest_tombstones: summary.densest_tombstones,
+            raw_bytes: summary.raw_bytes,
+            expiry_min_ms: summary.expiry_min_ms,
+            expiry_max_ms: summary.expiry_max_ms,
+            created_ms: self.workshop.created_ms,
+        })
+    }
+}
+
+impl TableSink for Outputs<'_> {
+    type Error = lsm_io::Error;
+
+    #[inline]
+    fn add(&mut self, entry: Entry<'_>, hash: u64) -> Result<()> {
+        match &mut self.current {
+            Some((_, writer)) => writer.add(entry, hash),
+            None => self.begin()?.add(entry, hash),
+        }
+    }
+
+    #[inline]
+    fn table_bytes(&self) -> u64 {
+        self.current.as_ref().map_or(0, |(_, writer)| writer.estimated_bytes())
+    }
+
+    fn cut(&mut self) -> Result<()> {
+        if let Some((number, writer)) = self.current.take() {
+            let summary = writer.finish()?;
+            let record = self.record(number, summary);
+            self.finished.push(record);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Outputs<'_> {
+    fn drop(&mut self) {
+        if !self.is_kept {
+            self.current = None;
+            for path in &self.files {
+                // Best effort: what stays behind is removed as an orphan by the next open.
+                let _ = self.workshop.fs.remove_file(path);
+            }
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! What a write feels when flushes or compactions lag.
+
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use lsm_compaction::{Pressure, PressureLimits, pressure};
+
+use crate::background::Step;
+use crate::env::Spawn;
+use crate::error::{Error, Result};
+use crate::shared::Shared;
+
+const FLOW: u8 = 0;
+const SLOW: u8 = 1;
+const STOP: u8 = 2;
+
+/// The present pressure, asked by every write with one load.
+#[derive(Debug)]
+pub(crate) struct PressureGate {
+    state: AtomicU8,
+    delay_ns_per_kib: AtomicU64,
+    /// When the next slowed write may go, in nanoseconds after `start`: delays queue up, so that
+    /// many writers together are held to the rate of one.
+    next_turn_ns: AtomicU64,
+    start: Instant,
+    present: Mutex<Pressure>,
+    eased: Condvar,
+    pub(crate) stalled_ns: AtomicU64,
+}
+
+impl PressureGate {
+    pub(crate) fn new() -> Self {
+        Self {
+            state: AtomicU8::new(FLOW),
+            delay_ns_per_kib: AtomicU64::new(0),
+            next_turn_ns: AtomicU64::new(0),
+            start: Instant::now(),
+            present: Mutex::new(Pressure::Flow),
+            eased: Condvar::new(),
+            stalled_ns: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn present(&self) -> Pressure {
+        self.present.lock().expect("no holder panicked").clone()
+    }
+
+    fn set(&self, pressure: Pressure) {
+        let mut present = self.present.lock().expect("no holder panicked");
+        let (state, delay) = match &pressure {
+            Pressure::Flow => (FLOW, 0),
+            Pressure::Slow { delay_ns_per_kib, .. } => (SLOW, *delay_ns_per_kib),
+            Pressure::Stop { .. } => (STOP, 0),
+        };
+        self.delay_ns_per_kib.store(delay, Ordering::Relaxed);
+        self.state.store(state, Ordering::Release);
+        *present = pressure;
+        self.eased.notify_all();
+    }
+
+    fn now_ns(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Shared {
+    /// Waits for a place in the order as long as the pressure asks.
+    ///
+    /// # Errors
+    /// `Busy` past the deadline; nothing has been written then.
+    #[inline]
+    pub(crate) fn admit(&self, bytes: usize, deadline: Option<Instant>) -> Result<()> {
+        if self.pressure.state.load(Ordering::Relaxed) == FLOW {
+            return Ok(());
+        }
+        self.wait_for_turn(bytes, deadline)
+    }
+
+    #[cold]
+    fn wait_for_turn(&self, bytes: usize, deadline: Option<Instant>) -> Result<()> {
+        let began = Instant::now();
+        let result = match self.pressure.state.load(Ordering::Acquire) {
+            STOP => self.wait_until_eased(deadline),
+            _ => self.wait_slowed(bytes, deadline),
+        };
+        let waited = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.pressure.stalled_ns.fetch_add(waited, Ordering::Relaxed);
+        result
+    }
+
+    fn wait_slowed(&self, bytes: usize, deadline: Option<Instant>) -> Result<()> {
+        if self.options.env.spawn != Spawn::Threads {
+            return Ok(());
+        }
+        let gate = &self.pressure;
+        let cost_ns = gate.delay_ns_per_kib.load(Ordering::Relaxed) * (bytes as u64).div_ceil(64) / 16;
+        let now_ns = gate.now_ns();
+        let turn = gate.next_turn_ns.fetch_update(Ordering::AcqRel, Ordering::Acquire, |next| {
+            Some(next.max(now_ns) + cost_ns)
+        });
+        let turn_ns = turn.unwrap_or(now_ns).max(now_ns);
+        let wait = Duration::from_nanos(turn_ns - now_ns);
+        if deadline.is_some_and(|deadline| Instant::now() + wait > deadline) {
+            return Err(self.too_busy(wait));
+        }
+        // Shorter sleeps than this cost more than they hold back; the debt stays in the turn.
+        if wait >= Duration::from_micros(100) {
+            std::thread::sleep(wait);
+        }
+        Ok(())
+    }
+
+    fn wait_until_eased(&self, deadline: Option<Instant>) -> Result<()> {
+        if self.options.env.spawn != Spawn::Threads {
+            return self.work_until_eased();
+        }
+        let gate = &self.pressure;
+        let mut present = gate.present.lock().expect("no holder panicked");
+        while matches!(*present, Pressure::Stop { .. }) {
+            self.check_writable()?;
+            let wait = match deadline {
+                None => Duration::from_millis(100),
+                Some(deadline) => deadline.saturating_duration_since(Instant::now()),
+            };
+            if wait.is_zero() {
+                drop(present);
+                return Err(self.too_busy(Duration::from_millis(10)));
+            }
+            let wait = wait.min(Duration::from_millis(100));
+            present = gate.eased.wait_timeout(present, wait).expect("no holder panicked").0;
+        }
+        Ok(())
+    }
+
+    /// Without threads, whoever needs room makes it.
+    fn work_until_eased(&self) -> Result<()> {
+        while matches!(self.pressure.present(), Pressure::Stop { .. }) {
+            if !self.step(Step::Flush)? && !self.step(Step::Compact)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn too_busy(&self, retry_after: Duration) -> Error {
+        let message = format!("no place in the order before the deadline: {}", self.pressure.present());
+        Error::busy(message, Some(retry_after))
+    }
+
+    /// Judges the pressure anew. Called whenever a view changes.
+    pub(crate) fn update_pressure(&self) {
+        let limits = PressureLimits {
+            memtable_bytes: self.options.effective_memtable_bytes(),
+            ..PressureLimits::default()
+        };
+        let mut worst = Pressure::Flow;
+        for core in self.live_keyspaces() {
+            let view = core.view.load();
+            let version = &view.tree.version;
+            let level_zero_runs = version.level(0).runs.len();
+            let debt_bytes = core.options().compaction.as_policy().debt_bytes(version);
+            let present = pressure(level_zero_runs, view.sealed.len(), debt_bytes, &limits);
+            if present.is_worse_than(&worst) {
+                worst = present;
+            }
+        }
+        self.pressure.set(worst);
+    }
+}

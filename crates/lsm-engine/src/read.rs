@@ -1,0 +1,142 @@
+//! The path of a point read.
+//!
+//! 1. Load the view.
+//! 2. *Then* load `visible`. The other way round, a merge that finished in between could have
+//!    dropped the version that was visible, in favour of a newer one.
+//! 3. Active memtable, sealed ones newest first.
+//! 4. Runs newest first: the one table of each whose bounds hold the key. All candidates' filter
+//!    lines are asked for before the first is tested, so that the cache misses overlap.
+//! 5. The first entry found is the newest, for older runs hold older sequence numbers.
+//!
+//! No lock, no reference count and no clock on the way.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use lsm_entry::{Entry, SeqNo, ValueKind, key_hash};
+
+use crate::error::{Error, Result};
+use crate::keyspace::KeyspaceCore;
+use crate::shared::Shared;
+use crate::tables::LiveTable;
+use crate::value::{COPY_BYTES_MAX, Slice, Value};
+use crate::view::View;
+
+/// How many candidate tables are prefetched before the first is tested.
+const PREFETCHED_MAX: usize = 16;
+
+impl Shared {
+    /// The value of `key` at `seq_no`, or at the present.
+    pub(crate) fn get(
+        &self,
+        core: &KeyspaceCore,
+        key: &[u8],
+        seq_no: Option<SeqNo>,
+    ) -> Result<Option<Value>> {
+        let view = core.view.load();
+        let seq_no = seq_no.unwrap_or_else(|| self.commit.visible());
+        self.stats.gets.count();
+        self.get_in(&view, key, key_hash(key), seq_no)
+    }
+
+    /// The values of `keys` at one moment of one view.
+    pub(crate) fn multi_get<K: AsRef<[u8]>>(
+        &self,
+        core: &KeyspaceCore,
+        keys: &[K],
+        seq_no: Option<SeqNo>,
+    ) -> Result<Vec<Option<Value>>> {
+        let view = core.view.load_full();
+        let seq_no = seq_no.unwrap_or_else(|| self.commit.visible());
+        self.stats.gets.add(keys.len() as u64);
+        let hashes: Vec<u64> = keys.iter().map(|key| key_hash(key.as_ref())).collect();
+        // Stage by stage over the whole batch: the misses of one stage overlap each other.
+        for &hash in &hashes {
+            view.active.prefetch(hash);
+        }
+        for (key, &hash) in keys.iter().zip(&hashes) {
+            for run in &view.tree.runs {
+                if let Some(table) = run.find(key.as_ref()).and_then(|live| live.table_if_open()) {
+                    table.prefetch(hash);
+                }
+            }
+        }
+        let look_up = |(key, &hash): (&K, &u64)| self.get_in(&view, key.as_ref(), hash, seq_no);
+        keys.iter().zip(&hashes).map(look_up).collect()
+    }
+
+    fn get_in(&self, view: &View, key: &[u8], hash: u64, seq_no: SeqNo) -> Result<Option<Value>> {
+        for memtable in std::iter::once(&view.active).chain(&view.sealed) {
+            if let Some(entry) = memtable.get(key, hash, seq_no) {
+                return Ok(self.resolve(&entry).map(Slice::copied));
+            }
+        }
+        let mut candidates: [Option<&Arc<LiveTable>>; PREFETCHED_MAX] = [None; PREFETCHED_MAX];
+        let mut runs = view.tree.runs.iter();
+        loop {
+            let mut count = 0;
+            while count < PREFETCHED_MAX
+                && let Some(run) = runs.next()
+            {
+                let Some(live) = run.find(key) else { continue };
+                live.table()?.prefetch(hash);
+                candidates[count] = Some(live);
+                count += 1;
+            }
+            for live in candidates[..count].iter().flatten() {
+                if let Some(found) = self.get_in_table(live, key, hash, seq_no)? {
+                    return Ok(found);
+                }
+            }
+            if count < PREFETCHED_MAX {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// `None`: the table knows nothing of the key. `Some(None)`: it knows that it is gone.
+    fn get_in_table(
+        &self,
+        live: &LiveTable,
+        key: &[u8],
+        hash: u64,
+        seq_no: SeqNo,
+    ) -> Result<Option<Option<Value>>> {
+        let table = live.table()?;
+        if !table.may_contain(hash) {
+            return Ok(None);
+        }
+        let mut is_large = false;
+        let found = table.get_with(key, hash, seq_no, |entry| {
+            let value = self.resolve(&entry)?;
+            is_large = value.len() > COPY_BYTES_MAX;
+            if is_large { None } else { Some(Slice::copied(value)) }
+        })?;
+        if is_large {
+            // A large value shares its block instead of being copied.
+            let found = table.get(key, hash, seq_no)?;
+            return Ok(found.map(|found| Some(Slice::shared(found.pin_value()))));
+        }
+        if found.is_none() {
+            self.stats.filter_false_positives.count();
+        }
+        Ok(found)
+    }
+
+    /// The user's value that an entry stands for; `None` if the key is gone.
+    #[inline]
+    pub(crate) fn resolve<'a>(&self, entry: &Entry<'a>) -> Option<&'a [u8]> {
+        match entry.kind() {
+            ValueKind::Put => match entry.expires_at_ms() {
+                // The clock is read only when an entry with expiry is met.
+                Some(expires_at_ms) if expires_at_ms <= self.database_time_ms() => None,
+                _ => Some(entry.user_value()),
+            },
+            _ => None,
+        }
+    }
+
+    pub(crate) fn check_open(&self) -> Result<()> {
+        if self.closed.load(Ordering::Acquire) { Err(Error::closed()) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,430 @@
+//! The path from a directory to an open database.
+//!
+//! 1. Lock the directory against a second writer.
+//! 2. Read the manifest: which tables are live, how far each keyspace is flushed, where the log
+//!    begins. No `CURRENT` and only files of an unfinished creation: an empty database.
+//! 3. One listing: every live table is there with its length. Contents are checked when first
+//!    touched.
+//! 4. Replay the log into memtables, writing them out as tables where they outgrow their budget.
+//! 5. Write what is left as tables too: from here on the log is not needed. A sync of the old
+//!    segments would prove nothing about bytes that an earlier, failed sync may have lost.
+//! 6. Prepare a fresh log segment and write a fresh manifest that names it, the tables, and how
+//!    far they reach; the swap of `CURRENT` is the moment at which recovery has happened.
+//! 7. Remove what nothing names, last, after every check has passed.
+//!
+//! Order: 5 before 6 before 7. Until `CURRENT` is swapped nothing old was touched, so a crash at
+//! any step leaves the same recovery to be done again.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use lsm_entry::SeqNo;
+use lsm_io::{DirEntry, Identity, LockGuard, LockOutcome, SharedFs};
+use lsm_manifest::{
+    FileKind, KeyspaceState, Manifest, ManifestEdit, ManifestState, file_name, parse_file_name,
+};
+use lsm_sstable::BlockCache;
+use lsm_wal::{FrameKind, FrameReader, FrameStep, Log, LogReport, PreparedSegment};
+
+use crate::background::Background;
+use crate::batch::DEFAULT_KEYSPACE;
+use crate::commit::Commit;
+use crate::error::{Error, Result};
+use crate::flush::flush_edit;
+use crate::keyspace::KeyspaceCore;
+use crate::limiter::RateLimiter;
+use crate::options::{KeyspaceOptions, Options};
+use crate::pressure::PressureGate;
+use crate::replay::{Recovery, Replayed, replay_log};
+use crate::segments::FIRST_SEGMENT_BYTES;
+use crate::shared::Shared;
+use crate::tables::TableStore;
+use crate::view::{Tree, View};
+
+/// The name of the keyspace that every database has.
+pub(crate) const DEFAULT_KEYSPACE_NAME: &str = "default";
+
+/// What an open found and did.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct RecoveryReport {
+    /// The database did not exist before.
+    pub created: bool,
+    /// The last process closed it; nothing had to be recovered.
+    pub closed_cleanly: bool,
+    /// Log segments read.
+    pub segments_read: usize,
+    /// Batches found in the log.
+    pub batches_replayed: u64,
+    /// Entries of those that no table held yet.
+    pub entries_replayed: u64,
+    /// Batches that followed the newest sync mark: the one group that may have been cut.
+    pub batches_above_mark: u64,
+    /// Where the log ended before its end, and why.
+    pub cut: Option<String>,
+    /// What `salvage` had to skip: data that is lost.
+    pub losses: Vec<String>,
+    /// Tables written from the log.
+    pub tables_written: usize,
+    /// Files that nothing named and that were removed.
+    pub files_removed: usize,
+    /// Files that were set aside in `lost/`.
+    pub files_set_aside: Vec<String>,
+    /// The newest sequence number after recovery.
+    pub last_seq_no: SeqNo,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+/// Opens, creating where the options allow it.
+pub(crate) fn open(dir: &Path, options: Options) -> Result<Arc<Shared>> {
+    let began = Instant::now();
+    options.check()?;
+    let fs = Arc::clone(&options.env.fs);
+    prepare_directory(&fs, dir, &options)?;
+    let lock = lock_directory(&fs, dir)?;
+    let listing = fs.list(dir)?;
+    let mut report = RecoveryReport::default();
+    let found = find_state(&fs, dir, &listing, &options, &mut report)?;
+    let shared = recover(dir, options, found, &listing, report, lock, began)?;
+    Background::start(&shared);
+    Ok(shared)
+}
+
+/// What the manifest says, or would say of a new database.
+struct FoundState {
+    state: ManifestState,
+    /// Whether the last process closed it, by the manifest's account.
+    closed_cleanly: bool,
+}
+
+fn prepare_directory(fs: &SharedFs, dir: &Path, options: &Options) -> Result<()> {
+    if !fs.exists(dir)? {
+        if !options.create_if_missing {
+            return Err(Error::invalid(format!("there is no database at {}", dir.display())));
+        }
+        fs.create_dir_all(dir)?;
+        if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            fs.sync_dir(parent)?;
+        }
+        return Ok(());
+    }
+    let listing = fs.list(dir).map_err(|error| match error.io_kind() {
+        Some(std::io::ErrorKind::NotADirectory) => {
+            Error::invalid(format!("{} is a file; a database is a directory", dir.display()))
+        }
+        _ => error.into(),
+    })?;
+    let has_current = listing.iter().any(|entry| entry.name == file_name(FileKind::Current, 0));
+    if has_current {
+        return Ok(());
+    }
+    let is_foreign =
+        |entry: &&DirEntry| entry.is_dir || parse_file_name(&entry.name).0 == FileKind::Other;
+    if let Some(foreign) = listing.iter().find(is_foreign) {
+        return Err(Error::invalid(format!(
+            "{} belongs to something else: it holds {} and no database",
+            dir.display(),
+            foreign.name
+        )));
+    }
+    if !options.create_if_missing {
+        return Err(Error::invalid(format!("there is no database at {}", dir.display())));
+    }
+    Ok(())
+}
+
+fn lock_directory(fs: &SharedFs, dir: &Path) -> Result<Box<dyn LockGuard>> {
+    let path = dir.join(file_name(FileKind::Lock, 0));
+    let holder = format!("process {}", std::process::id());
+    match fs.try_lock(&path, &holder)? {
+        LockOutcome::Acquired(guard) => Ok(guard),
+        LockOutcome::HeldBy(holder) => Err(Error::busy(
+            format!("{} is open already, held by {holder}", dir.display()),
+            None,
+        )),
+    }
+}
+
+fn find_state(
+    fs: &SharedFs,
+    dir: &Path,
+    listing: &[DirEntry],
+    options: &Options,
+    report: &mut RecoveryReport,
+) -> Result<FoundState> {
+    let has_current = listing.iter().any(|entry| entry.name == file_name(FileKind::Current, 0));
+    if has_current {
+        let read = Manifest::read(fs, dir)?;
+        check_tables_present(dir, &read.state, listing)?;
+        return Ok(FoundState { state: read.state, closed_cleanly: read.closed_cleanly });
+    }
+    check_unfinished_creation(fs, dir, listing)?;
+    report.created = true;
+    let random = &options.env.random;
+    let database_id = u128::from(random()) << 64 | u128::from(random());
+    let mut state = ManifestState::new(database_id);
+    let name = DEFAULT_KEYSPACE_NAME.to_owned();
+    let create = ManifestEdit {
+        create_keyspaces: vec![(DEFAULT_KEYSPACE, name, options.keyspace.to_string(), 0)],
+        ..ManifestEdit::default()
+    };
+    apply(&mut state, &create)?;
+    Ok(FoundState { state, closed_cleanly: true })
+}
+
+/// Without `CURRENT` a directory may hold what an unfinished creation left, and nothing else.
+fn check_unfinished_creation(fs: &SharedFs, dir: &Path, listing: &[DirEntry]) -> Result<()> {
+    let lost_current = |name: &str| {
+        Error::corrupt(format!(
+            "{} holds {name} but no CURRENT, which names the manifest; repair can rebuild it",
+            dir.display()
+        ))
+    };
+    for entry in listing {
+        match parse_file_name(&entry.name).0 {
+            FileKind::Table | FileKind::Blob => return Err(lost_current(&entry.name)),
+            FileKind::Log if holds_batch(fs, &dir.join(&entry.name)) => {
+                return Err(lost_current(&entry.name));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn holds_batch(fs: &SharedFs, path: &Path) -> bool {
+    // A segment that cannot be read at all was not finished, so nothing was ever appended to it.
+    let Ok(mut reader) = FrameReader::open(fs, path, None) else { return false };
+    matches!(reader.next(), Ok(FrameStep::Frame(frame)) if frame.kind == FrameKind::BATCH)
+}
+
+/// Every table that the manifest names is there, whole. None of them is opened.
+fn check_tables_present(dir: &Path, state: &ManifestState, listing: &[DirEntry]) -> Result<()> {
+    let present: HashMap<&str, u64> =
+        listing.iter().map(|entry| (entry.name.as_str(), entry.bytes)).collect();
+    for keyspace in state.keyspaces.values() {
+        for (_, record) in keyspace.version.tables() {
+            let name = file_name(FileKind::Table, record.number);
+            let path = dir.join(&name);
+            match present.get(name.as_str()) {
+                Some(&bytes) if bytes == record.bytes => {}
+                Some(&bytes) => {
+                    let reason = format!("the file should have {} bytes", record.bytes);
+                    return Err(lsm_io::Error::corrupt(&path, bytes, reason).into());
+                }
+                None => {
+                    let reason = "the table is in the manifest but not in the directory";
+                    return Err(lsm_io::Error::corrupt(&path, 0, reason).into());
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn apply(state: &mut ManifestState, edit: &ManifestEdit) -> Result<()> {
+    state.apply(edit).map_err(|error| Error::corrupt(format!("the manifest contradicts itself: {error}")))
+}
+
+pub(crate) fn new_core(
+    state: &KeyspaceState,
+    view: View,
+) -> Result<Arc<KeyspaceCore>> {
+    Ok(Arc::new(KeyspaceCore {
+        id: state.id,
+        name: state.name.clone(),
+        view: ArcSwap::from_pointee(view),
+        options: Mutex::new(Arc::new(KeyspaceOptions::parse(&state.options)?)),
+        dropped: false.into(),
+        flushing: Mutex::default(),
+        active_since_ms: AtomicU64::new(0),
+    }))
+}
+
+fn recover(
+    dir: &Path,
+    options: Options,
+    found: FoundState,
+    listing: &[DirEntry],
+    mut report: RecoveryReport,
+    lock: Box<dyn LockGuard>,
+    began: Instant,
+) -> Result<Arc<Shared>> {
+    let fs = Arc::clone(&options.env.fs);
+    let FoundState { mut state, closed_cleanly } = found;
+    let (garbage_sender, garbage) = crossbeam_channel::unbounded();
+    let tables = Arc::new(TableStore {
+        fs: Arc::clone(&fs),
+        dir: dir.to_owned(),
+        cache: BlockCache::new(options.effective_cache_bytes()),
+        read_mode: options.read_mode,
+        garbage: garbage_sender,
+        opened: AtomicU64::new(0),
+    });
+    let highest = listing.iter().map(|entry| parse_file_name(&entry.name).1).max().unwrap_or(0);
+    let mut recovery = Recovery {
+        dir,
+        options: &options,
+        database_id: state.database_id,
+        hash_seed: (options.env.random)(),
+        file_numbers: AtomicU64::new(state.next_file_number.max(highest + 1)),
+        limiter: RateLimiter::new(options.write_rate_bytes_per_second),
+        now_ms: options.env.now_ms().max(state.database_time_ms),
+        next_keyspace_id: state.next_keyspace_id,
+        may_write: true,
+        entries: 0,
+    };
+    let mut keyspaces = BTreeMap::new();
+    for (&id, keyspace) in &state.keyspaces {
+        let tree = Tree::new(Arc::clone(&keyspace.version), None, &tables);
+        let core = new_core(keyspace, View::opened(recovery.new_memtable(0), tree))?;
+        let memtable = recovery.new_memtable(0);
+        let flushed_through = keyspace.flushed_through;
+        keyspaces.insert(id, Replayed { core, flushed_through, memtable, sealed: Vec::new(), tables: Vec::new() });
+    }
+    if !report.created {
+        let log = replay_log(&mut recovery, &state, &mut keyspaces, closed_cleanly)?;
+        let last = log.next_seq_no.map_or(0, |next| next.saturating_sub(1));
+        state.last_seq_no = state.last_seq_no.max(last);
+        report.note_log(&log, recovery.entries);
+    }
+
+    // Step 5: what is left becomes tables, and one edit makes all of them part of the database.
+    let mut edit = ManifestEdit::default();
+    for (&id, keyspace) in &mut keyspaces {
+        recovery.write_out(keyspace)?;
+        for records in keyspace.tables.iter().filter(|records| !records.is_empty()) {
+            report.tables_written += records.len();
+            edit.tables.push((id, flush_edit(records)));
+        }
+        if !keyspace.tables.is_empty() {
+            edit.flushed_through.push((id, state.last_seq_no));
+        }
+    }
+
+    // Step 6: a fresh segment and a fresh manifest.
+    let segment_number = recovery.file_numbers.fetch_add(1, Ordering::Relaxed);
+    let identity = Identity { database_id: state.database_id, file_number: segment_number };
+    let segment = PreparedSegment::prepare(&fs, dir, identity, FIRST_SEGMENT_BYTES, None)?;
+    let manifest_number = recovery.file_numbers.fetch_add(1, Ordering::Relaxed);
+    edit.log_number = Some(segment_number);
+    edit.next_file_number = Some(recovery.file_numbers.load(Ordering::Relaxed));
+    edit.last_seq_no = Some(state.last_seq_no);
+    edit.database_time_ms = Some(recovery.now_ms);
+    edit.writer_epoch = Some(state.writer_epoch + 1);
+    apply(&mut state, &edit)?;
+    let manifest = Manifest::start(&fs, dir, manifest_number, state)?;
+    let state = manifest.state();
+
+    let mut live = HashMap::new();
+    for (id, keyspace) in keyspaces {
+        let view = keyspace.core.view.load_full();
+        let version = Arc::clone(&state.keyspaces[&id].version);
+        let tree = Arc::new(Tree::new(version, Some(&view.tree), &tables));
+        keyspace.core.swap_view(|view| view.with_tree(Arc::clone(&tree), &[]));
+        live.insert(id, keyspace.core);
+    }
+    let default_keyspace = live
+        .get(&DEFAULT_KEYSPACE)
+        .cloned()
+        .ok_or_else(|| Error::corrupt("the manifest has no default keyspace"))?;
+
+    // Step 7: what nothing names goes last.
+    let needed = |kind, number| match kind {
+        FileKind::Log => number == segment_number,
+        FileKind::Manifest => number == manifest_number,
+        FileKind::Table => live.values().any(|core| core.view.load().tree.table(number).is_some()),
+        FileKind::Temp => false,
+        _ => true,
+    };
+    remove_orphans(&fs, dir, listing, needed, &mut report)?;
+
+    let last_seq_no = state.last_seq_no;
+    report.last_seq_no = last_seq_no;
+    report.elapsed = began.elapsed();
+    let commit = Commit::new(Some(Log::start(segment, last_seq_no + 1)), last_seq_no, recovery.now_ms);
+    commit.note_manifest_edit(state.edit_number);
+    let Recovery { database_id, hash_seed, file_numbers, limiter, .. } = recovery;
+    let compaction_threads = options.background_threads;
+    let shared = Arc::new(Shared {
+        dir: dir.to_owned(),
+        fs,
+        database_id,
+        hash_seed,
+        commit,
+        segments: Default::default(),
+        manifest: Mutex::new(Some(manifest)),
+        keyspaces: ArcSwap::from_pointee(live),
+        default_keyspace,
+        snapshots: Default::default(),
+        tables,
+        file_numbers,
+        compaction: Default::default(),
+        pressure: PressureGate::new(),
+        limiter,
+        background: Background::new(compaction_threads, garbage),
+        stats: Default::default(),
+        report,
+        is_read_only: false,
+        closed: false.into(),
+        lock: Mutex::new(Some(lock)),
+        options,
+    });
+    shared.update_pressure();
+    Ok(shared)
+}
+
+impl RecoveryReport {
+    pub(crate) fn note_log(&mut self, log: &LogReport, entries: u64) {
+        self.closed_cleanly = log.closed_cleanly;
+        self.segments_read = log.segments.len();
+        self.batches_replayed = log.frames;
+        self.entries_replayed = entries;
+        self.batches_above_mark = log.unmarked_frames;
+        let describe = |cut: &lsm_wal::Cut| {
+            format!(
+                "{} at byte {}: {} ({} bytes discarded)",
+                file_name(FileKind::Log, cut.segment),
+                cut.offset,
+                cut.reason,
+                cut.bytes_discarded
+            )
+        };
+        self.cut = log.cut.as_ref().map(describe);
+        self.losses = log.losses.iter().map(describe).collect();
+    }
+}
+
+/// Removes every file that nothing names. If whole frames were discarded, the log's segments are
+/// kept in `lost/` for whoever wants to look.
+fn remove_orphans(
+    fs: &SharedFs,
+    dir: &Path,
+    listing: &[DirEntry],
+    needed: impl Fn(FileKind, u64) -> bool,
+    report: &mut RecoveryReport,
+) -> Result<()> {
+    let set_aside = !report.losses.is_empty();
+    let lost = dir.join("lost");
+    for entry in listing.iter().filter(|entry| !entry.is_dir) {
+        let (kind, number) = parse_file_name(&entry.name);
+        if needed(kind, number) {
+            continue;
+        }
+        let path = dir.join(&entry.name);
+        if set_aside && kind == FileKind::Log {
+            fs.create_dir_all(&lost)?;
+            fs.rename(&path, &lost.join(&entry.name))?;
+            report.files_set_aside.push(entry.name.clone());
+        } else {
+            fs.remove_file(&path)?;
+            report.files_removed += 1;
+        }
+    }
+    Ok(())
+}

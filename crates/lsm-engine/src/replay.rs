@@ -1,0 +1,174 @@
+//! Reading the log back: every batch that no table holds yet goes into memtables again.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use lsm_compaction::Retention;
+use lsm_entry::{Entry, Record, Records, SeqNo, key_hash};
+use lsm_manifest::{FileKind, ManifestState, file_name};
+use lsm_memtable::{Memtable, MemtableOptions};
+use lsm_version::TableRecord;
+use lsm_wal::{FrameKind, FrameRef, LogReport};
+
+use crate::batch::DEFAULT_KEYSPACE;
+use crate::error::{Error, Result};
+use crate::flush::write_memtable;
+use crate::keyspace::KeyspaceCore;
+use crate::limiter::RateLimiter;
+use crate::options::Options;
+use crate::outputs::Workshop;
+
+/// A keyspace under recovery: what the log brings for it.
+pub(crate) struct Replayed {
+    pub(crate) core: Arc<KeyspaceCore>,
+    pub(crate) flushed_through: SeqNo,
+    pub(crate) memtable: Arc<Memtable>,
+    /// Full memtables that stay in memory, newest first, where no table may be written.
+    pub(crate) sealed: Vec<Arc<Memtable>>,
+    pub(crate) tables: Vec<Vec<Arc<TableRecord>>>,
+}
+
+/// What a replay needs beside the keyspaces.
+pub(crate) struct Recovery<'a> {
+    pub(crate) dir: &'a Path,
+    pub(crate) options: &'a Options,
+    pub(crate) database_id: u128,
+    pub(crate) hash_seed: u64,
+    pub(crate) file_numbers: AtomicU64,
+    pub(crate) limiter: Arc<RateLimiter>,
+    pub(crate) now_ms: u64,
+    pub(crate) next_keyspace_id: u32,
+    /// Whether memtables that outgrow their budget become tables, or stay in memory.
+    pub(crate) may_write: bool,
+    pub(crate) entries: u64,
+}
+
+impl Recovery<'_> {
+    pub(crate) fn new_memtable(&self, data_bytes: u64) -> Arc<Memtable> {
+        new_memtable(self.options, self.hash_seed, data_bytes)
+    }
+
+    fn workshop(&self) -> Workshop<'_> {
+        Workshop {
+            fs: &self.options.env.fs,
+            dir: self.dir.to_owned(),
+            database_id: self.database_id,
+            file_numbers: &self.file_numbers,
+            limiter: Arc::clone(&self.limiter),
+            created_ms: self.now_ms,
+        }
+    }
+
+    /// Applies one batch to the memtables.
+    fn replay_batch(
+        &mut self,
+        keyspaces: &mut BTreeMap<u32, Replayed>,
+        frame: &FrameRef<'_>,
+    ) -> lsm_io::Result<()> {
+        let corrupt = |reason: String| {
+            let path = self.dir.join(file_name(FileKind::Log, frame.segment));
+            lsm_io::Error::corrupt(&path, frame.offset, reason)
+        };
+        let mut current = DEFAULT_KEYSPACE;
+        let mut seq_no = frame.seq_start;
+        let mut entries = 0;
+        for record in Records::new(frame.payload) {
+            let record = record.map_err(|malformed| corrupt(malformed.to_string()))?;
+            match record {
+                Record::Keyspace(id) if id >= self.next_keyspace_id => {
+                    return Err(corrupt(format!("keyspace {id} was never created")));
+                }
+                Record::Keyspace(id) => current = id,
+                Record::Entry { tag, key, value } => {
+                    // A keyspace that is not there any more was dropped later in the order.
+                    if let Some(keyspace) = keyspaces.get_mut(&current)
+                        && seq_no > keyspace.flushed_through
+                    {
+                        let entry = Entry { key, seq_no, tag, value };
+                        self.insert(keyspace, &entry).map_err(|error| corrupt(error.to_string()))?;
+                        entries += 1;
+                    }
+                }
+            }
+            seq_no += 1;
+        }
+        if seq_no - frame.seq_start != u64::from(frame.count) {
+            return Err(corrupt(format!("the batch should have {} records", frame.count)));
+        }
+        self.entries += entries;
+        Ok(())
+    }
+
+    fn insert(&self, keyspace: &mut Replayed, entry: &Entry<'_>) -> Result<()> {
+        let bytes = entry.key.len() + entry.value.len();
+        if !keyspace.memtable.has_room(1, bytes) {
+            if self.may_write {
+                self.write_out(keyspace)?;
+            } else {
+                let fresh = self.new_memtable(0);
+                keyspace.sealed.insert(0, std::mem::replace(&mut keyspace.memtable, fresh));
+            }
+            if !keyspace.memtable.has_room(1, bytes) {
+                keyspace.memtable = self.new_memtable(bytes as u64 * 2 + (64 << 10));
+            }
+        }
+        keyspace.memtable.writer().insert(*entry, key_hash(entry.key));
+        Ok(())
+    }
+
+    /// Turns what a keyspace holds in memory into tables, so that a log of any length is replayed
+    /// within the memory of one memtable.
+    pub(crate) fn write_out(&self, keyspace: &mut Replayed) -> Result<()> {
+        if keyspace.memtable.is_empty() {
+            return Ok(());
+        }
+        let retention = Retention::new(Vec::new(), self.now_ms);
+        let records =
+            write_memtable(self.workshop(), &keyspace.core, &keyspace.memtable, retention)?;
+        keyspace.tables.push(records);
+        keyspace.memtable = self.new_memtable(0);
+        Ok(())
+    }
+}
+
+fn new_memtable(options: &Options, hash_seed: u64, data_bytes: u64) -> Arc<Memtable> {
+    let capacity = options.effective_memtable_bytes().max(data_bytes);
+    let capacity_bytes = usize::try_from(capacity).unwrap_or(usize::MAX);
+    Arc::new(Memtable::new(MemtableOptions { capacity_bytes, hash_seed }))
+}
+
+/// Replays the log that the manifest names, checking both against each other.
+pub(crate) fn replay_log(
+    recovery: &mut Recovery<'_>,
+    state: &ManifestState,
+    keyspaces: &mut BTreeMap<u32, Replayed>,
+    closed_cleanly: bool,
+) -> Result<LogReport> {
+    let fs = &recovery.options.env.fs;
+    let (dir, mode) = (recovery.dir, recovery.options.recovery);
+    let mut visit = |frame: FrameRef<'_>| match frame.kind {
+        FrameKind::BATCH => recovery.replay_batch(keyspaces, &frame),
+        // Notes say what happened when, for followers; the manifest says what holds.
+        _ => Ok(()),
+    };
+    let log = lsm_wal::replay(fs, dir, state.database_id, state.log_number, mode, &mut visit)?;
+    let path = dir.join(file_name(FileKind::Log, state.log_number));
+    if closed_cleanly && !log.closed_cleanly {
+        // After a clean close every bit counts.
+        let reason = "the database was closed, but the log does not end with its closing frame";
+        return Err(lsm_io::Error::corrupt(&path, log.bytes, reason).into());
+    }
+    let known_edit = log.mark.as_ref().and_then(|mark| mark.extra.first_chunk());
+    if let Some(edit) = known_edit.map(|bytes| u64::from_le_bytes(*bytes))
+        && edit > state.edit_number
+    {
+        let reason = format!(
+            "the log knows of manifest edit {edit}, but the manifest ends at {}",
+            state.edit_number
+        );
+        return Err(lsm_io::Error::corrupt(&path, 0, reason).into());
+    }
+    Ok(log)
+}

@@ -1,0 +1,165 @@
+//! A cursor over the tables of one run, each opened when the cursor reaches it.
+
+use std::sync::Arc;
+
+use lsm_entry::{Cursor, Direction, Entry, MAX_SEQ_NO, SeqNo, Stretch};
+use lsm_io::Error;
+use lsm_sstable::TableCursor;
+
+use crate::view::{LiveRun, Tree};
+
+/// Walks one run of a tree, table by table.
+#[derive(Debug)]
+pub(crate) struct RunCursor {
+    tree: Arc<Tree>,
+    run: usize,
+    table: usize,
+    /// The cursor in that table; `None` at an end.
+    cursor: Option<TableCursor>,
+}
+
+impl RunCursor {
+    pub(crate) fn new(tree: Arc<Tree>, run: usize) -> Self {
+        Self { tree, run, table: 0, cursor: None }
+    }
+
+    fn run(&self) -> &LiveRun {
+        &self.tree.runs[self.run]
+    }
+
+    /// Makes `table` the current one; past the last it is an end.
+    fn enter(&mut self, table: usize) -> Result<bool, Error> {
+        if self.table == table && self.cursor.is_some() {
+            return Ok(true);
+        }
+        self.cursor = None;
+        let Some(live) = self.run().tables.get(table) else { return Ok(false) };
+        self.cursor = Some(live.table()?.cursor());
+        self.table = table;
+        Ok(true)
+    }
+
+    fn is_at_entry(&self) -> bool {
+        self.cursor.as_ref().is_some_and(|cursor| cursor.entry().is_some())
+    }
+
+    /// Moves on to the first entry of the next table that has one.
+    fn leave_forward(&mut self) -> Result<(), Error> {
+        while self.cursor.is_some() && !self.is_at_entry() {
+            if self.enter(self.table + 1)?
+                && let Some(cursor) = &mut self.cursor
+            {
+                cursor.seek_first()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn leave_backward(&mut self) -> Result<(), Error> {
+        while self.cursor.is_some() && !self.is_at_entry() {
+            let Some(before) = self.table.checked_sub(1) else {
+                self.cursor = None;
+                return Ok(());
+            };
+            if self.enter(before)?
+                && let Some(cursor) = &mut self.cursor
+            {
+                cursor.seek_last()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs one movement; after an error the cursor is at an end.
+    fn ending_on_error(
+        &mut self,
+        movement: impl FnOnce(&mut Self) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let result = movement(self);
+        if result.is_err() {
+            self.cursor = None;
+        }
+        result
+    }
+}
+
+impl Cursor for RunCursor {
+    type Error = Error;
+
+    fn seek_first(&mut self) -> Result<(), Error> {
+        self.seek(&[], MAX_SEQ_NO)
+    }
+
+    fn seek_last(&mut self) -> Result<(), Error> {
+        self.ending_on_error(|this| {
+            let last = this.run().tables.len().saturating_sub(1);
+            if this.enter(last)?
+                && let Some(cursor) = &mut this.cursor
+            {
+                cursor.seek_last()?;
+            }
+            this.leave_backward()
+        })
+    }
+
+    fn seek(&mut self, key: &[u8], seq_no: SeqNo) -> Result<(), Error> {
+        self.ending_on_error(|this| {
+            if this.enter(this.run().seek(key))?
+                && let Some(cursor) = &mut this.cursor
+            {
+                cursor.seek(key, seq_no)?;
+            }
+            this.leave_forward()
+        })
+    }
+
+    fn seek_for_prev(&mut self, key: &[u8], seq_no: SeqNo) -> Result<(), Error> {
+        self.ending_on_error(|this| {
+            let count = this.run().tables.len();
+            // Past the last table's upper bound, its last entry is the one before `key`.
+            let table = this.run().seek(key).min(count.saturating_sub(1));
+            if this.enter(table)?
+                && let Some(cursor) = &mut this.cursor
+            {
+                cursor.seek_for_prev(key, seq_no)?;
+            }
+            this.leave_backward()
+        })
+    }
+
+    #[inline]
+    fn next(&mut self) -> Result<(), Error> {
+        let Some(cursor) = &mut self.cursor else { return Ok(()) };
+        match cursor.next() {
+            Ok(()) if cursor.entry().is_some() => Ok(()),
+            Ok(()) => self.ending_on_error(Self::leave_forward),
+            Err(error) => {
+                self.cursor = None;
+                Err(error)
+            }
+        }
+    }
+
+    #[inline]
+    fn prev(&mut self) -> Result<(), Error> {
+        let Some(cursor) = &mut self.cursor else { return Ok(()) };
+        match cursor.prev() {
+            Ok(()) if cursor.entry().is_some() => Ok(()),
+            Ok(()) => self.ending_on_error(Self::leave_backward),
+            Err(error) => {
+                self.cursor = None;
+                Err(error)
+            }
+        }
+    }
+
+    #[inline]
+    fn entry(&self) -> Option<Entry<'_>> {
+        self.cursor.as_ref()?.entry()
+    }
+
+    #[inline]
+    fn stretch(&self, direction: Direction) -> Option<Stretch<'_>> {
+        self.cursor.as_ref()?.stretch(direction)
+    }
+}

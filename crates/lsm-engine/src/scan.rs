@@ -1,0 +1,454 @@
+//! The path of a scan: what a view holds, merged, with only the versions that the reader sees.
+//!
+//! 1. Enter the sequence number into the snapshot list, so that no merge drops what the scan sees.
+//! 2. Load the view: it holds everything up to that number.
+//! 3. Merge its sources; of each key take the newest version that is not newer than the number.
+//! 4. Every so often look whether the view is stale. If so move to the present one: the snapshot
+//!    list guarantees that it shows the same. So no scan pins sealed memtables or dead files.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use lsm_entry::{Cursor, MAX_SEQ_NO, MergingCursor, SeqNo};
+
+use crate::db::Handle;
+use crate::error::Result;
+use crate::keyspace::KeyspaceCore;
+use crate::reads::Scan;
+use crate::snapshot::Registered;
+use crate::source::{Source, merge_view};
+use crate::value::{Key, Slice, Value};
+use crate::view::View;
+
+/// Entries after which a scan looks whether its view is stale.
+const STALENESS_CHECK_ENTRIES: u32 = 256;
+
+/// A position among the entries that a reader sees, lending their keys and values: the fastest
+/// scan. It reads one moment, whatever is written meanwhile.
+///
+/// ```
+/// # use lsm_engine::{Db, Reads};
+/// # let dir = tempfile::tempdir()?;
+/// # let db = Db::open(dir.path())?;
+/// db.put("a", "1")?;
+/// db.put("c", "3")?;
+/// let mut cursor = db.cursor();
+/// cursor.seek("b")?;
+/// assert_eq!(cursor.key(), Some(&b"c"[..]));
+/// cursor.prev()?;
+/// assert_eq!(cursor.value(), Some(&b"1"[..]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct EntryCursor {
+    moment: Registered,
+    core: Arc<KeyspaceCore>,
+    view: Arc<View>,
+    merged: MergingCursor<Source>,
+    position: Position,
+    /// Key of the current entry, kept while the sources move on past its older versions.
+    key: Vec<u8>,
+    /// Value of the current entry while the sources stand before it (moving backward).
+    value: Vec<u8>,
+    entries_until_check: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Position {
+    /// At no entry.
+    End,
+    /// The merged cursor stands at the entry itself.
+    AtEntry,
+    /// The merged cursor stands before the entry's oldest version; the entry was copied.
+    BeforeEntry,
+}
+
+impl EntryCursor {
+    pub(crate) fn new(db: &Arc<Handle>, core: &Arc<KeyspaceCore>, seq_no: Option<SeqNo>) -> Self {
+        // Order: register, then load the view (see the file comment).
+        let moment = match seq_no {
+            Some(seq_no) => Registered::again(Arc::clone(db), seq_no),
+            None => Registered::now(Arc::clone(db)),
+        };
+        let view = core.view.load_full();
+        let merged = merge_view(&view);
+        Self {
+            moment,
+            core: Arc::clone(core),
+            view,
+            merged,
+            position: Position::End,
+            key: Vec::new(),
+            value: Vec::new(),
+            entries_until_check: STALENESS_CHECK_ENTRIES,
+        }
+    }
+
+    /// Moves to the first entry.
+    ///
+    /// # Errors
+    /// `Corrupt`, `Io`; the cursor is then at no entry. So for every movement.
+    pub fn seek_first(&mut self) -> Result<()> {
+        self.seek(b"")
+    }
+
+    /// Moves to the first entry at or after `key`.
+    ///
+    /// # Errors
+    /// See [`seek_first`](Self::seek_first).
+    pub fn seek(&mut self, key: impl AsRef<[u8]>) -> Result<()> {
+        self.position = Position::End;
+        self.refresh_view();
+        self.merged.seek(key.as_ref(), self.moment.seq_no)?;
+        self.settle_forward()
+    }
+
+    /// Moves to the last entry.
+    ///
+    /// # Errors
+    /// See [`seek_first`](Self::seek_first).
+    pub fn seek_last(&mut self) -> Result<()> {
+        self.position = Position::End;
+        self.refresh_view();
+        self.merged.seek_last()?;
+        self.settle_backward()
+    }
+
+    /// Moves to the last entry at or before `key`.
+    ///
+    /// # Errors
+    /// See [`seek_first`](Self::seek_first).
+    pub fn seek_for_prev(&mut self, key: impl AsRef<[u8]>) -> Result<()> {
+        self.position = Position::End;
+        self.refresh_view();
+        self.merged.seek_for_prev(key.as_ref(), 0)?;
+        self.settle_backward()
+    }
+
+    /// Moves to the next entry; at no entry it stays there.
+    ///
+    /// # Errors
+    /// See [`seek_first`](Self::seek_first).
+    pub fn next(&mut self) -> Result<()> {
+        match self.position {
+            Position::End => return Ok(()),
+            Position::AtEntry => self.remember_key(),
+            Position::BeforeEntry => {
+                // Turning round: step over every version of the entry that was copied.
+                self.merged.seek(&self.key, MAX_SEQ_NO)?;
+            }
+        }
+        self.position = Position::End;
+        if self.is_check_due() && self.is_stale() {
+            self.refresh_view();
+            self.merged.seek(&self.key, 0)?;
+        }
+        self.skip_versions_forward()?;
+        self.settle_forward()
+    }
+
+    /// Moves to the entry before; at no entry it stays there.
+    ///
+    /// # Errors
+    /// See [`seek_first`](Self::seek_first).
+    pub fn prev(&mut self) -> Result<()> {
+        match self.position {
+            Position::End => return Ok(()),
+            Position::AtEntry => {
+                self.remember_key();
+                self.position = Position::End;
+                // Newer versions of the key may stand before this one: step over them too.
+                self.merged.prev()?;
+                while self.merged.entry().is_some_and(|entry| entry.key == self.key) {
+                    self.merged.prev()?;
+                }
+            }
+            // The sources stand before every version already.
+            Position::BeforeEntry => self.position = Position::End,
+        }
+        if self.is_check_due() && self.is_stale() {
+            self.refresh_view();
+            self.merged.seek_for_prev(&self.key, MAX_SEQ_NO)?;
+            while self.merged.entry().is_some_and(|entry| entry.key == self.key) {
+                self.merged.prev()?;
+            }
+        }
+        self.settle_backward()
+    }
+
+    /// The key here, or `None` at no entry.
+    #[inline]
+    pub fn key(&self) -> Option<&[u8]> {
+        self.entry().map(|(key, _)| key)
+    }
+
+    /// The value here, or `None` at no entry.
+    #[inline]
+    pub fn value(&self) -> Option<&[u8]> {
+        self.entry().map(|(_, value)| value)
+    }
+
+    /// Key and value here, or `None` at no entry.
+    #[inline]
+    pub fn entry(&self) -> Option<(&[u8], &[u8])> {
+        match self.position {
+            Position::End => None,
+            Position::AtEntry => self.merged.entry().map(|entry| (entry.key, entry.user_value())),
+            Position::BeforeEntry => Some((&self.key, &self.value)),
+        }
+    }
+
+    /// The newest sequence number that the cursor sees.
+    pub fn seq_no(&self) -> SeqNo {
+        self.moment.seq_no
+    }
+
+    fn remember_key(&mut self) {
+        if let Some(entry) = self.merged.entry() {
+            self.key.clear();
+            self.key.extend_from_slice(entry.key);
+        }
+    }
+
+    /// Moves past every version of `self.key`.
+    fn skip_versions_forward(&mut self) -> Result<()> {
+        while self.merged.entry().is_some_and(|entry| entry.key == self.key) {
+            self.merged.next()?;
+        }
+        Ok(())
+    }
+
+    /// From the first version of some key on, finds the next entry that the reader sees.
+    fn settle_forward(&mut self) -> Result<()> {
+        loop {
+            let Some(entry) = self.merged.entry() else { return Ok(()) };
+            if entry.seq_no > self.moment.seq_no {
+                self.merged.next()?;
+                continue;
+            }
+            if self.moment.db.shared.resolve(&entry).is_some() {
+                self.position = Position::AtEntry;
+                return Ok(());
+            }
+            // The key is gone: none of its older versions counts.
+            self.remember_key();
+            self.merged.next()?;
+            self.skip_versions_forward()?;
+        }
+    }
+
+    /// From the oldest version of some key on, finds the entry before that the reader sees.
+    fn settle_backward(&mut self) -> Result<()> {
+        loop {
+            let Some(entry) = self.merged.entry() else { return Ok(()) };
+            self.key.clear();
+            self.key.extend_from_slice(entry.key);
+            // Versions come oldest first here: the last one not newer than the moment counts.
+            let mut is_seen = false;
+            while let Some(entry) = self.merged.entry() {
+                if entry.key != self.key {
+                    break;
+                }
+                if entry.seq_no <= self.moment.seq_no {
+                    let value = self.moment.db.shared.resolve(&entry);
+                    is_seen = value.is_some();
+                    self.value.clear();
+                    self.value.extend_from_slice(value.unwrap_or_default());
+                }
+                self.merged.prev()?;
+            }
+            if is_seen {
+                self.position = Position::BeforeEntry;
+                return Ok(());
+            }
+        }
+    }
+
+    fn is_check_due(&mut self) -> bool {
+        self.entries_until_check -= 1;
+        if self.entries_until_check > 0 {
+            return false;
+        }
+        self.entries_until_check = STALENESS_CHECK_ENTRIES;
+        true
+    }
+
+    fn is_stale(&self) -> bool {
+        !Arc::ptr_eq(&self.view, &self.core.view.load())
+    }
+
+    /// Moves to the present view; the merged cursor must be placed anew afterwards.
+    fn refresh_view(&mut self) {
+        if self.is_stale() {
+            self.view = self.core.view.load_full();
+            self.merged = merge_view(&self.view);
+        }
+    }
+}
+
+impl fmt::Debug for EntryCursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EntryCursor").field("seq_no", &self.seq_no()).finish()
+    }
+}
+
+/// The entries of a range, ascending, from both ends. It reads one moment, whatever is written
+/// meanwhile. After an error it yields nothing more.
+pub struct Iter {
+    db: Arc<Handle>,
+    core: Arc<KeyspaceCore>,
+    moment: Registered,
+    scan: Scan,
+    front: Option<EntryCursor>,
+    back: Option<EntryCursor>,
+    front_key: Option<Key>,
+    back_key: Option<Key>,
+    is_done: bool,
+}
+
+impl Iter {
+    pub(crate) fn new(
+        db: &Arc<Handle>,
+        core: &Arc<KeyspaceCore>,
+        seq_no: Option<SeqNo>,
+        scan: Scan,
+    ) -> Self {
+        let moment = match seq_no {
+            Some(seq_no) => Registered::again(Arc::clone(db), seq_no),
+            None => Registered::now(Arc::clone(db)),
+        };
+        Self {
+            db: Arc::clone(db),
+            core: Arc::clone(core),
+            moment,
+            scan,
+            front: None,
+            back: None,
+            front_key: None,
+            back_key: None,
+            is_done: false,
+        }
+    }
+
+    fn step_front(&mut self) -> Result<Option<(Key, Value)>> {
+        let cursor = match &mut self.front {
+            Some(cursor) => {
+                cursor.next()?;
+                cursor
+            }
+            None => {
+                let seq_no = Some(self.moment.seq_no);
+                let cursor = self.front.insert(EntryCursor::new(&self.db, &self.core, seq_no));
+                match &self.scan.lower {
+                    Bound::Unbounded => cursor.seek_first()?,
+                    Bound::Included(key) => cursor.seek(key)?,
+                    Bound::Excluded(key) => {
+                        cursor.seek(key)?;
+                        if cursor.key() == Some(key.as_slice()) {
+                            cursor.next()?;
+                        }
+                    }
+                }
+                cursor
+            }
+        };
+        let Some((key, value)) = cursor.entry() else { return Ok(None) };
+        let is_inside = match &self.scan.upper {
+            Bound::Unbounded => true,
+            Bound::Included(upper) => key <= upper.as_slice(),
+            Bound::Excluded(upper) => key < upper.as_slice(),
+        };
+        let has_met = self.back_key.as_ref().is_some_and(|back| key.cmp(back) != Ordering::Less);
+        if !is_inside || has_met {
+            return Ok(None);
+        }
+        Ok(Some((Slice::copied(key), Slice::copied(value))))
+    }
+
+    fn step_back(&mut self) -> Result<Option<(Key, Value)>> {
+        let cursor = match &mut self.back {
+            Some(cursor) => {
+                cursor.prev()?;
+                cursor
+            }
+            None => {
+                let seq_no = Some(self.moment.seq_no);
+                let cursor = self.back.insert(EntryCursor::new(&self.db, &self.core, seq_no));
+                match &self.scan.upper {
+                    Bound::Unbounded => cursor.seek_last()?,
+                    Bound::Included(key) => cursor.seek_for_prev(key)?,
+                    Bound::Excluded(key) => {
+                        cursor.seek_for_prev(key)?;
+                        if cursor.key() == Some(key.as_slice()) {
+                            cursor.prev()?;
+                        }
+                    }
+                }
+                cursor
+            }
+        };
+        let Some((key, value)) = cursor.entry() else { return Ok(None) };
+        let is_inside = match &self.scan.lower {
+            Bound::Unbounded => true,
+            Bound::Included(lower) => key >= lower.as_slice(),
+            Bound::Excluded(lower) => key > lower.as_slice(),
+        };
+        let has_met =
+            self.front_key.as_ref().is_some_and(|front| key.cmp(front) != Ordering::Greater);
+        if !is_inside || has_met {
+            return Ok(None);
+        }
+        Ok(Some((Slice::copied(key), Slice::copied(value))))
+    }
+
+    /// Latches the end: of the range, or of what could be read.
+    fn latch(
+        &mut self,
+        step: Result<Option<(Key, Value)>>,
+    ) -> Option<Result<(Key, Value)>> {
+        let item = step.transpose();
+        if !matches!(item, Some(Ok(_))) {
+            self.is_done = true;
+            self.front = None;
+            self.back = None;
+        }
+        item
+    }
+}
+
+impl Iterator for Iter {
+    type Item = Result<(Key, Value)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.is_done {
+            return None;
+        }
+        let step = self.step_front();
+        if let Ok(Some((key, _))) = &step {
+            self.front_key = Some(key.clone());
+        }
+        self.latch(step)
+    }
+}
+
+impl DoubleEndedIterator for Iter {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        if self.is_done {
+            return None;
+        }
+        let step = self.step_back();
+        if let Ok(Some((key, _))) = &step {
+            self.back_key = Some(key.clone());
+        }
+        self.latch(step)
+    }
+}
+
+impl std::iter::FusedIterator for Iter {}
+
+impl fmt::Debug for Iter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Iter").field("scan", &self.scan).finish()
+    }
+}

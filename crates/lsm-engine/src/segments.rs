@@ -1,0 +1,126 @@
+//! Log segments prepared ahead of their use, and the files of old ones used again.
+
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use lsm_io::{Identity, Result};
+use lsm_manifest::{FileKind, file_name};
+use lsm_wal::{PreparedSegment, SegmentInfo};
+
+use crate::shared::Shared;
+
+/// The first segment of a database is this small, so that an empty database is.
+pub(crate) const FIRST_SEGMENT_BYTES: u64 = 256 << 10;
+
+/// Old segments kept to be written over: a file whose blocks are allocated syncs faster.
+const SPARE_MAX: usize = 2;
+
+/// Room in a segment beyond a payload: frame header, identity, mark and close frames.
+const SEGMENT_OVERHEAD_BYTES: u64 = 1024;
+
+/// Segments that wait to be used, and to be used again.
+#[derive(Debug, Default)]
+pub(crate) struct Segments {
+    ready: Mutex<Option<PreparedSegment>>,
+    spare: Mutex<Vec<PathBuf>>,
+    released: Mutex<Vec<SegmentInfo>>,
+    is_wanted: AtomicBool,
+    last_bytes: AtomicU64,
+}
+
+impl Shared {
+    /// A segment with room for a frame of `payload_bytes`: the one prepared ahead, or one prepared
+    /// now.
+    ///
+    /// # Errors
+    /// Those of creating a file; nothing has been written to the log then.
+    pub(crate) fn take_segment(&self, payload_bytes: usize) -> Result<PreparedSegment> {
+        let needed = payload_bytes as u64 + SEGMENT_OVERHEAD_BYTES;
+        self.segments.is_wanted.store(true, Ordering::Relaxed);
+        {
+            let mut ready = self.segments.ready.lock().expect("no holder panicked");
+            if ready.as_ref().is_some_and(|segment| segment.bytes() >= needed)
+                && let Some(segment) = ready.take()
+            {
+                return Ok(segment);
+            }
+        }
+        let bytes = self.next_segment_bytes();
+        self.prepare_segment(needed.max(bytes))
+    }
+
+    /// Says that the current segment is filling up. Cheap enough for every write.
+    pub(crate) fn want_segment(&self) {
+        if !self.segments.is_wanted.swap(true, Ordering::Relaxed) {
+            self.background.wake_log();
+        }
+    }
+
+    /// Prepares a segment ahead, if one is wanted and none is ready. Background work.
+    pub(crate) fn prepare_ahead(&self) -> Result<bool> {
+        if !self.segments.is_wanted.load(Ordering::Relaxed) {
+            return Ok(false);
+        }
+        if self.segments.ready.lock().expect("no holder panicked").is_some() {
+            self.segments.is_wanted.store(false, Ordering::Relaxed);
+            return Ok(false);
+        }
+        let segment = self.prepare_segment(self.next_segment_bytes())?;
+        *self.segments.ready.lock().expect("no holder panicked") = Some(segment);
+        self.segments.is_wanted.store(false, Ordering::Relaxed);
+        Ok(true)
+    }
+
+    /// Segments grow from the small first one to their full size, each four times the last.
+    fn next_segment_bytes(&self) -> u64 {
+        let last = self.segments.last_bytes.load(Ordering::Relaxed).max(FIRST_SEGMENT_BYTES);
+        (last * 4).min(self.options.log_segment_bytes)
+    }
+
+    fn prepare_segment(&self, bytes: u64) -> Result<PreparedSegment> {
+        let spare = {
+            let mut spare = self.segments.spare.lock().expect("no holder panicked");
+            if bytes == self.options.log_segment_bytes { spare.pop() } else { None }
+        };
+        let identity =
+            Identity { database_id: self.database_id, file_number: self.new_file_number() };
+        let segment =
+            PreparedSegment::prepare(&self.fs, &self.dir, identity, bytes, spare.as_deref())?;
+        self.segments.last_bytes.fetch_max(
+            bytes.min(self.options.log_segment_bytes),
+            Ordering::Relaxed,
+        );
+        Ok(segment)
+    }
+
+    /// Takes over segments that no replay needs any more.
+    pub(crate) fn release_segments(&self, released: Vec<SegmentInfo>) {
+        if released.is_empty() {
+            return;
+        }
+        self.segments.released.lock().expect("no holder panicked").extend(released);
+        self.background.wake_log();
+    }
+
+    /// Keeps or removes the files of released segments. Background work.
+    pub(crate) fn tidy_segments(&self) -> Result<bool> {
+        let released = {
+            let mut released = self.segments.released.lock().expect("no holder panicked");
+            std::mem::take(&mut *released)
+        };
+        let did_work = !released.is_empty();
+        for segment in released {
+            let path = self.dir.join(file_name(FileKind::Log, segment.number));
+            let mut spare = self.segments.spare.lock().expect("no holder panicked");
+            // An oversized segment is never used again.
+            if segment.bytes == self.options.log_segment_bytes && spare.len() < SPARE_MAX {
+                spare.push(path);
+                continue;
+            }
+            drop(spare);
+            self.fs.remove_file(&path)?;
+        }
+        Ok(did_work)
+    }
+}

@@ -1,0 +1,174 @@
+//! What every handle and every thread of one open database shares.
+
+use std::collections::HashMap;
+use std::ops::{Deref, DerefMut};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use arc_swap::ArcSwap;
+use lsm_entry::SeqNo;
+use lsm_io::{LockGuard, SharedFs};
+use lsm_manifest::{Manifest, ManifestEdit};
+use lsm_memtable::{Memtable, MemtableOptions};
+
+use crate::background::Background;
+use crate::commit::{Commit, Order};
+use crate::compact::CompactionState;
+use crate::error::{Error, ErrorKind, Result};
+use crate::keyspace::KeyspaceCore;
+use crate::limiter::RateLimiter;
+use crate::options::Options;
+use crate::pressure::PressureGate;
+use crate::recover::RecoveryReport;
+use crate::segments::Segments;
+use crate::snapshot::SnapshotList;
+use crate::stats::Stats;
+use crate::tables::TableStore;
+use crate::view::{Tree, View};
+
+/// One open database.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) options: Options,
+    pub(crate) dir: PathBuf,
+    pub(crate) fs: SharedFs,
+    pub(crate) database_id: u128,
+    /// Mixed into every memtable's index, so that nobody outside can make keys collide.
+    pub(crate) hash_seed: u64,
+    pub(crate) commit: Commit,
+    pub(crate) segments: Segments,
+    /// `None` in a database opened read-only.
+    pub(crate) manifest: Mutex<Option<Manifest>>,
+    pub(crate) keyspaces: ArcSwap<HashMap<u32, Arc<KeyspaceCore>>>,
+    pub(crate) default_keyspace: Arc<KeyspaceCore>,
+    pub(crate) snapshots: SnapshotList,
+    pub(crate) tables: Arc<TableStore>,
+    pub(crate) file_numbers: AtomicU64,
+    pub(crate) compaction: CompactionState,
+    pub(crate) pressure: PressureGate,
+    pub(crate) limiter: Arc<RateLimiter>,
+    pub(crate) background: Background,
+    pub(crate) stats: Stats,
+    pub(crate) report: RecoveryReport,
+    pub(crate) is_read_only: bool,
+    pub(crate) closed: AtomicBool,
+    /// Held as long as the database is open.
+    pub(crate) lock: Mutex<Option<Box<dyn LockGuard>>>,
+}
+
+impl Shared {
+    /// The next number for a file; never reused.
+    pub(crate) fn new_file_number(&self) -> u64 {
+        self.file_numbers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Database time: never goes back, even where the clock does.
+    pub(crate) fn database_time_ms(&self) -> u64 {
+        self.commit.database_time_ms(self.options.env.now_ms())
+    }
+
+    /// An empty memtable with room for at least `data_bytes`.
+    pub(crate) fn new_memtable(&self, data_bytes: u64) -> Arc<Memtable> {
+        let capacity = self.options.effective_memtable_bytes().max(data_bytes);
+        let capacity_bytes = usize::try_from(capacity).unwrap_or(usize::MAX);
+        Arc::new(Memtable::new(MemtableOptions { capacity_bytes, hash_seed: self.hash_seed }))
+    }
+
+    /// Whether writes can be taken at all.
+    pub(crate) fn check_writable(&self) -> Result<()> {
+        self.check_open()?;
+        if self.is_read_only {
+            return Err(Error::new(ErrorKind::ReadOnly, "the database was opened read-only"));
+        }
+        self.commit.poison().map_or(Ok(()), |poison| Err(poison.clone()))
+    }
+
+    /// The manifest, locked: whoever holds it decides what the next version is.
+    ///
+    /// # Errors
+    /// `ReadOnly` if the database was opened so.
+    pub(crate) fn lock_manifest(&self) -> Result<ManifestGuard<'_>> {
+        let guard = self.manifest.lock().expect("no holder panicked");
+        if guard.is_none() {
+            return Err(Error::new(ErrorKind::ReadOnly, "the database was opened read-only"));
+        }
+        Ok(ManifestGuard(guard))
+    }
+
+    /// Makes an edit durable. On failure the database becomes read-only: what the manifest holds
+    /// is unknown from then on.
+    pub(crate) fn append_edit(&self, manifest: &mut Manifest, mut edit: ManifestEdit) -> Result<()> {
+        edit.next_file_number = Some(self.file_numbers.load(Ordering::Relaxed));
+        edit.database_time_ms = Some(self.database_time_ms());
+        let result = manifest.append(edit).and_then(|number| {
+            self.commit.note_manifest_edit(number);
+            if manifest.should_roll() { manifest.roll(self.new_file_number()) } else { Ok(()) }
+        });
+        result.map_err(|error| {
+            let error = Error::from(error);
+            self.commit.set_poison(&error);
+            error
+        })
+    }
+
+    /// Publishes what the manifest now says of a keyspace, without the memtables in `flushed`.
+    ///
+    /// Invariant: called under the manifest's lock, so views follow each other as edits do.
+    pub(crate) fn publish_tree(
+        &self,
+        manifest: &Manifest,
+        core: &KeyspaceCore,
+        flushed: &[Arc<Memtable>],
+    ) {
+        let Some(state) = manifest.state().keyspaces.get(&core.id) else { return };
+        let before = Arc::clone(&core.view.load().tree);
+        let tree = Arc::new(Tree::new(Arc::clone(&state.version), Some(&before), &self.tables));
+        core.swap_view(|view| view.with_tree(Arc::clone(&tree), flushed));
+        self.update_pressure();
+    }
+
+    /// Every keyspace that is not dropped.
+    pub(crate) fn live_keyspaces(&self) -> Vec<Arc<KeyspaceCore>> {
+        let keyspaces = self.keyspaces.load();
+        let mut cores: Vec<_> = keyspaces.values().filter(|c| !c.is_dropped()).cloned().collect();
+        cores.sort_by_key(|core| core.id);
+        cores
+    }
+
+    /// The oldest sequence number that is in memory only, not counting `flushed`; what the log
+    /// holds below it is in tables.
+    ///
+    /// Invariant: called under the write mutex, so that nothing is inserted meanwhile.
+    pub(crate) fn first_unflushed(&self, order: &mut Order, flushed: &[Arc<Memtable>]) -> SeqNo {
+        let in_memory = self.live_keyspaces().into_iter().filter_map(|core| {
+            let view = core.view.load();
+            view.with_tree(Arc::clone(&view.tree), flushed).first_unflushed()
+        });
+        in_memory.min().unwrap_or_else(|| order.log().next_seq_no())
+    }
+}
+
+/// The manifest of a writable database, locked.
+pub(crate) struct ManifestGuard<'a>(MutexGuard<'a, Option<Manifest>>);
+
+impl Deref for ManifestGuard<'_> {
+    type Target = Manifest;
+
+    fn deref(&self) -> &Manifest {
+        self.0.as_ref().expect("checked when it was locked")
+    }
+}
+
+impl DerefMut for ManifestGuard<'_> {
+    fn deref_mut(&mut self) -> &mut Manifest {
+        self.0.as_mut().expect("checked when it was locked")
+    }
+}
+
+impl View {
+    /// The view of a keyspace just opened.
+    pub(crate) fn opened(active: Arc<Memtable>, tree: Tree) -> Self {
+        Self { active, sealed: Vec::new(), tree: Arc::new(tree) }
+    }
+}

@@ -1,0 +1,84 @@
+//! What the engine counts while it runs.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use lsm_compaction::{MergeStats, Plan};
+use lsm_version::TableRecord;
+
+const STRIPES: usize = 8;
+
+/// A counter that threads add to without sharing a cache line.
+#[derive(Debug, Default)]
+pub(crate) struct Counter {
+    stripes: [Stripe; STRIPES],
+}
+
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Stripe(AtomicU64);
+
+thread_local! {
+    static STRIPE: usize = {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        NEXT.fetch_add(1, Ordering::Relaxed) % STRIPES
+    };
+}
+
+impl Counter {
+    #[inline]
+    pub(crate) fn count(&self) {
+        self.add(1);
+    }
+
+    #[inline]
+    pub(crate) fn add(&self, count: u64) {
+        STRIPE.with(|&stripe| self.stripes[stripe].0.fetch_add(count, Ordering::Relaxed));
+    }
+
+    pub(crate) fn total(&self) -> u64 {
+        self.stripes.iter().map(|stripe| stripe.0.load(Ordering::Relaxed)).sum()
+    }
+}
+
+/// The counters of one open database; all start at zero when it is opened.
+#[derive(Debug, Default)]
+pub(crate) struct Stats {
+    pub(crate) gets: Counter,
+    pub(crate) filter_false_positives: Counter,
+    pub(crate) entries_written: Counter,
+    pub(crate) user_bytes_written: Counter,
+    pub(crate) flushes: Counter,
+    pub(crate) flush_bytes: Counter,
+    pub(crate) compactions: Counter,
+    pub(crate) trivial_moves: Counter,
+    pub(crate) compaction_bytes_read: Counter,
+    pub(crate) compaction_bytes_written: Counter,
+    pub(crate) entries_dropped: Counter,
+    pub(crate) background_errors: Counter,
+}
+
+impl Stats {
+    pub(crate) fn note_write(&self, entries: u64, user_bytes: u64) {
+        self.entries_written.add(entries);
+        self.user_bytes_written.add(user_bytes);
+    }
+
+    pub(crate) fn note_flush(&self, records: &[Arc<TableRecord>]) {
+        self.flushes.count();
+        self.flush_bytes.add(records.iter().map(|record| record.bytes).sum());
+    }
+
+    pub(crate) fn note_compaction(
+        &self,
+        plan: &Plan,
+        merged: &MergeStats,
+        records: &[Arc<TableRecord>],
+    ) {
+        self.compactions.count();
+        let inputs = plan.inputs.iter().flat_map(|input| &input.tables);
+        self.compaction_bytes_read.add(inputs.map(|table| table.bytes).sum());
+        self.compaction_bytes_written.add(records.iter().map(|record| record.bytes).sum());
+        self.entries_dropped.add(merged.entries_read - merged.entries_written);
+    }
+}

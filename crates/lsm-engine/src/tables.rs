@@ -1,0 +1,107 @@
+//! Table files: named, opened when first touched, removed when no view holds them.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use crossbeam_channel::Sender;
+use lsm_io::{Identity, OpenMode, SharedFs};
+use lsm_manifest::{FileKind, file_name};
+use lsm_sstable::{BlockCache, Table};
+use lsm_version::TableRecord;
+
+use crate::options::ReadMode;
+
+/// Where tables live and how they are read; shared by all keyspaces.
+#[derive(Debug)]
+pub(crate) struct TableStore {
+    pub(crate) fs: SharedFs,
+    pub(crate) dir: PathBuf,
+    pub(crate) cache: Arc<BlockCache>,
+    pub(crate) read_mode: ReadMode,
+    /// Numbers of table files that nobody needs any more.
+    pub(crate) garbage: Sender<u64>,
+    pub(crate) opened: AtomicU64,
+}
+
+impl TableStore {
+    /// The path of table `number`.
+    pub(crate) fn path(&self, number: u64) -> PathBuf {
+        self.dir.join(file_name(FileKind::Table, number))
+    }
+
+    /// The directory's files.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    fn open(&self, record: &TableRecord) -> lsm_io::Result<Arc<Table>> {
+        let file = self.fs.open(&self.path(record.number), OpenMode::Read)?;
+        let identity =
+            Identity { database_id: record.birth_database_id, file_number: record.birth_number };
+        let cache = Arc::clone(&self.cache);
+        let mode = match self.read_mode {
+            ReadMode::Mapped => lsm_sstable::ReadMode::Mapped(cache),
+            ReadMode::Cached => lsm_sstable::ReadMode::Cached(cache),
+        };
+        self.opened.fetch_add(1, Ordering::Relaxed);
+        Table::open(file, identity, record.bytes, mode)
+    }
+}
+
+/// A table that some view holds. The file is opened when it is first read from, and removed after
+/// the last view that held it is gone, if a compaction has replaced it.
+#[derive(Debug)]
+pub(crate) struct LiveTable {
+    record: Arc<TableRecord>,
+    store: Arc<TableStore>,
+    opened: OnceLock<Arc<Table>>,
+    replaced: AtomicBool,
+}
+
+impl LiveTable {
+    pub(crate) fn new(record: Arc<TableRecord>, store: Arc<TableStore>) -> Self {
+        Self { record, store, opened: OnceLock::new(), replaced: AtomicBool::new(false) }
+    }
+
+    #[inline]
+    pub(crate) fn record(&self) -> &Arc<TableRecord> {
+        &self.record
+    }
+
+    /// The open table.
+    #[inline]
+    pub(crate) fn table(&self) -> lsm_io::Result<&Arc<Table>> {
+        match self.opened.get() {
+            Some(table) => Ok(table),
+            None => self.open(),
+        }
+    }
+
+    #[cold]
+    fn open(&self) -> lsm_io::Result<&Arc<Table>> {
+        // Two readers may both open it; one of the two handles is dropped again.
+        let table = self.store.open(&self.record)?;
+        Ok(self.opened.get_or_init(|| table))
+    }
+
+    /// The open table, if somebody has read from it.
+    pub(crate) fn table_if_open(&self) -> Option<&Arc<Table>> {
+        self.opened.get()
+    }
+
+    /// No version names the file any more: whoever drops the last handle has it removed.
+    pub(crate) fn mark_replaced(&self) {
+        self.replaced.store(true, Ordering::Release);
+    }
+}
+
+impl Drop for LiveTable {
+    fn drop(&mut self) {
+        if self.replaced.load(Ordering::Acquire) {
+            // A reader may be the last to hold it: only the number is sent, the log's thread
+            // removes the file. At shutdown nobody listens, and recovery removes it as an orphan.
+            let _ = self.store.garbage.send(self.record.number);
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! What one read holds still: memtables and a version with its open tables.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use lsm_entry::{SeqNo, common_prefix, digest};
+use lsm_memtable::Memtable;
+use lsm_version::{RunId, Version};
+
+use crate::tables::{LiveTable, TableStore};
+
+/// Everything that a read of one keyspace looks at, immutable, swapped as a whole.
+#[derive(Debug)]
+pub(crate) struct View {
+    /// Takes writes.
+    pub(crate) active: Arc<Memtable>,
+    /// Wait to be flushed, newest first.
+    pub(crate) sealed: Vec<Arc<Memtable>>,
+    pub(crate) tree: Arc<Tree>,
+}
+
+impl View {
+    /// The oldest sequence number that is in memory only, if any is.
+    pub(crate) fn first_unflushed(&self) -> Option<SeqNo> {
+        let memtables = self.sealed.iter().rev().chain(std::iter::once(&self.active));
+        memtables.filter_map(|memtable| memtable.seq_no_range()).map(|(first, _)| first).min()
+    }
+
+    /// The same with the active memtable sealed and `active` in its place.
+    pub(crate) fn with_sealed(&self, active: Arc<Memtable>) -> Self {
+        let mut sealed = Vec::with_capacity(self.sealed.len() + 1);
+        sealed.push(Arc::clone(&self.active));
+        sealed.extend(self.sealed.iter().cloned());
+        Self { active, sealed, tree: Arc::clone(&self.tree) }
+    }
+
+    /// The same with another tree and without the sealed memtables in `flushed`.
+    pub(crate) fn with_tree(&self, tree: Arc<Tree>, flushed: &[Arc<Memtable>]) -> Self {
+        let is_flushed =
+            |memtable: &&Arc<Memtable>| !flushed.iter().any(|done| Arc::ptr_eq(done, memtable));
+        let sealed = self.sealed.iter().filter(is_flushed).cloned().collect();
+        Self { active: Arc::clone(&self.active), sealed, tree }
+    }
+}
+
+/// A version and a handle for each of its tables.
+#[derive(Debug)]
+pub(crate) struct Tree {
+    pub(crate) version: Arc<Version>,
+    /// Every run, newest first.
+    pub(crate) runs: Vec<LiveRun>,
+}
+
+impl Tree {
+    /// The tree of `version`, taking over from `before` the handles of tables that stay.
+    pub(crate) fn new(version: Arc<Version>, before: Option<&Self>, store: &Arc<TableStore>) -> Self {
+        let mut known: HashMap<u64, &Arc<LiveTable>> = HashMap::new();
+        for run in before.iter().flat_map(|tree| &tree.runs) {
+            known.extend(run.tables.iter().map(|table| (table.record().number, table)));
+        }
+        let mut runs = Vec::new();
+        for (level, run) in version.runs() {
+            let tables = run.tables.iter().map(|record| match known.remove(&record.number) {
+                Some(table) => Arc::clone(table),
+                None => Arc::new(LiveTable::new(Arc::clone(record), Arc::clone(store))),
+            });
+            runs.push(LiveRun::new(level, run.id, tables.collect()));
+        }
+        // What is left over is named by no version from here on.
+        known.values().for_each(|table| table.mark_replaced());
+        Self { version, runs }
+    }
+
+    /// The handle of table `number`.
+    pub(crate) fn table(&self, number: u64) -> Option<&Arc<LiveTable>> {
+        let tables = self.runs.iter().flat_map(|run| &run.tables);
+        tables.into_iter().find(|table| table.record().number == number)
+    }
+
+    pub(crate) fn tables(&self) -> impl Iterator<Item = &Arc<LiveTable>> {
+        self.runs.iter().flat_map(|run| &run.tables)
+    }
+}
+
+/// Tables with disjoint ranges, in key order, and what finds one of them fast.
+#[derive(Debug)]
+pub(crate) struct LiveRun {
+    pub(crate) level: usize,
+    pub(crate) id: RunId,
+    pub(crate) tables: Vec<Arc<LiveTable>>,
+    /// What all bounds of the run begin with.
+    prefix: Vec<u8>,
+    /// Digest of each table's upper bound after the prefix: one flat array to search.
+    fences: Vec<u64>,
+}
+
+impl LiveRun {
+    pub(crate) fn new(level: usize, id: RunId, tables: Vec<Arc<LiveTable>>) -> Self {
+        let prefix = match (tables.first(), tables.last()) {
+            (Some(first), Some(last)) => {
+                let (lower, upper) = (&first.record().lower, &last.record().upper);
+                lower[..common_prefix(lower, upper)].to_vec()
+            }
+            _ => Vec::new(),
+        };
+        let fences = tables.iter().map(|t| digest(&t.record().upper, prefix.len())).collect();
+        Self { level, id, tables, prefix, fences }
+    }
+
+    /// Index of the first table whose upper bound is at or above `key`.
+    #[inline]
+    pub(crate) fn seek(&self, key: &[u8]) -> usize {
+        if !key.starts_with(&self.prefix) {
+            return if key < self.prefix.as_slice() { 0 } else { self.tables.len() };
+        }
+        let wanted = digest(key, self.prefix.len());
+        let mut index = self.fences.partition_point(|&fence| fence < wanted);
+        // Equal digests leave the rest of the key to decide.
+        while index < self.tables.len()
+            && self.fences[index] == wanted
+            && self.tables[index].record().upper.as_slice() < key
+        {
+            index += 1;
+        }
+        index
+    }
+
+    /// The one table that may hold `key`.
+    #[inline]
+    pub(crate) fn find(&self, key: &[u8]) -> Option<&Arc<LiveTable>> {
+        let table = self.tables.get(self.seek(key))?;
+        (table.record().lower.as_slice() <= key).then_some(table)
+    }
+}

@@ -1,0 +1,230 @@
+//! The path of a write.
+//!
+//! Outside the write mutex:
+//! 1. The batch is encoded and hashed as it is filled, its payload checksummed.
+//! 2. Pressure: a write that would outrun flushes and compactions is slowed, or waits.
+//!
+//! Under the write mutex, at memory speed:
+//! 3. Order: the batch takes the next sequence numbers.
+//! 4. Append: its frame goes into the log's buffer.
+//! 5. Insert into the memtables, above `visible`, so that nobody sees it yet.
+//!
+//! Outside again:
+//! 6. Sync, shared by all who wait (see `commit.rs`).
+//! 7. `visible` moves over the batch.
+//! 8. Acknowledge.
+//!
+//! Order: durable before visible, visible before acknowledged. What a reader saw never disappears,
+//! and what was acknowledged was seen and is on the disk.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use lsm_entry::{Entry, Record, Records, SeqNo, Tag};
+use lsm_wal::{FrameKind, PayloadHash, hash_payload};
+
+use crate::batch::{DEFAULT_KEYSPACE, WriteBatch};
+use crate::commit::{Goal, Order};
+use crate::error::{Error, Result};
+use crate::keyspace::KeyspaceCore;
+use crate::options::{Durability, WriteOptions};
+use crate::shared::Shared;
+
+/// Buffered log bytes at which a commit that need not wait for the disk writes them out.
+const BUFFER_BYTES: usize = 256 << 10;
+/// Buffered log bytes at which it also waits until they are written.
+const BUFFER_BYTES_MAX: usize = 8 << 20;
+
+/// What one batch brings to one keyspace.
+struct Share {
+    core: Arc<KeyspaceCore>,
+    entries: usize,
+    bytes: usize,
+}
+
+thread_local! {
+    /// The batch of single writes, reused so that a put allocates nothing.
+    static SCRATCH: RefCell<WriteBatch> = RefCell::default();
+}
+
+impl Shared {
+    /// Writes one entry.
+    pub(crate) fn write_one(
+        &self,
+        core: &Arc<KeyspaceCore>,
+        tag: Tag,
+        key: &[u8],
+        value: &[u8],
+        options: WriteOptions,
+    ) -> Result<SeqNo> {
+        SCRATCH.with_borrow_mut(|batch| {
+            batch.clear();
+            batch.add_single(core.id, tag, key, value);
+            let result = self.write_batch(batch, Some(core), options);
+            // One huge value must not stay allocated for the life of the thread.
+            if batch.payload.capacity() > 1 << 20 {
+                *batch = WriteBatch::default();
+            }
+            result
+        })
+    }
+
+    /// Writes a batch and waits as long as its durability asks. `only` is the keyspace of all its
+    /// entries, where the batch itself does not say.
+    pub(crate) fn write_batch(
+        &self,
+        batch: &WriteBatch,
+        only: Option<&Arc<KeyspaceCore>>,
+        options: WriteOptions,
+    ) -> Result<SeqNo> {
+        let durability = options.durability.unwrap_or(self.options.durability);
+        let through = self.submit(batch, only, options, durability)?;
+        self.commit.reach(Goal::Visible(through)).map_err(Error::with_unknown_outcome)?;
+        Ok(through)
+    }
+
+    /// Orders, appends and inserts a batch without waiting for the disk; returns its last sequence
+    /// number.
+    pub(crate) fn submit(
+        &self,
+        batch: &WriteBatch,
+        only: Option<&Arc<KeyspaceCore>>,
+        options: WriteOptions,
+        durability: Durability,
+    ) -> Result<SeqNo> {
+        self.check_writable()?;
+        batch.check(self.options.batch_bytes_max())?;
+        if batch.is_empty() {
+            return Ok(self.commit.visible());
+        }
+        let shares = self.shares(batch, only)?;
+        self.admit(batch.payload.len(), options.deadline_from_now())?;
+        let hash = hash_payload(&batch.payload);
+        let mut order = self.commit.lock_order();
+        self.check_writable()?;
+        let through = self.order_and_insert(&mut order, batch, &shares, hash)?;
+        self.commit.ordered(&mut order, through, durability);
+        let buffered = order.log().buffered_bytes();
+        drop(order);
+        self.stats.note_write(batch.len() as u64, shares.iter().map(|s| s.bytes as u64).sum());
+        if durability == Durability::Memory && buffered > BUFFER_BYTES {
+            self.write_out(through, buffered)?;
+        }
+        Ok(through)
+    }
+
+    /// How much of the batch goes to which keyspace.
+    fn shares(&self, batch: &WriteBatch, only: Option<&Arc<KeyspaceCore>>) -> Result<Vec<Share>> {
+        let mut shares: Vec<Share> = Vec::with_capacity(1);
+        for stretch in &batch.stretches {
+            let core = match (&stretch.handle, only) {
+                (Some(handle), _) => {
+                    if !std::ptr::eq(Arc::as_ptr(&handle.db.shared), self) {
+                        return Err(Error::invalid(format!(
+                            "keyspace \"{}\" belongs to another open database",
+                            handle.name()
+                        )));
+                    }
+                    &handle.core
+                }
+                (None, Some(core)) => core,
+                (None, None) => &self.default_keyspace,
+            };
+            match shares.iter_mut().find(|share| share.core.id == core.id) {
+                Some(share) => {
+                    share.entries += stretch.entries;
+                    share.bytes += stretch.bytes;
+                }
+                None => shares.push(Share {
+                    core: Arc::clone(core),
+                    entries: stretch.entries,
+                    bytes: stretch.bytes,
+                }),
+            }
+        }
+        Ok(shares)
+    }
+
+    fn order_and_insert(
+        &self,
+        order: &mut Order,
+        batch: &WriteBatch,
+        shares: &[Share],
+        hash: PayloadHash,
+    ) -> Result<SeqNo> {
+        if let Some(share) = shares.iter().find(|share| share.core.is_dropped()) {
+            return Err(Error::invalid(format!("keyspace \"{}\" was dropped", share.core.name)));
+        }
+        // Whatever can fail comes before the first sequence number is taken.
+        if !order.log().fits(batch.payload.len()) {
+            let segment = self.take_segment(batch.payload.len())?;
+            order.log().rotate(segment);
+            self.background.wake_log();
+        }
+        for share in shares {
+            self.make_room(share);
+        }
+        let first = order.log().next_seq_no();
+        let count = u32::try_from(batch.records).expect("checked by WriteBatch::check");
+        order.log().append(FrameKind::BATCH, first, count, &batch.payload, hash);
+        insert(batch, first, shares);
+        if !order.log().fits(self.options.log_segment_bytes as usize / 2) {
+            self.want_segment();
+        }
+        Ok(first + batch.records - 1)
+    }
+
+    /// Sees to it that the share fits the active memtable, sealing it if it does not.
+    fn make_room(&self, share: &Share) {
+        let core = &share.core;
+        if core.view.load().active.has_room(share.entries, share.bytes) {
+            return;
+        }
+        let needed = share.bytes + share.entries * ENTRY_OVERHEAD_BYTES;
+        let memtable_bytes = self.options.effective_memtable_bytes();
+        let fresh = self.new_memtable(needed as u64);
+        core.seal(&fresh);
+        self.update_pressure();
+        self.background.wake_flush();
+        debug_assert!(fresh.has_room(share.entries, share.bytes), "{needed} of {memtable_bytes}");
+    }
+
+    /// Writes the log's buffer to the operating system, or leaves it to whoever does so already.
+    fn write_out(&self, through: SeqNo, buffered: usize) -> Result<()> {
+        if buffered > BUFFER_BYTES_MAX {
+            return self.commit.reach(Goal::Written(through));
+        }
+        self.commit.try_write_out();
+        Ok(())
+    }
+}
+
+/// Upper bound of what the memtable keeps beside key and value.
+const ENTRY_OVERHEAD_BYTES: usize = 64;
+
+/// Inserts every entry of the batch at its place in the order.
+fn insert(batch: &WriteBatch, first: SeqNo, shares: &[Share]) {
+    let mut hashes = batch.hashes.iter();
+    let mut writers: Vec<_> = shares.iter().map(|share| (share, share.core.view.load())).collect();
+    let mut writers: Vec<_> =
+        writers.iter_mut().map(|(share, view)| (share.core.id, view.active.writer())).collect();
+    // The first entry's keyspace, where no selector comes before it.
+    let mut keyspace = batch.stretches.first().map_or(DEFAULT_KEYSPACE, |s| s.keyspace);
+    let mut current = writers.iter().position(|(id, _)| *id == keyspace).unwrap_or(0);
+    for (seq_no, record) in (first..).zip(Records::new(&batch.payload)) {
+        match record.expect("this batch was encoded here") {
+            Record::Keyspace(id) => {
+                keyspace = id;
+                current = writers
+                    .iter()
+                    .position(|(id, _)| *id == keyspace)
+                    .expect("every selector has a share");
+            }
+            Record::Entry { tag, key, value } => {
+                let hash = *hashes.next().expect("one hash an entry");
+                let entry = Entry { key, seq_no, tag, value };
+                writers[current].1.insert(entry, hash);
+            }
+        }
+    }
+}

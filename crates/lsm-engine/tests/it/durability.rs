@@ -1,0 +1,117 @@
+//! What an acknowledged write survives, and what becomes of the database when a sync fails.
+
+use lsm_engine::{Db, Durability, ErrorKind, Reads, WriteBatch, WriteOptions};
+use lsm_io::{CrashPolicy, SimFs, nth, once};
+
+use crate::{key, open, tiny_options};
+
+#[test]
+fn a_durable_write_survives_every_power_cut() {
+    for policy in CrashPolicy::ALL {
+        let fs = SimFs::new(1);
+        let db = open(&fs);
+        db.put("key", "value").expect("writes");
+        let fs = fs.crash_image(policy, 7);
+        let db = open(&fs);
+        assert_eq!(db.get("key").expect("reads").expect("there"), "value", "{policy:?}");
+    }
+}
+
+#[test]
+fn a_write_with_the_system_survives_a_killed_process() {
+    let fs = SimFs::new(1);
+    let db = open(&fs);
+    db.put_with("key", "value", Durability::Os.into()).expect("writes");
+    assert_eq!(fs.kill_image().shared().list(std::path::Path::new("db")).is_ok(), true);
+    let db = open(&fs.kill_image());
+    assert_eq!(db.get("key").expect("reads").expect("there"), "value");
+}
+
+#[test]
+fn a_write_in_memory_is_lost_with_what_followed_it_only() {
+    let fs = SimFs::new(1);
+    let db = open(&fs);
+    db.put_with("first", "1", Durability::Disk.into()).expect("writes");
+    db.put_with("second", "2", Durability::Memory.into()).expect("writes");
+    assert_eq!(db.get("second").expect("reads").expect("visible at once"), "2");
+    let db = open(&fs.crash_image(CrashPolicy::LoseUnsynced, 0));
+    assert!(db.contains_key("first").expect("reads"));
+    assert!(!db.contains_key("second").expect("reads"));
+}
+
+#[test]
+fn waiting_for_a_sequence_number_makes_it_durable() {
+    let fs = SimFs::new(1);
+    let db = open(&fs);
+    let seq_no = db.put_with("key", "value", Durability::Memory.into()).expect("writes");
+    db.wait_durable(seq_no).expect("syncs");
+    let db = open(&fs.crash_image(CrashPolicy::LoseUnsynced, 0));
+    assert!(db.contains_key("key").expect("reads"));
+}
+
+#[test]
+fn a_failed_sync_makes_the_database_read_only_and_says_so() {
+    let fs = SimFs::new(1);
+    let db = open(&fs);
+    db.put("before", "1").expect("writes");
+    fs.fail(once().sync_of("*.log").losing_pages());
+    let error = db.put("during", "2").expect_err("the sync failed");
+    assert_eq!(error.kind(), ErrorKind::ReadOnly);
+    assert!(error.is_outcome_unknown(), "{error}");
+    let error = db.put("after", "3").expect_err("read-only");
+    assert_eq!(error.kind(), ErrorKind::ReadOnly);
+    assert!(!error.is_outcome_unknown(), "{error}");
+    assert!(db.contains_key("before").expect("reads go on"));
+    assert!(!db.contains_key("during").expect("never became visible"));
+    assert!(db.metrics().poison.is_some());
+    drop(db);
+    let db = open(&fs.crash_image(CrashPolicy::LoseUnsynced, 0));
+    assert!(db.contains_key("before").expect("reads"));
+    db.put("again", "4").expect("writes again after a reopen");
+}
+
+#[test]
+fn a_failed_table_sync_is_retried_with_a_new_table() {
+    let fs = SimFs::new(1);
+    let db = open(&fs);
+    db.put("key", "value").expect("writes");
+    fs.fail(nth(1).sync_of("*.sst"));
+    assert!(db.flush().is_err());
+    assert_eq!(db.get("key").expect("reads").expect("still in memory"), "value");
+    db.flush().expect("a new table is built");
+    assert!(db.verify().expect("verifies").is_clean());
+}
+
+#[test]
+fn a_full_disk_refuses_writes_cleanly_and_recovers_by_itself() {
+    let fs = SimFs::new(1);
+    let db = open(&fs);
+    db.put("before", "1").expect("writes");
+    fs.limit_bytes(0);
+    let refused = (0..10_000).find_map(|n| db.put(key(n), vec![0; 1000]).err());
+    let refused = refused.expect("the disk is full at some time");
+    assert!(matches!(refused.kind(), ErrorKind::NoSpace | ErrorKind::ReadOnly), "{refused}");
+    assert!(db.contains_key("before").expect("reads go on"));
+}
+
+#[test]
+fn batches_are_whole_after_a_crash_whatever_is_kept() {
+    for seed in 0..50 {
+        let policy = CrashPolicy::ALL[seed as usize % CrashPolicy::ALL.len()];
+        let fs = SimFs::new(seed);
+        let db = open(&fs);
+        let other = db.keyspace("other").expect("creates");
+        for n in 0..40 {
+            let mut batch = WriteBatch::new();
+            batch.put(key(n), "1");
+            batch.within(&other).put(key(n), "1");
+            let durability = if n % 7 == 0 { Durability::Disk } else { Durability::Memory };
+            db.write_with(&batch, WriteOptions::durability(durability)).expect("writes");
+        }
+        let db = Db::open_with("db", tiny_options(&fs.crash_image(policy, seed))).expect("opens");
+        let other = db.keyspace("other").expect("is there");
+        let keys = |entries: lsm_engine::Iter| entries.map(|e| e.expect("reads").0).collect::<Vec<_>>();
+        assert_eq!(keys(db.iter()), keys(other.iter()), "seed {seed}, {policy:?}");
+        assert!(db.iter().count() >= 36, "the last durable batch is the 36th");
+    }
+}

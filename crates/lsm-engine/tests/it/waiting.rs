@@ -1,0 +1,171 @@
+//! Who waits for whom: reads for nobody; writers for one shared sync.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use lsm_engine::{Db, Durability, Env, ErrorKind, Options, Reads, Spawn, WriteBatch, WriteOptions};
+use lsm_io::{SimFs, every};
+
+use crate::{key, open, tiny_options};
+
+/// Options with threads, on a simulated disk.
+fn threaded(fs: &SimFs) -> Options {
+    let options = tiny_options(fs);
+    Options { env: Env { spawn: Spawn::Threads, ..options.env }, ..options }
+}
+
+#[test]
+fn no_read_waits_for_a_sync_that_never_returns() {
+    for pattern in ["*.log", "*.manifest", "*.sst"] {
+        let fs = SimFs::new(0);
+        let db = Db::open_with("db", threaded(&fs)).expect("opens");
+        for n in 0..100 {
+            db.put(key(n), "value").expect("writes");
+        }
+        db.flush().expect("flushes");
+        db.put(key(100), "value").expect("writes");
+        let hold = fs.hold(every().sync_of(pattern));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                // Stuck until the hold is released, whatever the outcome.
+                let _ = db.put("stuck", "value");
+                let _ = db.flush();
+            });
+            hold.wait_for(1);
+            let snapshot = db.snapshot();
+            assert!(db.contains_key(key(7)).expect("reads"), "{pattern}");
+            assert_eq!(db.multi_get(&[key(1), key(2)]).expect("reads").len(), 2);
+            assert!(db.iter().count() >= 101);
+            assert!(db.iter().rev().count() >= 101);
+            assert_eq!(db.prefix("key-").take(3).count(), 3);
+            assert!(db.first().expect("reads").is_some() && db.last().expect("reads").is_some());
+            assert!(snapshot.get(key(100)).expect("reads").is_some());
+            let mut cursor = snapshot.cursor();
+            cursor.seek_for_prev("z").expect("seeks");
+            cursor.prev().expect("moves");
+            assert!(cursor.key().is_some());
+            hold.release();
+        });
+    }
+}
+
+#[test]
+fn many_writers_share_a_sync() {
+    let fs = SimFs::new(0);
+    let db = Db::open_with("db", threaded(&fs)).expect("opens");
+    let hold = fs.hold(every().sync_of("*.log"));
+    let before = db.metrics().log_syncs;
+    std::thread::scope(|scope| {
+        for n in 0..16 {
+            let db = &db;
+            scope.spawn(move || db.put(key(n), "value").expect("writes"));
+        }
+        hold.wait_for(1);
+        std::thread::sleep(Duration::from_millis(100));
+        hold.release();
+    });
+    let syncs = db.metrics().log_syncs - before;
+    assert!(syncs <= 4, "{syncs} syncs for 16 writers that waited together");
+    assert_eq!(db.iter().count(), 16);
+}
+
+#[test]
+fn a_write_is_invisible_until_its_sync_is_done() {
+    let fs = SimFs::new(0);
+    let db = Db::open_with("db", threaded(&fs)).expect("opens");
+    let hold = fs.hold(every().sync_of("*.log"));
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| db.put("key", "value"));
+        hold.wait_for(1);
+        assert_eq!(db.get("key").expect("reads"), None, "not durable, so not visible");
+        hold.release();
+        writer.join().expect("no panic").expect("acknowledged");
+    });
+    assert!(db.contains_key("key").expect("reads"));
+}
+
+#[test]
+fn a_weaker_write_behind_a_durable_one_becomes_visible_after_it() {
+    let fs = SimFs::new(0);
+    let db = Db::open_with("db", threaded(&fs)).expect("opens");
+    let hold = fs.hold(every().sync_of("*.log"));
+    std::thread::scope(|scope| {
+        scope.spawn(|| db.put("durable", "1"));
+        hold.wait_for(1);
+        let weak = scope.spawn(|| db.put_with("weak", "2", Durability::Memory.into()));
+        std::thread::sleep(Duration::from_millis(50));
+        assert_eq!(db.get("weak").expect("reads"), None, "order is kept");
+        hold.release();
+        weak.join().expect("no panic").expect("acknowledged");
+    });
+    assert!(db.contains_key("weak").expect("reads"));
+}
+
+struct CountWakes(AtomicUsize);
+
+impl Wake for CountWakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn tickets_resolve_by_waiting_and_as_futures() {
+    let fs = SimFs::new(0);
+    let db = Db::open_with("db", threaded(&fs)).expect("opens");
+    let mut batch = WriteBatch::new();
+    batch.put("key", "value");
+    let tickets: Vec<_> = (0..100).map(|_| db.write_async(&batch).expect("ordered")).collect();
+    let mut last = 0;
+    for ticket in tickets {
+        let seq_no = ticket.wait().expect("acknowledged");
+        assert!(seq_no > last);
+        last = seq_no;
+    }
+    let wakes = Arc::new(CountWakes(AtomicUsize::new(0)));
+    let waker = Waker::from(Arc::clone(&wakes));
+    let mut ticket = Box::pin(db.write_async(&batch).expect("ordered"));
+    let mut polls = 0;
+    loop {
+        match ticket.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(result) => break assert!(result.expect("acknowledged") > last),
+            Poll::Pending => {
+                polls += 1;
+                assert!(polls < 1000, "nobody wakes the task");
+                while wakes.0.swap(0, Ordering::SeqCst) == 0 {
+                    std::thread::yield_now();
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_deadline_bounds_the_wait_for_a_place_in_the_order() {
+    let fs = SimFs::new(0);
+    let db = Db::open_with("db", threaded(&fs)).expect("opens");
+    let hold = fs.hold(every().sync_of("*.sst"));
+    let options = WriteOptions {
+        durability: Some(Durability::Memory),
+        deadline: Some(Duration::from_millis(20)),
+    };
+    let refused = (0..50_000).find_map(|n| db.put_with(key(n), vec![0; 200], options).err());
+    let refused = refused.expect("flushes are stuck, so writes must stop");
+    assert_eq!(refused.kind(), ErrorKind::Busy, "{refused}");
+    assert!(refused.retry_after().is_some());
+    assert!(db.contains_key(key(0)).expect("reads go on"));
+    hold.release();
+    drop(db);
+}
+
+#[test]
+fn handles_are_send_and_sync() {
+    fn check<T: Send + Sync + Clone + 'static>(_: &T) {}
+    let db = open(&SimFs::new(0));
+    check(&db);
+    check(db.default_keyspace());
+    check(&db.snapshot());
+}
