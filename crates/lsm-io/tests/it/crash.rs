@@ -211,10 +211,11 @@ fn a_renamed_directory_has_one_name_after_every_power_cut() {
     let fs = SimFs::new(0);
     fs.create_dir_all(Path::new("left")).expect("created");
     create(&fs, "left/file");
+    fs.create_dir_all(Path::new("another")).expect("created");
     fs.create_dir_all(Path::new("other")).expect("created");
     fs.sync_dir(Path::new("left")).expect("synced");
     fs.sync_dir(Path::new(HERE)).expect("synced");
-    for target in ["right", "other/dir"] {
+    for target in ["right", "another/dir", "other/dir"] {
         let fs = fs.kill_image();
         fs.rename(Path::new("left"), Path::new(target)).expect("renamed");
         let (old, new) = (vec!["left/file".to_owned()], vec![format!("{target}/file")]);
