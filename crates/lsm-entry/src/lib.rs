@@ -1,10 +1,39 @@
 //! What an entry is, how entries are ordered and encoded, the one key hash, cursors over entries,
 //! merging cursors.
+//!
+//! ```
+//! use lsm_entry::{Cursor, Entry, MAX_SEQ_NO, MergingCursor, OwnedEntry, VecCursor};
+//!
+//! let source = |entries: &[Entry]| VecCursor::new(entries.iter().map(|&e| e.into()).collect());
+//! let newer = source(&[Entry::delete(b"b", 4), Entry::put(b"c", 5, b"3")]);
+//! let older = source(&[Entry::put(b"a", 1, b"1"), Entry::put(b"b", 2, b"2")]);
+//! let mut merged = MergingCursor::new(vec![newer, older]);
+//! merged.seek(b"b", MAX_SEQ_NO).unwrap();
+//! assert_eq!(merged.entry(), Some(Entry::delete(b"b", 4)), "of one key the newest comes first");
+//! ```
+//!
+//! To see what an entry does to its key, open `kind.rs`; its order, `entry.rs`; how a batch encodes
+//! entries, `record.rs`; what a cursor is, `cursor.rs`; how cursors are merged,
+//! `merging_cursor.rs`.
 
 mod cursor;
+mod digest;
 mod entry;
 mod kind;
+mod malformed;
+mod merging_cursor;
+mod record;
+mod vec_cursor;
 
 pub use cursor::{Cursor, Direction, Stretch};
+pub use digest::{common_prefix, digest};
 pub use entry::{Entry, MAX_KEY_BYTES, MAX_SEQ_NO, SeqNo, compare_internal, key_hash};
 pub use kind::{Tag, ValueKind};
+pub use malformed::Malformed;
+pub use merging_cursor::MergingCursor;
+#[doc(hidden)]
+pub use record::fuzz_records;
+pub use record::{
+    KEYSPACE_SELECTOR, RECORD_HEADER_BYTES, Record, Records, encode_entry, encode_keyspace,
+};
+pub use vec_cursor::{OwnedEntry, VecCursor};
