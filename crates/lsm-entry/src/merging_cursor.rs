@@ -329,4 +329,3 @@ impl<C: Cursor> Cursor for MergingCursor<C> {
         if self.is_at_end() { None } else { self.sources[self.winner].entry() }
     }
 }
-

@@ -175,7 +175,8 @@ mod tests {
             for byte in &mut bytes {
                 state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
                 // Small numbers mostly, so that lengths often fit.
-                *byte = if state >> 60 < 10 { (state >> 40) as u8 % 6 } else { (state >> 33) as u8 };
+                *byte =
+                    if state >> 60 < 10 { (state >> 40) as u8 % 6 } else { (state >> 33) as u8 };
             }
             fuzz_records(&bytes);
         }

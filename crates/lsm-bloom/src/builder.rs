@@ -1,0 +1,60 @@
+//! Collects hashes and lays out their filter.
+
+use crate::filter::{FORMAT_VERSION, HEADER_BYTES};
+use crate::probe::{LINE_BYTES, bits_of, line_of};
+use crate::rate::probes_for;
+
+/// Builds a filter. Hashes are kept until the end (8 bytes each), for the filter's size depends on
+/// their number.
+#[derive(Clone, Debug)]
+pub struct FilterBuilder {
+    bits_per_key: f32,
+    hashes: Vec<u64>,
+}
+
+impl FilterBuilder {
+    /// A builder for a filter of `bits_per_key` bits a key, brought into 1 to 64. More bits: fewer
+    /// wrong "perhaps"; see [`false_positive_rate`](crate::false_positive_rate).
+    pub fn new(bits_per_key: f32) -> Self {
+        let bits_per_key = if bits_per_key.is_nan() { 10.0 } else { bits_per_key.clamp(1.0, 64.0) };
+        Self { bits_per_key, hashes: Vec::new() }
+    }
+
+    /// Adds a hash. All its 64 bits should be well mixed, as xxh3's are. A hash added twice in a row
+    /// counts once.
+    #[inline]
+    pub fn add(&mut self, hash: u64) {
+        if self.hashes.last() != Some(&hash) {
+            self.hashes.push(hash);
+        }
+    }
+
+    /// How many hashes were added.
+    pub fn len(&self) -> usize {
+        self.hashes.len()
+    }
+
+    /// Whether none was added.
+    pub fn is_empty(&self) -> bool {
+        self.hashes.is_empty()
+    }
+
+    /// The filter's bytes: see docs/formats/filter.md.
+    pub fn finish(self) -> Vec<u8> {
+        let bits = self.hashes.len() as f64 * f64::from(self.bits_per_key);
+        let lines = ((bits / 512.0).ceil() as u32).max(1);
+        let probes = probes_for(self.bits_per_key);
+        let mut bytes = vec![0; HEADER_BYTES + lines as usize * LINE_BYTES];
+        bytes[0] = FORMAT_VERSION;
+        bytes[1] = probes;
+        bytes[4..8].copy_from_slice(&lines.to_le_bytes());
+        let body = &mut bytes[HEADER_BYTES..];
+        for hash in self.hashes {
+            let line = &mut body[line_of(hash, lines) * LINE_BYTES..][..LINE_BYTES];
+            for (byte, mask) in bits_of(hash, probes) {
+                line[byte] |= mask;
+            }
+        }
+        bytes
+    }
+}

@@ -1,0 +1,100 @@
+//! A filter read from its bytes.
+//!
+//! Format: docs/formats/filter.md
+
+use std::fmt;
+
+use crate::prefetch::prefetch;
+use crate::probe::{LINE_BYTES, bits_of, line_of};
+
+/// The version of the byte layout that this crate writes.
+pub(crate) const FORMAT_VERSION: u8 = 1;
+/// Version, probes, two zero bytes, number of lines.
+pub(crate) const HEADER_BYTES: usize = 8;
+/// More probes than any filter has.
+const PROBES_MAX: u8 = 16;
+
+/// Bytes that are no filter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Malformed {
+    /// Where in the bytes that were given.
+    pub offset: usize,
+    /// What is wrong there.
+    pub reason: &'static str,
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at byte {} of the filter", self.reason, self.offset)
+    }
+}
+
+impl std::error::Error for Malformed {}
+
+/// A filter, borrowed from its bytes. Reading it allocates nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct Filter<'a> {
+    lines: &'a [u8],
+    line_count: u32,
+    probes: u8,
+}
+
+impl<'a> Filter<'a> {
+    /// Reads a filter's bytes, as [`FilterBuilder::finish`](crate::FilterBuilder::finish) made
+    /// them. Cheap: only the header is looked at. Bits are not checked, which is for whoever stores
+    /// the filter to do by a checksum.
+    ///
+    /// # Errors
+    /// Says what is wrong if the bytes have another shape.
+    #[inline]
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, Malformed> {
+        let Some((header, lines)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
+            return Err(Malformed { offset: bytes.len(), reason: "the header is cut off" });
+        };
+        let [version, probes, zero, also_zero, l0, l1, l2, l3] = *header;
+        if version != FORMAT_VERSION {
+            return Err(Malformed { offset: 0, reason: "unknown filter version" });
+        }
+        if probes == 0 || probes > PROBES_MAX {
+            return Err(Malformed { offset: 1, reason: "impossible number of probes" });
+        }
+        if zero != 0 || also_zero != 0 {
+            return Err(Malformed { offset: 2, reason: "reserved bytes are not zero" });
+        }
+        let line_count = u32::from_le_bytes([l0, l1, l2, l3]);
+        if line_count == 0 || (line_count as usize).checked_mul(LINE_BYTES) != Some(lines.len()) {
+            return Err(Malformed { offset: 4, reason: "the lines do not fill the bytes" });
+        }
+        Ok(Self { lines, line_count, probes })
+    }
+
+    #[inline]
+    fn line(&self, hash: u64) -> &'a [u8] {
+        let start = line_of(hash, self.line_count) * LINE_BYTES;
+        &self.lines[start..start + LINE_BYTES]
+    }
+
+    /// Begins loading the line that decides about `hash`.
+    #[inline]
+    pub fn prefetch(&self, hash: u64) {
+        prefetch(self.line(hash));
+    }
+
+    /// Whether `hash` may have been added: "no" is certain.
+    #[inline]
+    pub fn may_contain(&self, hash: u64) -> bool {
+        let line = self.line(hash);
+        bits_of(hash, self.probes).all(|(byte, mask)| line[byte] & mask != 0)
+    }
+}
+
+/// Reads arbitrary bytes as a filter and asks it.
+#[doc(hidden)]
+pub fn fuzz_filter(data: &[u8]) {
+    if let Ok(filter) = Filter::parse(data) {
+        for hash in [0, 1, u64::MAX, 0x9E37_79B9_7F4A_7C15] {
+            filter.prefetch(hash);
+            filter.may_contain(hash);
+        }
+    }
+}
