@@ -43,8 +43,7 @@ const FLAG_KEY_LENGTHS: u8 = 4;
 const FLAG_KINDS: u8 = 8;
 /// Each digest takes eight bytes, not four.
 const FLAG_WIDE_DIGESTS: u8 = 16;
-const FLAGS: u8 =
-    FLAG_ENDS | FLAG_WIDE_ENDS | FLAG_KEY_LENGTHS | FLAG_KINDS | FLAG_WIDE_DIGESTS;
+const FLAGS: u8 = FLAG_ENDS | FLAG_WIDE_ENDS | FLAG_KEY_LENGTHS | FLAG_KINDS | FLAG_WIDE_DIGESTS;
 
 /// The byte of a key's hash that stands for it among a block's tags.
 #[inline]

@@ -2,7 +2,7 @@
 
 use lsm_entry::SeqNo;
 
-use crate::index::TableIndex;
+use crate::index::{BlockHandle, TableIndex};
 
 /// One block as the index knows it: for people who look into a table, and for skipping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ impl<'a> BlockInfo<'a> {
         let expires = |expiry_ms: u64| (expiry_ms != u64::MAX).then_some(expiry_ms);
         Self {
             number,
-            offset: handle.map_or(0, |handle| handle.offset()),
+            offset: handle.map_or(0, BlockHandle::offset),
             stored_bytes: handle.map_or(0, |handle| u64::from(handle.bytes)),
             compression: handle.map_or("none", |handle| handle.method().name()),
             last_key: index.last_key(number),

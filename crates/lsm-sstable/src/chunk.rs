@@ -36,7 +36,13 @@ impl ChunkWriter {
 
     /// Appends zeros up to the next multiple of `alignment`.
     pub(crate) fn align(&mut self, alignment: u64) {
-        let gap = self.position().next_multiple_of(alignment) - self.position();
+        self.align_end(0, alignment);
+    }
+
+    /// Appends zeros so that `bytes` more will end at a multiple of `alignment`.
+    pub(crate) fn align_end(&mut self, bytes: u64, alignment: u64) {
+        let end = self.position() + bytes;
+        let gap = end.next_multiple_of(alignment) - end;
         self.buffer.resize(self.buffer.len() + gap as usize, 0);
     }
 

@@ -93,8 +93,7 @@ impl Compressor {
                 let start = self.out.len();
                 let bound = lz4_flex::block::get_maximum_output_size(body.len());
                 self.out.resize(start + bound, 0);
-                let written =
-                    lz4_flex::block::compress_into(body, &mut self.out[start..]).ok()?;
+                let written = lz4_flex::block::compress_into(body, &mut self.out[start..]).ok()?;
                 self.out.truncate(start + written);
             }
             #[cfg(feature = "zstd")]
@@ -180,7 +179,8 @@ mod tests {
         let mut builder = BlockBuilder::default();
         for n in 0..values {
             let key = format!("key{n:05}");
-            builder.push(&Entry::put(key.as_bytes(), n as u64, &[b'v'; 90]), key_hash(key.as_bytes()));
+            builder
+                .push(&Entry::put(key.as_bytes(), n as u64, &[b'v'; 90]), key_hash(key.as_bytes()));
         }
         let mut bytes = Vec::new();
         let (_, body_bytes) = builder.finish(&mut bytes);
@@ -225,7 +225,8 @@ mod tests {
 
     #[test]
     fn a_block_that_does_not_shrink_is_left_alone() {
-        let noise: Vec<u8> = (0_u64..512).flat_map(|n| key_hash(&n.to_le_bytes()).to_le_bytes()).collect();
+        let noise: Vec<u8> =
+            (0_u64..512).flat_map(|n| key_hash(&n.to_le_bytes()).to_le_bytes()).collect();
         for compression in compressions() {
             let mut compressor = Compressor::new(compression).expect("compresses");
             assert!(compressor.compress(&noise, noise.len()).is_none(), "{compression}");

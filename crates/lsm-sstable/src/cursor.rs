@@ -51,10 +51,18 @@ impl TableCursor {
             (Some(block), Edge::Last) => block.count() - 1,
             _ => 0,
         };
-        if let (Edge::First, Some(next)) = (edge, self.table.index().handle(number + 1)) {
-            self.table.source().prefetch(next);
+        // Neighbours are asked for ahead of time: a scan goes on the way it came.
+        match edge {
+            Edge::First => self.prefetch(number + 1),
+            Edge::Last => self.prefetch(number.wrapping_sub(1)),
         }
         Ok(())
+    }
+
+    fn prefetch(&self, number: usize) {
+        if let Some(handle) = self.table.index().handle(number) {
+            self.table.source().prefetch(handle);
+        }
     }
 
     /// Whether the answer to a seek lies in the block that the cursor is in.
@@ -80,7 +88,10 @@ impl Cursor for TableCursor {
 
     fn seek(&mut self, key: &[u8], seq_no: SeqNo) -> Result<()> {
         if !self.is_in_block(key, seq_no) {
-            self.enter(Some(self.table.locate(key, seq_no)), Edge::First)?;
+            let number = self.table.locate(key, seq_no);
+            // The digests lie at the far end of the block: no need to read the header first.
+            self.prefetch(number);
+            self.enter(Some(number), Edge::First)?;
         }
         // Versions of one key may fill blocks: those that end before the position are passed over.
         while let Some(block) = &self.block {
@@ -138,13 +149,10 @@ impl Cursor for TableCursor {
         let block = self.block.as_ref()?;
         let view = self.table.source().view(block);
         Some(match direction {
-            Direction::Forward => Stretch {
-                last_key: view.last_key(),
-                remaining: view.count() - 1 - self.position,
-            },
-            Direction::Backward => {
-                Stretch { last_key: view.first_key(), remaining: self.position }
+            Direction::Forward => {
+                Stretch { last_key: view.last_key(), remaining: view.count() - 1 - self.position }
             }
+            Direction::Backward => Stretch { last_key: view.first_key(), remaining: self.position },
         })
     }
 }

@@ -38,10 +38,11 @@ impl FenceTree {
         Self { nodes: nodes.into(), starts, count: digests.len() }
     }
 
-    /// How many digests are below `needle`.
+    /// How many digests are below `needle`. What `beside` holds at that place (it has one item for
+    /// each digest) is on its way into the cache by then.
     #[inline]
-    pub(crate) fn rank(&self, needle: u64) -> usize {
-        simd::descend(&self.nodes, &self.starts, needle).min(self.count)
+    pub(crate) fn rank<T>(&self, needle: u64, beside: &[T]) -> usize {
+        simd::descend(&self.nodes, &self.starts, needle, beside).min(self.count)
     }
 
     /// The digest at `index`, if there are so many.
@@ -85,7 +86,7 @@ mod tests {
         let around = |digest: &u64| [digest.saturating_sub(1), *digest, digest.saturating_add(1)];
         for needle in digests.iter().flat_map(around).chain([0, u64::MAX]) {
             let expected = digests.partition_point(|digest| *digest < needle);
-            assert_eq!(tree.rank(needle), expected, "{needle} among {}", digests.len());
+            assert_eq!(tree.rank(needle, digests), expected, "{needle} among {}", digests.len());
         }
         for (index, digest) in digests.iter().enumerate() {
             assert_eq!(tree.digest(index), Some(*digest));

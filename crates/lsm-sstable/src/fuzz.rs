@@ -88,10 +88,8 @@ fn seal_all(data: &mut [u8]) -> Option<()> {
     let footer_offset = data.len().checked_sub(FOOTER_BYTES)?;
     let identity = data[footer_offset..].get(32..56)?.first_chunk()?;
     let sealer = Sealer::new(lsm_io::Identity::from_bytes(identity));
-    let footer = SectionHandle {
-        offset: footer_offset as u64,
-        bytes: (FOOTER_BYTES - SEAL_BYTES) as u64,
-    };
+    let footer =
+        SectionHandle { offset: footer_offset as u64, bytes: (FOOTER_BYTES - SEAL_BYTES) as u64 };
     seal(data, sealer, footer)?;
     let footer = Footer::decode(&data[footer_offset..], Path::new("fuzzed"), footer.offset).ok()?;
     let index = data.get(footer.index.offset as usize..footer_offset - SEAL_BYTES)?;

@@ -70,7 +70,10 @@ mod tests {
 
     #[test]
     fn moving_a_block_costs_one_xor() {
-        let (old, new) = (Sealer::new(Identity { database_id: 1, file_number: 7 }), Sealer::new(Identity::default()));
+        let (old, new) = (
+            Sealer::new(Identity { database_id: 1, file_number: 7 }),
+            Sealer::new(Identity::default()),
+        );
         let moved = old.seal(64, b"block") ^ old.mix(64) ^ new.mix(0);
         assert_eq!(moved, new.seal(0, b"block"));
     }

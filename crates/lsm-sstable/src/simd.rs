@@ -14,6 +14,9 @@ pub(crate) const MASK_TAGS: usize = 32;
 /// Digests left to a linear comparison once a binary search has narrowed a block this far.
 const WINDOW_DIGESTS: usize = 64;
 
+/// Bytes that memory is fetched in.
+const LINE_BYTES: usize = 64;
+
 /// Bit `i` says whether `bytes[i]` is `tag`, for the first `count` bytes (at most 32).
 ///
 /// `bytes` may go on behind the tags; what follows them is never taken for one.
@@ -57,14 +60,24 @@ pub(crate) fn rank_u32(digests: &[u8], needle: u32) -> usize {
 /// `nodes`, root first, then the end of the last. Gives the rank in the leaf level.
 ///
 /// A walk that leaves a level (all its digests are below `needle`) ends there with `usize::MAX`.
+///
+/// `beside` holds something for each digest of the leaves, which the caller will want next: what
+/// belongs to the leaf that is reached is asked for before the leaf itself is waited for.
 #[inline]
-pub(crate) fn descend(nodes: &[FenceNode], starts: &[usize], needle: u64) -> usize {
+pub(crate) fn descend<T>(
+    nodes: &[FenceNode],
+    starts: &[usize],
+    needle: u64,
+    beside: &[T],
+) -> usize {
+    let upper = &starts[..starts.len().saturating_sub(1)];
+    let leaf = &starts[starts.len().saturating_sub(2)..];
     #[cfg(target_arch = "x86_64")]
     if x86::has_avx2() {
         // SAFETY: the processor has AVX2, as was just asked.
-        return unsafe { x86::descend(nodes, starts, needle) };
+        return unsafe { x86::descend(nodes, upper, leaf, needle, beside) };
     }
-    descend_by(nodes, starts, |node| scalar::count_below_node(node, needle))
+    descend_by(nodes, upper, leaf, beside, |node| scalar::count_below_node(node, needle))
 }
 
 /// One node of the fence tree, on cache-line boundaries.
@@ -72,35 +85,37 @@ pub(crate) fn descend(nodes: &[FenceNode], starts: &[usize], needle: u64) -> usi
 #[repr(C, align(64))]
 pub(crate) struct FenceNode(pub(crate) [u64; NODE_DIGESTS]);
 
-/// Asks for the first `lines` cache lines of `bytes`, without waiting for them.
-#[inline]
-pub(crate) fn prefetch(bytes: &[u8], lines: usize) {
+/// Asks for the first `lines` cache lines of `items`, without waiting for them.
+#[inline(always)]
+pub(crate) fn prefetch<T>(items: &[T], lines: usize) {
     #[cfg(target_arch = "x86_64")]
-    for line in bytes.chunks(64).take(lines) {
-        // SAFETY: a prefetch reads nothing; the address lies in a live slice all the same.
-        unsafe {
-            std::arch::x86_64::_mm_prefetch(line.as_ptr().cast(), std::arch::x86_64::_MM_HINT_T0);
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        let (start, bytes) = (items.as_ptr().cast::<i8>(), size_of_val(items));
+        for line in 0..lines.min(bytes.div_ceil(LINE_BYTES)) {
+            // SAFETY: the address lies within the slice, and a prefetch reads nothing.
+            unsafe { _mm_prefetch(start.add(line * LINE_BYTES), _MM_HINT_T0) };
         }
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = (bytes, lines);
+    let _ = (items, lines);
 }
 
 #[inline(always)]
-fn descend_by(
+fn descend_by<T>(
     nodes: &[FenceNode],
-    starts: &[usize],
+    upper: &[usize],
+    leaf: &[usize],
+    beside: &[T],
     count_below: impl Fn(&[u64; NODE_DIGESTS]) -> usize,
 ) -> usize {
-    let mut rank = 0;
-    for level in starts.windows(2) {
-        let (start, end) = (level[0], level[1]);
-        let Some(node) = nodes.get(start..end).and_then(|level| level.get(rank)) else {
-            return usize::MAX;
-        };
-        rank = rank * NODE_DIGESTS + count_below(&node.0);
-    }
-    rank
+    let step = |rank: usize, level: &[usize]| {
+        let node = nodes.get(level[0]..level[1]).and_then(|level| level.get(rank))?;
+        Some(rank * NODE_DIGESTS + count_below(&node.0))
+    };
+    let Some(rank) = upper.windows(2).try_fold(0, step) else { return usize::MAX };
+    prefetch(beside.get(rank * NODE_DIGESTS..).unwrap_or_default(), 2);
+    leaf.windows(2).try_fold(rank, step).unwrap_or(usize::MAX)
 }
 
 /// Halves `digests` until a window of at most 64 is left that holds the first one not below the
@@ -185,17 +200,22 @@ mod x86 {
     }
 
     #[target_feature(enable = "avx2,popcnt")]
-    pub(super) fn descend(nodes: &[FenceNode], starts: &[usize], needle: u64) -> usize {
+    pub(super) fn descend<T>(
+        nodes: &[FenceNode],
+        upper: &[usize],
+        leaf: &[usize],
+        needle: u64,
+        beside: &[T],
+    ) -> usize {
         // The vector comparison is signed: flipping the top bits of both sides makes it unsigned.
         let flip = _mm256_set1_epi64x(i64::MIN);
         let needle = _mm256_xor_si256(_mm256_set1_epi64x(needle.cast_signed()), flip);
-        descend_by(nodes, starts, |node: &[u64; NODE_DIGESTS]| {
+        descend_by(nodes, upper, leaf, beside, |node: &[u64; NODE_DIGESTS]| {
             let mut below = 0;
             for lane in 0..NODE_DIGESTS / 4 {
                 // SAFETY: lane < 4, so the 32 bytes at 4 * lane lie within the 16 digests.
-                let digests = unsafe {
-                    _mm256_loadu_si256(node.as_ptr().add(4 * lane).cast::<__m256i>())
-                };
+                let digests =
+                    unsafe { _mm256_loadu_si256(node.as_ptr().add(4 * lane).cast::<__m256i>()) };
                 let less = _mm256_cmpgt_epi64(needle, _mm256_xor_si256(digests, flip));
                 below |= _mm256_movemask_pd(_mm256_castsi256_pd(less)) << (4 * lane);
             }
@@ -280,21 +300,21 @@ mod tests {
             digests.sort_unstable();
             let node = FenceNode(digests.try_into().expect("16 digests"));
             let below = scalar::count_below_node(&node.0, needle);
-            prop_assert_eq!(descend(&[node], &[0, 1], needle), below);
-            prop_assert_eq!(descend(&[node], &[0, 1], node.0[7]), scalar::count_below_node(&node.0, node.0[7]));
+            prop_assert_eq!(descend(&[node], &[0, 1], needle, &[0_u8; 16]), below);
+            prop_assert_eq!(descend(&[node], &[0, 1], node.0[7], &[0_u8]), scalar::count_below_node(&node.0, node.0[7]));
         }
     }
 
     #[test]
     fn a_walk_that_leaves_the_tree_says_so() {
         let node = FenceNode([5; NODE_DIGESTS]);
-        assert_eq!(descend(&[node, node], &[0, 1, 2], 9), usize::MAX);
-        assert_eq!(descend(&[], &[0], 9), 0, "a tree without levels has one place");
+        assert_eq!(descend::<u8>(&[node, node], &[0, 1, 2], 9, &[]), usize::MAX);
+        assert_eq!(descend::<u8>(&[], &[0], 9, &[]), 0, "a tree without levels has one place");
     }
 
     #[test]
     fn prefetching_takes_any_slice() {
-        prefetch(&[], 4);
+        prefetch::<u64>(&[], 4);
         prefetch(&[1; 100], 4);
     }
 }

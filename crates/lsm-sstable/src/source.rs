@@ -12,13 +12,16 @@ use lsm_io::{Error, Malformed, Mapping, Result, SharedFile};
 use crate::block::{BlockLayout, BlockView};
 use crate::cache::{BlockCache, BlockKey, CachedBlock};
 use crate::compression::decompress;
-use crate::index::BlockHandle;
+use crate::index::{BlockHandle, BlockPlace, TableIndex};
 use crate::pinned::{Backing, PinnedSlice};
 use crate::seal::{SEAL_BYTES, Sealer};
 use crate::simd;
 
 /// Cache lines asked for as soon as a block is known: its header, its tags, and what follows them.
-const PREFETCH_LINES: usize = 3;
+const FRONT_LINES: usize = 3;
+/// And before a seek or a scan reaches it: its digests, and the last of its entries.
+const BACK_LINES: usize = 5;
+const LINE_BYTES: u64 = 64;
 
 /// Tables are numbered as they are opened; a number is never given twice in a process.
 static TABLES_OPENED: AtomicU64 = AtomicU64::new(0);
@@ -72,8 +75,8 @@ impl HeldBlock {
 impl BlockSource {
     pub(crate) fn new(
         file: SharedFile,
-        sealer: Sealer,
         mapping: Option<Mapping>,
+        sealer: Sealer,
         cache: Arc<BlockCache>,
         blocks: usize,
         largest_entry_bytes: u64,
@@ -92,12 +95,13 @@ impl BlockSource {
         self.sealer
     }
 
-    /// Block `number`, which is at `handle`.
+    /// Block `number` of `index`, or `None` if there are not so many.
     #[inline]
-    pub(crate) fn fetch(&self, number: usize, handle: BlockHandle) -> Result<HeldBlock> {
+    pub(crate) fn fetch(&self, index: &TableIndex, number: usize) -> Result<Option<HeldBlock>> {
+        let Some(place) = index.place(number) else { return Ok(None) };
         match &self.mapping {
-            Some(mapping) if handle.is_plain() => self.fetch_mapped(mapping, number, handle),
-            _ => self.fetch_cached(number, handle),
+            Some(mapping) if place.is_plain() => self.fetch_mapped(mapping, index, number, place),
+            _ => self.fetch_cached(index, number),
         }
     }
 
@@ -127,43 +131,47 @@ impl BlockSource {
         }
     }
 
-    /// Asks for the block's first lines, without waiting for them.
+    /// Asks for both ends of a block that will be needed, without waiting for them.
     #[inline]
     pub(crate) fn prefetch(&self, handle: BlockHandle) {
-        if let Some(mapping) = &self.mapping {
-            let start = handle.offset() as usize;
-            simd::prefetch(mapping.get(start..).unwrap_or_default(), PREFETCH_LINES);
-        }
+        let Some(mapping) = &self.mapping else { return };
+        let from = |offset: u64| mapping.get(offset as usize..).unwrap_or_default();
+        simd::prefetch(from(handle.offset()), FRONT_LINES);
+        let back = handle.end().saturating_sub(LINE_BYTES * BACK_LINES as u64);
+        simd::prefetch(from(back.max(handle.offset())), BACK_LINES);
     }
 
     #[inline]
     fn fetch_mapped(
         &self,
         mapping: &Mapping,
+        index: &TableIndex,
         number: usize,
-        handle: BlockHandle,
-    ) -> Result<HeldBlock> {
-        let start = handle.offset() as usize;
-        let end = start + handle.bytes as usize;
+        place: BlockPlace,
+    ) -> Result<Option<HeldBlock>> {
+        let start = place.offset() as usize;
         // Invariant: handles were checked against the length of the file, which is the mapping's.
-        let bytes = mapping.get(start..end).unwrap_or_default();
-        simd::prefetch(bytes, PREFETCH_LINES);
+        let bytes = mapping.get(start..).unwrap_or_default();
+        simd::prefetch(bytes, FRONT_LINES);
         let (word, bit) = (number / 64, 1_u64 << (number % 64));
         // Relaxed: the bit says something of bytes that never change; who misses it verifies again.
         let is_verified =
             self.verified.get(word).is_some_and(|word| word.load(Ordering::Relaxed) & bit != 0);
         if !is_verified {
-            self.verify_mapped(mapping, handle)?;
+            self.verify_mapped(mapping, index, number)?;
             if let Some(word) = self.verified.get(word) {
                 word.fetch_or(bit, Ordering::Relaxed);
             }
         }
-        let layout = BlockLayout::parse(bytes).map_err(|malformed| self.lift(handle, malformed))?;
-        Ok(HeldBlock { place: Place::Mapped { start, end }, layout })
+        let layout = BlockLayout::parse_front(bytes)
+            .map_err(|malformed| malformed.at(self.file.path(), place.offset()))?;
+        let end = start + layout.bytes();
+        Ok(Some(HeldBlock { place: Place::Mapped { start, end }, layout }))
     }
 
     #[cold]
-    fn verify_mapped(&self, mapping: &Mapping, handle: BlockHandle) -> Result<()> {
+    fn verify_mapped(&self, mapping: &Mapping, index: &TableIndex, number: usize) -> Result<()> {
+        let Some(handle) = index.handle(number) else { return Ok(()) };
         let sealed = mapping.get(handle.offset() as usize..handle.end() as usize);
         let bytes = self.open_seal(handle, sealed.unwrap_or_default())?;
         BlockLayout::parse(bytes)
@@ -171,22 +179,23 @@ impl BlockSource {
             .map_err(|malformed| self.lift(handle, malformed))
     }
 
-    fn fetch_cached(&self, number: usize, handle: BlockHandle) -> Result<HeldBlock> {
+    fn fetch_cached(&self, index: &TableIndex, number: usize) -> Result<Option<HeldBlock>> {
         let key = BlockKey { table: self.table, block: number as u32 };
         let block = match self.cache.get(key) {
             Some(block) => block,
             None => {
+                let Some(handle) = index.handle(number) else { return Ok(None) };
                 let block = Arc::new(self.load(handle)?);
                 self.cache.insert(key, &block);
                 block
             }
         };
         let layout = *block.layout();
-        Ok(HeldBlock { place: Place::Cached(block), layout })
+        Ok(Some(HeldBlock { place: Place::Cached(block), layout }))
     }
 
-    /// Reads a block, verified and decompressed, past the cache.
-    pub(crate) fn load(&self, handle: BlockHandle) -> Result<CachedBlock> {
+    /// Reads a block, verified and decompressed.
+    fn load(&self, handle: BlockHandle) -> Result<CachedBlock> {
         let sealed_bytes = handle.bytes as usize + SEAL_BYTES;
         let mut read = Vec::new();
         let sealed = match &self.mapping {
@@ -207,7 +216,7 @@ impl BlockSource {
     /// Decodes a block from its stored bytes, checksum included.
     pub(crate) fn decode(&self, handle: BlockHandle, sealed: &[u8]) -> Result<CachedBlock> {
         let stored = self.open_seal(handle, sealed)?;
-        let decoded = if handle.is_plain() {
+        let decoded = if handle.place.is_plain() {
             BlockLayout::parse(stored).and_then(|layout| {
                 layout.check_entries(stored)?;
                 Ok((stored.to_vec(), layout))

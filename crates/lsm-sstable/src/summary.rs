@@ -183,10 +183,11 @@ mod tests {
     #[test]
     fn the_densest_stretch_is_found_wherever_it_is() {
         let mut tally = Tally::default();
-        let is_tombstone = |n: u32| n % 100 == 0 || (300..350).contains(&n);
-        for n in 0..1000 {
+        let is_tombstone = |n: u32| n.is_multiple_of(100) || (300..350).contains(&n);
+        for n in 0..1000_u32 {
             let key = n.to_be_bytes();
-            let entry = if is_tombstone(n) { Entry::delete(&key, 1) } else { Entry::put(&key, 1, b"") };
+            let entry =
+                if is_tombstone(n) { Entry::delete(&key, 1) } else { Entry::put(&key, 1, b"") };
             tally.count(&entry);
         }
         let stretch = |from: u32| (from..from + 128).filter(|n| is_tombstone(*n)).count();
@@ -201,7 +202,10 @@ mod tests {
         tally.count_range_delete(&RangeDelete { lower: "a".into(), upper: "c".into(), seq_no: 9 });
         tally.count_range_delete(&RangeDelete { lower: "b".into(), upper: "z".into(), seq_no: 2 });
         let properties = tally.into_properties(b"f");
-        assert_eq!((properties.lower.as_slice(), properties.upper.as_slice()), (&b"a"[..], &b"z"[..]));
+        assert_eq!(
+            (properties.lower.as_slice(), properties.upper.as_slice()),
+            (&b"a"[..], &b"z"[..])
+        );
         assert_eq!(properties.seq_nos(), 2..=9);
         assert_eq!(properties.range_deletes, 2);
         assert_eq!(properties.expiry_max_ms, None);

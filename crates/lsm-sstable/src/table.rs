@@ -1,7 +1,8 @@
-//! An open table: what it takes to read one, and point reads.
+//! An open table, and point reads from it.
 //!
-//! Opening reads the tail of the file (filter, range deletes, properties, index, footer), verifies
-//! it and keeps the index; blocks are verified as they are first touched.
+//! A point read walks the fence tree to the one block that can hold the key, compares the block's
+//! tags with the key's, 32 at once, and then as a rule one key: three waits for memory, the last two
+//! in the block itself.
 
 use std::fmt;
 use std::ops::Range;
@@ -9,29 +10,23 @@ use std::sync::Arc;
 
 use lsm_bloom::Filter;
 use lsm_entry::{Entry, SeqNo, Tag};
-use lsm_io::{Error, Identity, Result, SharedFile};
+use lsm_io::{Identity, Result, SharedFile};
 
 use crate::block::Lookup;
 use crate::block_info::BlockInfo;
-use crate::footer::{FOOTER_BYTES, Footer, SectionHandle};
+use crate::footer::FOOTER_BYTES;
 use crate::index::TableIndex;
-use crate::pinned::{Backing, PinnedSlice};
-use crate::range_deletes::{self, RangeDelete};
+use crate::pinned::PinnedSlice;
+use crate::range_deletes::RangeDelete;
 use crate::seal::Sealer;
 use crate::source::{BlockSource, HeldBlock, ReadMode};
+use crate::tail::Tail;
 use crate::{TableCursor, TableProperties};
 
 /// One immutable sorted file, open for reading. Shared by as many threads as like.
 pub struct Table {
-    footer: Footer,
-    footer_offset: u64,
-    properties: TableProperties,
-    range_deletes: Vec<RangeDelete>,
-    filter: Option<PinnedSlice>,
-    index: TableIndex,
+    tail: Tail,
     source: BlockSource,
-    /// What the tail takes in memory, if it was read and not mapped.
-    tail_bytes: usize,
 }
 
 /// An entry that a point read found, with what it lies in kept alive.
@@ -79,83 +74,16 @@ impl Table {
             ReadMode::Mapped(cache) => (Some(file.map()?), cache),
             ReadMode::Cached(cache) => (None, cache),
         };
-        let path = file.path();
-        let actual = mapping.as_ref().map_or_else(|| file.len(), |map| Ok(map.len() as u64))?;
-        if actual != bytes {
-            let reason = format!("the file is {actual} bytes long, not {bytes}");
-            return Err(Error::corrupt(path, actual.min(bytes), reason));
-        }
-        let Some(footer_offset) = bytes.checked_sub(FOOTER_BYTES as u64) else {
-            return Err(Error::corrupt(path, 0, "the file is too short for a table"));
-        };
-
-        let read = |range: Range<u64>| -> Result<PinnedSlice> {
-            let (start, end) = (range.start as usize, range.end as usize);
-            if let Some(mapping) = &mapping {
-                return Ok(PinnedSlice::new(Backing::Mapped(mapping.clone()), start..end));
-            }
-            let mut held = vec![0; end - start];
-            file.read_at(range.start, &mut held)?;
-            Ok(PinnedSlice::new(Backing::Held(held.into()), 0..end - start))
-        };
-        let footer = Footer::decode(&read(footer_offset..bytes)?, path, footer_offset)?;
-        if footer.identity != expected {
-            return Err(Error::corrupt(path, footer_offset, wrong_identity(footer, expected)));
-        }
-
-        let sealer = Sealer::new(expected);
-        let tail_start = footer.sections_start();
-        let tail = read(tail_start..footer_offset)?;
-        let section = |handle: SectionHandle| -> Result<PinnedSlice> {
-            // Invariant: the footer's handles lie one behind the other within the tail.
-            let start = (handle.offset - tail_start) as usize;
-            let sealed = tail.slice(start..(handle.end() - tail_start) as usize);
-            if sealer.open(handle.offset, &sealed).is_none() {
-                return Err(Error::corrupt(path, handle.offset, "section checksum does not match"));
-            }
-            Ok(sealed.slice(0..handle.bytes as usize))
-        };
-        let properties = section(footer.properties)?;
-        let properties = TableProperties::decode(&properties)
-            .map_err(|malformed| malformed.at(path, footer.properties.offset))?;
-        let range_deletes = if footer.range_deletes.is_absent() {
-            Vec::new()
-        } else {
-            range_deletes::decode(&section(footer.range_deletes)?)
-                .map_err(|malformed| malformed.at(path, footer.range_deletes.offset))?
-        };
-        let filter = if footer.filter.is_absent() {
-            None
-        } else {
-            let filter = section(footer.filter)?;
-            check_filter(&filter).map_err(|reason| {
-                Error::corrupt(path, footer.filter.offset, reason)
-            })?;
-            Some(filter)
-        };
-        let index = TableIndex::decode(section(footer.index)?, tail_start)
-            .map_err(|malformed| malformed.at(path, footer.index.offset))?;
-        let tail_bytes = tail.memory_bytes();
-        let largest_entry_bytes = properties.largest_entry_bytes;
-        let blocks = index.blocks();
+        let tail = Tail::read(&file, mapping.as_ref(), expected, bytes)?;
         let source = BlockSource::new(
-            Arc::clone(&file),
-            sealer,
+            file,
             mapping,
+            Sealer::new(expected),
             cache,
-            blocks,
-            largest_entry_bytes,
+            tail.index.blocks(),
+            tail.properties.largest_entry_bytes,
         );
-        Ok(Arc::new(Self {
-            footer,
-            footer_offset,
-            properties,
-            range_deletes,
-            filter,
-            index,
-            source,
-            tail_bytes,
-        }))
+        Ok(Arc::new(Self { tail, source }))
     }
 
     /// The identity that the table in `file` was written with, for whoever cannot know it: a repair
@@ -164,19 +92,13 @@ impl Table {
     /// # Errors
     /// `Corrupt` when it is no table; `Io` when it could not be read.
     pub fn read_identity(file: &SharedFile) -> Result<Identity> {
-        let path = file.path();
-        let Some(offset) = file.len()?.checked_sub(FOOTER_BYTES as u64) else {
-            return Err(Error::corrupt(path, 0, "the file is too short for a table"));
-        };
-        let mut footer = [0; FOOTER_BYTES];
-        file.read_at(offset, &mut footer)?;
-        Ok(Footer::decode(&footer, path, offset)?.identity)
+        Ok(Tail::read_footer(file)?.identity)
     }
 
     /// Whether the table may hold `key`'s hash: `false` is certain. Without a filter always `true`.
     #[inline]
     pub fn may_contain(&self, hash: u64) -> bool {
-        let Some(filter) = &self.filter else { return true };
+        let Some(filter) = &self.tail.filter else { return true };
         Filter::parse(filter).map_or(true, |filter| filter.may_contain(hash))
     }
 
@@ -184,7 +106,7 @@ impl Table {
     /// waiting for it.
     #[inline]
     pub fn prefetch(&self, hash: u64) {
-        if let Some(filter) = &self.filter
+        if let Some(filter) = &self.tail.filter
             && let Ok(filter) = Filter::parse(filter)
         {
             filter.prefetch(hash);
@@ -229,54 +151,47 @@ impl Table {
 
     /// What the table says about itself.
     pub fn properties(&self) -> &TableProperties {
-        &self.properties
+        &self.tail.properties
     }
 
     /// The range deletes, in ascending order of their lower bound.
     pub fn range_deletes(&self) -> &[RangeDelete] {
-        &self.range_deletes
+        &self.tail.range_deletes
     }
 
     /// The identity it was written with.
     pub fn identity(&self) -> Identity {
-        self.footer.identity
+        self.tail.footer.identity
     }
 
     /// Length of the file.
     pub fn bytes(&self) -> u64 {
-        self.footer_offset + FOOTER_BYTES as u64
+        self.tail.footer_offset + FOOTER_BYTES as u64
     }
 
     /// Memory held by the open table, apart from cached blocks and from what is mapped.
     pub fn memory_bytes(&self) -> u64 {
-        let range_deletes = self.range_deletes.iter();
-        let range_deletes: usize =
-            range_deletes.map(|range| size_of_val(range) + range.lower.len() + range.upper.len()).sum();
-        let held = self.index.memory_bytes() + self.tail_bytes + range_deletes;
-        (size_of::<Self>() + held) as u64
+        (size_of::<Self>() + self.tail.memory_bytes()) as u64
     }
 
     /// What the index knows of the blocks, in order.
     pub fn blocks(&self) -> impl ExactSizeIterator<Item = BlockInfo<'_>> {
-        (0..self.index.blocks()).map(|number| BlockInfo::of(&self.index, number))
+        (0..self.tail.index.blocks()).map(|number| BlockInfo::of(&self.tail.index, number))
     }
 
     /// The block in which `key` would be, if any.
     pub fn find_block(&self, key: &[u8]) -> Option<BlockInfo<'_>> {
-        let number = self.index.find(key);
-        (number < self.index.blocks()).then(|| BlockInfo::of(&self.index, number))
+        let number = self.tail.index.find(key);
+        (number < self.tail.index.blocks()).then(|| BlockInfo::of(&self.tail.index, number))
     }
 
-    pub(crate) fn footer(&self) -> (&Footer, u64) {
-        (&self.footer, self.footer_offset)
+    pub(crate) fn tail(&self) -> &Tail {
+        &self.tail
     }
 
-    pub(crate) fn filter(&self) -> Option<&[u8]> {
-        self.filter.as_deref()
-    }
-
+    #[inline]
     pub(crate) fn index(&self) -> &TableIndex {
-        &self.index
+        &self.tail.index
     }
 
     #[inline]
@@ -287,22 +202,25 @@ impl Table {
     /// Block `number`, if there are so many.
     #[inline]
     pub(crate) fn fetch(&self, number: usize) -> Result<Option<HeldBlock>> {
-        let Some(handle) = self.index.handle(number) else { return Ok(None) };
-        self.source.fetch(number, handle).map(Some)
+        self.source.fetch(&self.tail.index, number)
     }
 
     /// The first block that may hold the first entry at or after (`key`, `seq_no`).
     #[inline]
     pub(crate) fn locate(&self, key: &[u8], seq_no: SeqNo) -> usize {
-        let number = self.index.find(key);
-        if seq_no >= self.properties.seq_no_max { number } else { self.skip_newer(number, key, seq_no) }
+        let number = self.tail.index.find(key);
+        if seq_no >= self.tail.properties.seq_no_max {
+            number
+        } else {
+            self.skip_newer(number, key, seq_no)
+        }
     }
 
     /// Passes over blocks that end with `key` and hold nothing as old as `seq_no`.
     fn skip_newer(&self, mut number: usize, key: &[u8], seq_no: SeqNo) -> usize {
-        while number < self.index.blocks()
-            && self.index.stats(number).seq_no_min > seq_no
-            && self.index.last_key(number) == key
+        while number < self.tail.index.blocks()
+            && self.tail.index.stats(number).seq_no_min > seq_no
+            && self.tail.index.last_key(number) == key
         {
             number += 1;
         }
@@ -327,19 +245,7 @@ impl fmt::Debug for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Table")
             .field("path", &self.source.file().path())
-            .field("entries", &self.properties.entries)
+            .field("entries", &self.tail.properties.entries)
             .finish_non_exhaustive()
     }
-}
-
-fn wrong_identity(footer: Footer, expected: Identity) -> String {
-    let Identity { database_id, file_number } = footer.identity;
-    format!(
-        "this is table {file_number} of database {database_id:032x}, not table {} of {:032x}",
-        expected.file_number, expected.database_id
-    )
-}
-
-fn check_filter(section: &[u8]) -> std::result::Result<(), &'static str> {
-    Filter::parse(section).map(|_| ()).map_err(|malformed| malformed.reason)
 }

@@ -13,8 +13,9 @@ use lsm_io::{Error, Result};
 
 use crate::Table;
 use crate::block::{BlockStats, BlockView};
-use crate::footer::{FOOTER_BYTES, Footer};
+use crate::footer::Footer;
 use crate::index::BlockHandle;
+use crate::tail::Tail;
 
 /// Longest stretch of the file that is held in memory at once, unless a block is longer.
 const PIECE_BYTES: u64 = 1 << 20;
@@ -114,7 +115,7 @@ impl Verifier<'_> {
     }
 
     fn is_in_filter(&self, view: BlockView<'_>) -> bool {
-        let Some(filter) = self.table.filter() else { return true };
+        let Some(filter) = self.table.tail().filter.as_deref() else { return true };
         let Ok(filter) = Filter::parse(filter) else { return false };
         (0..view.count()).all(|position| filter.may_contain(key_hash(view.key(position))))
     }
@@ -122,8 +123,8 @@ impl Verifier<'_> {
     /// Sections and footer, read from the file once more: they may have been damaged since the
     /// table was opened.
     fn tail(&mut self) -> Result<()> {
-        let (footer, footer_offset) = self.table.footer();
-        let (footer, sealer) = (*footer, self.table.source().sealer());
+        let Tail { footer, footer_offset, .. } = self.table.tail();
+        let sealer = self.table.source().sealer();
         for section in footer.sections().into_iter().filter(|section| !section.is_absent()) {
             self.gap(section.offset)?;
             self.read(section.end())?;
@@ -131,10 +132,10 @@ impl Verifier<'_> {
                 return Err(self.corrupt(section.offset, "section checksum does not match"));
             }
         }
-        self.read(footer_offset + FOOTER_BYTES as u64)?;
+        self.read(self.table.bytes())?;
         let path = self.table.source().file().path();
-        if Footer::decode(&self.piece, path, footer_offset)? != footer {
-            return Err(self.corrupt(footer_offset, "footer changed since the table was opened"));
+        if Footer::decode(&self.piece, path, *footer_offset)? != *footer {
+            return Err(self.corrupt(*footer_offset, "footer changed since the table was opened"));
         }
         Ok(())
     }
@@ -145,9 +146,11 @@ impl Verifier<'_> {
             && properties.tombstones == self.tombstones
             && properties.range_deletes == self.table.range_deletes().len() as u64
             && properties.blocks == self.table.index().blocks() as u64;
-        let (footer, _) = self.table.footer();
-        let wrong = || self.corrupt(footer.properties.offset, "properties count something else");
-        if is_right { Ok(()) } else { Err(wrong()) }
+        if is_right {
+            return Ok(());
+        }
+        let offset = self.table.tail().footer.properties.offset;
+        Err(self.corrupt(offset, "properties count something else"))
     }
 
     /// Between what is stored there may be zeros, and nothing else.

@@ -22,10 +22,10 @@ use crate::footer::{FEATURE_LZ4, FEATURE_ZSTD, Footer, SectionHandle};
 use crate::index::IndexBuilder;
 use crate::range_deletes::{self, RangeDelete};
 use crate::seal::{SEAL_BYTES, Sealer};
-use crate::summary::{Tally, TableSummary};
+use crate::summary::{TableSummary, Tally};
 use crate::{TableInfo, TableOptions, TableProperties};
 
-/// Blocks that are read in place start at the beginning of a cache line, and so does the filter.
+/// Blocks that are read in place start at the beginning of a cache line.
 const LINE_BYTES: u64 = 64;
 /// A block that would lie across a page boundary is moved up to it, if that wastes no more than
 /// this: then a read of it translates one address, not two.
@@ -99,16 +99,19 @@ impl TableWriter {
         let is_first = self.tally.entries() == 0;
         let is_new_key = is_first || self.last_key != entry.key;
         if !is_first {
-            let order =
-                compare_internal(&self.last_key, self.last_seq_no, entry.key, entry.seq_no);
+            let order = compare_internal(&self.last_key, self.last_seq_no, entry.key, entry.seq_no);
             assert!(order == Ordering::Less, "entries are added in strictly ascending order");
         }
-        assert!(entry.kind() != ValueKind::RangeDelete, "range deletes have a section of their own");
+        assert!(
+            entry.kind() != ValueKind::RangeDelete,
+            "range deletes have a section of their own"
+        );
         if entry.key.len() > MAX_KEY_BYTES || entry.value.len() > VALUE_BYTES_MAX {
             return Err(self.invalid("key or value is longer than a table can hold"));
         }
         if !self.block.is_empty()
-            && (!self.block.has_room() || self.block.bytes_with(&entry) + SEAL_BYTES > self.options.block_bytes)
+            && (!self.block.has_room()
+                || self.block.bytes_with(&entry) + SEAL_BYTES > self.options.block_bytes)
         {
             self.finish_block()?;
         }
@@ -144,9 +147,10 @@ impl TableWriter {
 
     /// Roughly how long the file would be if it were finished now.
     pub fn estimated_bytes(&self) -> u64 {
-        let filter_bytes = self.options.filter_bits_per_key.map_or(0, |bits| {
-            (self.tally.entries() as f64 * f64::from(bits) / 8.0) as u64
-        });
+        let filter_bytes = self
+            .options
+            .filter_bits_per_key
+            .map_or(0, |bits| (self.tally.entries() as f64 * f64::from(bits) / 8.0) as u64);
         let pending_bytes = self.block.entries_bytes() + self.index.estimated_bytes();
         self.out.position() + filter_bytes + pending_bytes as u64
     }
@@ -177,9 +181,11 @@ impl TableWriter {
         }
 
         let filter = match self.filter.take() {
-            Some(filter) if filter.len() > 0 => {
-                self.out.align(LINE_BYTES);
-                self.write_section(&filter.finish())?
+            Some(filter) if !filter.is_empty() => {
+                // Its lines are the last part of a filter: it ends where a cache line does.
+                let filter = filter.finish();
+                self.out.align_end(filter.len() as u64, LINE_BYTES);
+                self.write_section(&filter)?
             }
             _ => SectionHandle::default(),
         };

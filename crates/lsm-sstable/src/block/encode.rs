@@ -192,7 +192,9 @@ impl BlockBuilder {
         out.extend_from_slice(&(self.tags.len() as u16).to_le_bytes());
         out.extend_from_slice(&(prefix_bytes as u16).to_le_bytes());
         out.extend_from_slice(&(unless(shape.keys_vary, shape.key_bytes) as u32).to_le_bytes());
-        out.extend_from_slice(&(unless(shape.entries_vary, shape.entry_bytes) as u32).to_le_bytes());
+        out.extend_from_slice(
+            &(unless(shape.entries_vary, shape.entry_bytes) as u32).to_le_bytes(),
+        );
         out.extend_from_slice(&stats.seq_no_min.to_le_bytes());
         out.extend_from_slice(&(self.entries.len() as u64).to_le_bytes());
 
@@ -217,7 +219,9 @@ impl BlockBuilder {
         if has_wide_digests {
             out.extend(self.digests.iter().flat_map(|digest| digest.to_le_bytes()));
         } else {
-            out.extend(self.digests.iter().flat_map(|digest| ((digest >> 32) as u32).to_le_bytes()));
+            out.extend(
+                self.digests.iter().flat_map(|digest| ((digest >> 32) as u32).to_le_bytes()),
+            );
         }
         self.clear();
         self.expects_wide_digests = has_wide_digests;
@@ -229,9 +233,8 @@ impl BlockBuilder {
         let mut digests = std::mem::take(&mut self.digests);
         digests.clear();
         digests.extend((0..self.tags.len()).map(|index| digest(self.key(index), prefix_bytes)));
-        let is_wide = digests
-            .windows(2)
-            .any(|pair| pair[0] != pair[1] && pair[0] >> 32 == pair[1] >> 32);
+        let is_wide =
+            digests.windows(2).any(|pair| pair[0] != pair[1] && pair[0] >> 32 == pair[1] >> 32);
         self.digests = digests;
         is_wide
     }

@@ -47,6 +47,13 @@ impl BlockLayout {
         Ok(layout)
     }
 
+    /// Reads the header of a block that is verified already and starts at `bytes`, which may go on
+    /// behind it.
+    #[inline]
+    pub(crate) fn parse_front(bytes: &[u8]) -> Result<Self, Malformed> {
+        Self::of_header(bytes)
+    }
+
     /// Reads the header of a block whose digests were left out, appends them, and checks the
     /// entries as [`check_entries`](Self::check_entries) does.
     pub(crate) fn complete(bytes: &mut Vec<u8>) -> Result<Self, Malformed> {
@@ -145,13 +152,8 @@ impl BlockLayout {
 
     /// Length of the block, digests included.
     #[inline]
-    fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.digests_at as usize + self.count() * self.digest_bytes()
-    }
-
-    /// Length of the block without the digests: what is compressed.
-    pub(crate) fn body_bytes(&self) -> usize {
-        self.digests_at as usize
     }
 
     #[inline]
@@ -175,7 +177,7 @@ impl BlockLayout {
             }
             start = end;
             let tag = self.tag_byte(bytes, index);
-            if !Tag::from_byte(tag).is_some_and(|tag| tag.kind() != ValueKind::RangeDelete) {
+            if Tag::from_byte(tag).is_none_or(|tag| tag.kind() == ValueKind::RangeDelete) {
                 return Err(malformed(self.kinds_at, "an entry is of an unknown kind"));
             }
             if self.seq_no(bytes, index) > MAX_SEQ_NO {
@@ -226,7 +228,9 @@ impl BlockLayout {
         // there may be fewer.
         let loaded = match bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) {
             Some(word) => u64::from_le_bytes(*word),
-            None => bytes.iter().skip(at).rev().fold(0, |word, byte| (word << 8) | u64::from(*byte)),
+            None => {
+                bytes.iter().skip(at).rev().fold(0, |word, byte| (word << 8) | u64::from(*byte))
+            }
         };
         self.seq_base.saturating_add(loaded & self.seq_mask)
     }

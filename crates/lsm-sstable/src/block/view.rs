@@ -8,6 +8,7 @@ use lsm_io::Malformed;
 
 use super::layout::BlockLayout;
 use super::{HEADER_BYTES, hash_tag};
+use crate::compare::{compare_prefix, is_same};
 use crate::simd;
 
 /// What looking for a key in one block came to.
@@ -95,7 +96,8 @@ impl<'a> BlockView<'a> {
             while matches != 0 {
                 let index = base + matches.trailing_zeros() as usize;
                 matches &= matches - 1;
-                if self.key(index) == key && self.layout.seq_no(self.bytes, index) <= seq_no {
+                if is_same(self.key(index), key) && self.layout.seq_no(self.bytes, index) <= seq_no
+                {
                     return Lookup::At(index);
                 }
             }
@@ -109,7 +111,7 @@ impl<'a> BlockView<'a> {
     pub(crate) fn lower_bound(&self, key: &[u8], seq_no: SeqNo) -> usize {
         let prefix_bytes = self.layout.prefix_bytes as usize;
         let prefix = self.first_key().get(..prefix_bytes).unwrap_or_default();
-        match key[..prefix_bytes.min(key.len())].cmp(prefix) {
+        match compare_prefix(key, prefix) {
             Ordering::Less => return 0,
             Ordering::Greater => return self.count(),
             Ordering::Equal => {}

@@ -3,14 +3,14 @@
 use lsm_entry::{MAX_SEQ_NO, SeqNo};
 use lsm_io::bytes::{put_u16, put_u32, put_u64};
 
-use super::BlockHandle;
+use super::{BlockPlace, Extent};
 use crate::block::BlockStats;
 use crate::compression::Method;
 
 /// Gathers what the index will say.
 #[derive(Debug, Default)]
 pub(crate) struct IndexBuilder {
-    blocks: Vec<(BlockHandle, BlockStats)>,
+    blocks: Vec<(BlockPlace, Extent, BlockStats)>,
     keys: Vec<u8>,
 }
 
@@ -27,7 +27,8 @@ impl IndexBuilder {
     ) -> bool {
         let Ok(key_end) = u32::try_from(self.keys.len() + last_key.len()) else { return false };
         self.keys.extend_from_slice(last_key);
-        self.blocks.push((BlockHandle::new(offset, method, bytes, key_end), stats));
+        let place = BlockPlace::new(offset, method);
+        self.blocks.push((place, Extent { bytes, key_end }, stats));
         true
     }
 
@@ -43,7 +44,7 @@ impl IndexBuilder {
 
     /// The section.
     pub(crate) fn finish(&self) -> Vec<u8> {
-        let seq_nos = self.blocks.iter().map(|(_, stats)| (stats.seq_no_min, stats.seq_no_max));
+        let seq_nos = self.blocks.iter().map(|(_, _, stats)| (stats.seq_no_min, stats.seq_no_max));
         let (min, max) =
             seq_nos.fold((MAX_SEQ_NO, 0), |(min, max), (low, high)| (min.min(low), max.max(high)));
         let seq_base = min.min(max);
@@ -52,27 +53,27 @@ impl IndexBuilder {
             1..=0xFFFF_FFFF => 4,
             _ => 8,
         };
-        let has_expiries = self.blocks.iter().any(|(_, stats)| stats.expiry_min_ms != u64::MAX);
+        let has_expiries = self.blocks.iter().any(|(_, _, stats)| stats.expiry_min_ms != u64::MAX);
 
         let mut out = Vec::with_capacity(self.estimated_bytes() + 64);
         put_u32(&mut out, self.blocks.len() as u32);
         out.extend_from_slice(&[seq_bytes, u8::from(has_expiries), 0, 0]);
         put_u64(&mut out, seq_base);
-        for (handle, _) in &self.blocks {
-            put_u64(&mut out, handle.place);
-            put_u32(&mut out, handle.bytes);
-            put_u32(&mut out, handle.key_end);
+        for (place, extent, _) in &self.blocks {
+            put_u64(&mut out, place.0);
+            put_u32(&mut out, extent.bytes);
+            put_u32(&mut out, extent.key_end);
         }
-        for (_, stats) in &self.blocks {
+        for (_, _, stats) in &self.blocks {
             put_u16(&mut out, stats.entries as u16);
             put_u16(&mut out, stats.tombstones as u16);
         }
-        for (_, stats) in &self.blocks {
+        for (_, _, stats) in &self.blocks {
             put_seq_no(&mut out, seq_bytes, stats.seq_no_min - seq_base);
             put_seq_no(&mut out, seq_bytes, stats.seq_no_max - seq_base);
         }
         if has_expiries {
-            for (_, stats) in &self.blocks {
+            for (_, _, stats) in &self.blocks {
                 put_u64(&mut out, stats.expiry_min_ms);
                 put_u64(&mut out, stats.expiry_max_ms);
             }

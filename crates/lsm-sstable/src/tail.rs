@@ -1,0 +1,155 @@
+//! The end of the file, read when a table is opened: everything but the blocks.
+//!
+//! Each section is verified, and the index and the properties are decoded, before anything else is
+//! believed. Sections stay where they are: in the mapped file, or in the one piece they were read in.
+
+use std::ops::Range;
+use std::path::Path;
+
+use lsm_bloom::Filter;
+use lsm_io::{Error, Identity, Mapping, Result, SharedFile};
+
+use crate::TableProperties;
+use crate::footer::{FOOTER_BYTES, Footer, SectionHandle};
+use crate::index::TableIndex;
+use crate::pinned::{Backing, PinnedSlice};
+use crate::range_deletes::{self, RangeDelete};
+use crate::seal::Sealer;
+
+/// What an open table knows before it has read a block.
+#[derive(Debug)]
+pub(crate) struct Tail {
+    pub(crate) footer: Footer,
+    pub(crate) footer_offset: u64,
+    pub(crate) properties: TableProperties,
+    pub(crate) range_deletes: Vec<RangeDelete>,
+    pub(crate) filter: Option<PinnedSlice>,
+    pub(crate) index: TableIndex,
+    /// Length of the sections, if they were read and not mapped.
+    held_bytes: usize,
+}
+
+/// The sections, as they are stored.
+struct Sections<'a> {
+    path: &'a Path,
+    sealer: Sealer,
+    start: u64,
+    bytes: PinnedSlice,
+}
+
+impl Tail {
+    /// Reads the tail of a table that is `bytes` long and was written with the identity `expected`.
+    pub(crate) fn read(
+        file: &SharedFile,
+        mapping: Option<&Mapping>,
+        expected: Identity,
+        bytes: u64,
+    ) -> Result<Self> {
+        let path = file.path();
+        let actual = mapping.map_or_else(|| file.len(), |mapping| Ok(mapping.len() as u64))?;
+        if actual != bytes {
+            let reason = format!("the file is {actual} bytes long, not {bytes}");
+            return Err(Error::corrupt(path, actual.min(bytes), reason));
+        }
+        let footer_offset = footer_offset(path, bytes)?;
+        let footer = read_range(file, mapping, footer_offset..bytes)?;
+        let footer = Footer::decode(&footer, path, footer_offset)?;
+        if footer.identity != expected {
+            let reason = wrong_identity(footer.identity, expected);
+            return Err(Error::corrupt(path, footer_offset, reason));
+        }
+        let start = footer.sections_start();
+        let bytes = read_range(file, mapping, start..footer_offset)?;
+        Self::decode(
+            footer,
+            footer_offset,
+            &Sections { path, sealer: Sealer::new(expected), start, bytes },
+        )
+    }
+
+    /// The footer of a table of which nothing is known.
+    pub(crate) fn read_footer(file: &SharedFile) -> Result<Footer> {
+        let (path, bytes) = (file.path(), file.len()?);
+        let offset = footer_offset(path, bytes)?;
+        Footer::decode(&read_range(file, None, offset..bytes)?, path, offset)
+    }
+
+    /// Bytes of memory held.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let range_deletes = self.range_deletes.iter();
+        let range_deletes: usize = range_deletes
+            .map(|range| size_of_val(range) + range.lower.len() + range.upper.len())
+            .sum();
+        self.held_bytes + self.index.memory_bytes() + range_deletes
+    }
+
+    fn decode(footer: Footer, footer_offset: u64, sections: &Sections<'_>) -> Result<Self> {
+        let (path, handle) = (sections.path, footer.properties);
+        let properties = TableProperties::decode(&sections.open(handle)?)
+            .map_err(|malformed| malformed.at(path, handle.offset))?;
+
+        let handle = footer.range_deletes;
+        let range_deletes = if handle.is_absent() {
+            Vec::new()
+        } else {
+            range_deletes::decode(&sections.open(handle)?)
+                .map_err(|malformed| malformed.at(path, handle.offset))?
+        };
+
+        let handle = footer.filter;
+        let filter = if handle.is_absent() { None } else { Some(sections.open(handle)?) };
+        if let Some(Err(malformed)) = filter.as_deref().map(Filter::parse) {
+            let offset = handle.offset + malformed.offset as u64;
+            return Err(Error::corrupt(path, offset, malformed.reason));
+        }
+
+        let handle = footer.index;
+        let index = TableIndex::decode(sections.open(handle)?, footer.sections_start())
+            .map_err(|malformed| malformed.at(path, handle.offset))?;
+        let held_bytes = sections.bytes.memory_bytes();
+        Ok(Self { footer, footer_offset, properties, range_deletes, filter, index, held_bytes })
+    }
+}
+
+impl Sections<'_> {
+    /// The section, verified.
+    fn open(&self, handle: SectionHandle) -> Result<PinnedSlice> {
+        // Invariant: the footer's handles were checked to lie one behind the other before it.
+        let (start, end) = (handle.offset - self.start, handle.end() - self.start);
+        let sealed = self.bytes.slice(start as usize..end as usize);
+        if self.sealer.open(handle.offset, &sealed).is_none() {
+            let reason = "section checksum does not match";
+            return Err(Error::corrupt(self.path, handle.offset, reason));
+        }
+        Ok(sealed.slice(0..handle.bytes as usize))
+    }
+}
+
+/// Bytes of the file that lie within it.
+fn read_range(
+    file: &SharedFile,
+    mapping: Option<&Mapping>,
+    range: Range<u64>,
+) -> Result<PinnedSlice> {
+    let (start, end) = (range.start as usize, range.end as usize);
+    if let Some(mapping) = mapping {
+        return Ok(PinnedSlice::new(Backing::Mapped(mapping.clone()), start..end));
+    }
+    let mut bytes = vec![0; end - start];
+    file.read_at(range.start, &mut bytes)?;
+    let length = bytes.len();
+    Ok(PinnedSlice::new(Backing::Held(bytes.into()), 0..length))
+}
+
+fn footer_offset(path: &Path, bytes: u64) -> Result<u64> {
+    bytes
+        .checked_sub(FOOTER_BYTES as u64)
+        .ok_or_else(|| Error::corrupt(path, 0, "the file is too short for a table"))
+}
+
+fn wrong_identity(found: Identity, expected: Identity) -> String {
+    format!(
+        "this is table {} of database {:032x}, not table {} of {:032x}",
+        found.file_number, found.database_id, expected.file_number, expected.database_id
+    )
+}
