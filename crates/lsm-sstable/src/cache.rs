@@ -20,13 +20,13 @@ const OVERHEAD_BYTES: u64 = 192;
 /// A block as it is read: whole, checked, with its layout.
 #[derive(Debug)]
 pub(crate) struct CachedBlock {
-    bytes: Box<[u8]>,
+    bytes: Vec<u8>,
     layout: BlockLayout,
 }
 
 impl CachedBlock {
     pub(crate) fn new(bytes: Vec<u8>, layout: BlockLayout) -> Self {
-        Self { bytes: bytes.into(), layout }
+        Self { bytes, layout }
     }
 
     #[inline]
@@ -223,7 +223,7 @@ impl Hasher for KeyHasher {
 }
 
 fn charge(block: &CachedBlock) -> u64 {
-    block.bytes.len() as u64 + OVERHEAD_BYTES
+    block.bytes.capacity() as u64 + OVERHEAD_BYTES
 }
 
 /// A thread that panicked while it held a shard left it whole: nothing in between can panic.
@@ -243,6 +243,7 @@ mod tests {
         builder.push(&Entry::put(b"key", 1, &vec![0; bytes]), 0);
         let mut encoded = Vec::new();
         builder.finish(&mut encoded);
+        encoded.shrink_to_fit();
         let layout = BlockLayout::parse(&encoded).expect("a valid block");
         Arc::new(CachedBlock::new(encoded, layout))
     }

@@ -65,3 +65,7 @@ pub use summary::TableSummary;
 pub use table::{Found, Table};
 pub use verify::VerifyReport;
 pub use writer::TableWriter;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

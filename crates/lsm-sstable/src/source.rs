@@ -174,9 +174,7 @@ impl BlockSource {
         let Some(handle) = index.handle(number) else { return Ok(()) };
         let sealed = mapping.get(handle.offset() as usize..handle.end() as usize);
         let bytes = self.open_seal(handle, sealed.unwrap_or_default())?;
-        BlockLayout::parse(bytes)
-            .and_then(|layout| layout.check_entries(bytes))
-            .map_err(|malformed| self.lift(handle, malformed))
+        self.check_plain(handle, bytes).map(|_| ())
     }
 
     fn fetch_cached(&self, index: &TableIndex, number: usize) -> Result<Option<HeldBlock>> {
@@ -197,35 +195,41 @@ impl BlockSource {
     /// Reads a block, verified and decompressed.
     fn load(&self, handle: BlockHandle) -> Result<CachedBlock> {
         let sealed_bytes = handle.bytes as usize + SEAL_BYTES;
-        let mut read = Vec::new();
-        let sealed = match &self.mapping {
-            Some(mapping) => {
-                let start = handle.offset() as usize;
-                mapping.get(start..start + sealed_bytes).unwrap_or_default()
-            }
-            None => {
-                // Bounded: handles were checked against the length of the file.
-                read.resize(sealed_bytes, 0);
-                self.file.read_at(handle.offset(), &mut read)?;
-                &read
-            }
-        };
-        self.decode(handle, sealed)
+        if let Some(mapping) = &self.mapping {
+            let start = handle.offset() as usize;
+            let sealed = mapping.get(start..start + sealed_bytes).unwrap_or_default();
+            return self.decode(handle, sealed);
+        }
+        // Bounded: handles were checked against the length of the file.
+        let mut sealed = vec![0; sealed_bytes];
+        self.file.read_at(handle.offset(), &mut sealed)?;
+        if !handle.place.is_plain() {
+            return self.decode(handle, &sealed);
+        }
+        // What was read is what is kept: only the checksum is cut off.
+        self.open_seal(handle, &sealed)?;
+        sealed.truncate(handle.bytes as usize);
+        let layout = self.check_plain(handle, &sealed)?;
+        Ok(CachedBlock::new(sealed, layout))
     }
 
     /// Decodes a block from its stored bytes, checksum included.
     pub(crate) fn decode(&self, handle: BlockHandle, sealed: &[u8]) -> Result<CachedBlock> {
         let stored = self.open_seal(handle, sealed)?;
-        let decoded = if handle.place.is_plain() {
-            BlockLayout::parse(stored).and_then(|layout| {
-                layout.check_entries(stored)?;
-                Ok((stored.to_vec(), layout))
-            })
-        } else {
-            decompress(handle.method(), stored, self.largest_entry_bytes)
-        };
-        let (bytes, layout) = decoded.map_err(|malformed| self.lift(handle, malformed))?;
+        if handle.place.is_plain() {
+            let layout = self.check_plain(handle, stored)?;
+            return Ok(CachedBlock::new(stored.to_vec(), layout));
+        }
+        let (bytes, layout) = decompress(handle.method(), stored, self.largest_entry_bytes)
+            .map_err(|malformed| self.lift(handle, malformed))?;
         Ok(CachedBlock::new(bytes, layout))
+    }
+
+    fn check_plain(&self, handle: BlockHandle, bytes: &[u8]) -> Result<BlockLayout> {
+        let layout = BlockLayout::parse(bytes);
+        layout
+            .and_then(|layout| layout.check_entries(bytes).map(|()| layout))
+            .map_err(|malformed| self.lift(handle, malformed))
     }
 
     fn open_seal<'a>(&self, handle: BlockHandle, sealed: &'a [u8]) -> Result<&'a [u8]> {
