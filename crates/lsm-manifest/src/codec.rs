@@ -1,0 +1,241 @@
+//! Edits as bytes: tagged fields, so that later versions can add some.
+//!
+//! Each field is a tag (varint), a length (varint) and that many bytes. Tags below 128 must be
+//! understood, or the edit is refused; others may be passed over. Format: docs/formats/manifest.md
+
+use std::sync::Arc;
+
+use lsm_io::bytes::{ByteReader, put_slice, put_u64, put_u128, put_varint};
+use lsm_io::Malformed;
+use lsm_version::{Place, TableRecord, VersionEdit};
+
+use crate::edit::ManifestEdit;
+
+mod tag {
+    pub(super) const CREATE_KEYSPACE: u64 = 1;
+    pub(super) const DROP_KEYSPACE: u64 = 2;
+    pub(super) const SET_OPTIONS: u64 = 3;
+    pub(super) const TABLES: u64 = 4;
+    pub(super) const FLUSHED_THROUGH: u64 = 5;
+    pub(super) const LOG_NUMBER: u64 = 6;
+    pub(super) const NEXT_FILE_NUMBER: u64 = 7;
+    pub(super) const LAST_SEQ_NO: u64 = 8;
+    pub(super) const DATABASE_TIME: u64 = 9;
+    pub(super) const WRITER_EPOCH: u64 = 10;
+    pub(super) const NEXT_KEYSPACE_ID: u64 = 11;
+    pub(super) const LOG_FIRST_SEQ_NO: u64 = 12;
+    /// From here on a reader may pass a field over.
+    pub(super) const OPTIONAL: u64 = 128;
+    pub(super) const OPTIONS: u64 = 129;
+}
+
+type Decoded<T> = Result<T, Malformed>;
+
+/// The bytes of an edit.
+pub(crate) fn encode(edit: &ManifestEdit) -> Vec<u8> {
+    let mut out = Vec::new();
+    for (id, name, options, created_at) in &edit.create_keyspaces {
+        field(&mut out, tag::CREATE_KEYSPACE, |body| {
+            put_varint(body, u64::from(*id));
+            put_slice(body, name.as_bytes());
+            put_slice(body, options.as_bytes());
+            put_varint(body, *created_at);
+        });
+    }
+    for (id, options) in &edit.set_options {
+        field(&mut out, tag::SET_OPTIONS, |body| {
+            put_varint(body, u64::from(*id));
+            put_slice(body, options.as_bytes());
+        });
+    }
+    for (id, tables) in &edit.tables {
+        field(&mut out, tag::TABLES, |body| {
+            put_varint(body, u64::from(*id));
+            encode_tables(body, tables);
+        });
+    }
+    for (id, through) in &edit.flushed_through {
+        field(&mut out, tag::FLUSHED_THROUGH, |body| {
+            put_varint(body, u64::from(*id));
+            put_varint(body, *through);
+        });
+    }
+    for id in &edit.drop_keyspaces {
+        field(&mut out, tag::DROP_KEYSPACE, |body| put_varint(body, u64::from(*id)));
+    }
+    let numbers = [
+        (tag::LOG_NUMBER, edit.log_number),
+        (tag::LOG_FIRST_SEQ_NO, edit.log_first_seq_no),
+        (tag::NEXT_FILE_NUMBER, edit.next_file_number),
+        (tag::LAST_SEQ_NO, edit.last_seq_no),
+        (tag::DATABASE_TIME, edit.database_time_ms),
+        (tag::WRITER_EPOCH, edit.writer_epoch),
+        (tag::NEXT_KEYSPACE_ID, edit.next_keyspace_id.map(u64::from)),
+    ];
+    for (tag, number) in numbers {
+        if let Some(number) = number {
+            field(&mut out, tag, |body| put_varint(body, number));
+        }
+    }
+    if let Some(options) = &edit.options {
+        field(&mut out, tag::OPTIONS, |body| body.extend_from_slice(options.as_bytes()));
+    }
+    out
+}
+
+fn field(out: &mut Vec<u8>, tag: u64, write: impl FnOnce(&mut Vec<u8>)) {
+    let mut body = Vec::new();
+    write(&mut body);
+    put_varint(out, tag);
+    put_slice(out, &body);
+}
+
+fn encode_tables(out: &mut Vec<u8>, edit: &VersionEdit) {
+    put_varint(out, edit.removed.len() as u64);
+    for (place, number) in &edit.removed {
+        put_place(out, *place);
+        put_varint(out, *number);
+    }
+    put_varint(out, edit.added.len() as u64);
+    for (place, table) in &edit.added {
+        put_place(out, *place);
+        encode_table(out, table);
+    }
+}
+
+fn put_place(out: &mut Vec<u8>, place: Place) {
+    put_varint(out, place.level as u64);
+    put_varint(out, place.run);
+}
+
+fn encode_table(out: &mut Vec<u8>, table: &TableRecord) {
+    put_varint(out, table.number);
+    put_u128(out, table.birth_database_id);
+    put_varint(out, table.birth_number);
+    put_varint(out, table.bytes);
+    put_u64(out, table.checksum);
+    put_slice(out, &table.lower);
+    put_slice(out, &table.upper);
+    put_varint(out, table.seq_no_min);
+    put_varint(out, table.seq_no_max);
+    put_varint(out, table.entries);
+    put_varint(out, table.tombstones);
+    put_varint(out, table.range_deletes);
+    put_varint(out, u64::from(table.densest_tombstones));
+    put_varint(out, table.raw_bytes);
+    // An expiry time is stored one higher; 0 means that there is none.
+    put_varint(out, table.expiry_min_ms.map_or(0, |ms| ms.saturating_add(1)));
+    put_varint(out, table.expiry_max_ms.map_or(0, |ms| ms.saturating_add(1)));
+    put_varint(out, table.created_ms);
+}
+
+/// Reads an edit's bytes.
+pub(crate) fn decode(bytes: &[u8]) -> Decoded<ManifestEdit> {
+    let mut edit = ManifestEdit::default();
+    let mut reader = ByteReader::new(bytes);
+    while !reader.is_empty() {
+        let unknown = reader.malformed("a field that this version does not know");
+        let tag = reader.varint()?;
+        let start = reader.offset();
+        let body = reader.len_slice()?;
+        decode_field(&mut edit, tag, body).map_err(|malformed| match malformed {
+            None => unknown,
+            Some(malformed) => Malformed { offset: start + malformed.offset, ..malformed },
+        })?;
+    }
+    Ok(edit)
+}
+
+/// `Err(None)`: the tag is unknown and may not be passed over.
+fn decode_field(edit: &mut ManifestEdit, tag: u64, body: &[u8]) -> Result<(), Option<Malformed>> {
+    let mut reader = ByteReader::new(body);
+    match tag {
+        tag::CREATE_KEYSPACE => {
+            let id = small(&mut reader)?;
+            let name = text(&mut reader)?;
+            let options = text(&mut reader)?;
+            edit.create_keyspaces.push((id, name, options, reader.varint()?));
+        }
+        tag::DROP_KEYSPACE => edit.drop_keyspaces.push(small(&mut reader)?),
+        tag::SET_OPTIONS => edit.set_options.push((small(&mut reader)?, text(&mut reader)?)),
+        tag::TABLES => edit.tables.push((small(&mut reader)?, decode_tables(&mut reader)?)),
+        tag::FLUSHED_THROUGH => {
+            edit.flushed_through.push((small(&mut reader)?, reader.varint()?));
+        }
+        tag::LOG_NUMBER => edit.log_number = Some(reader.varint()?),
+        tag::LOG_FIRST_SEQ_NO => edit.log_first_seq_no = Some(reader.varint()?),
+        tag::NEXT_FILE_NUMBER => edit.next_file_number = Some(reader.varint()?),
+        tag::LAST_SEQ_NO => edit.last_seq_no = Some(reader.varint()?),
+        tag::DATABASE_TIME => edit.database_time_ms = Some(reader.varint()?),
+        tag::WRITER_EPOCH => edit.writer_epoch = Some(reader.varint()?),
+        tag::NEXT_KEYSPACE_ID => edit.next_keyspace_id = Some(small(&mut reader)?),
+        tag::OPTIONS => {
+            let text = std::str::from_utf8(body);
+            let text = text.map_err(|_| reader.malformed("text that is not UTF-8"))?;
+            edit.options = Some(text.to_owned());
+            return Ok(());
+        }
+        tag::OPTIONAL.. => return Ok(()),
+        _ => return Err(None),
+    }
+    reader.expect_end("a field that is longer than it should be").map_err(Some)
+}
+
+fn small(reader: &mut ByteReader<'_>) -> Decoded<u32> {
+    let malformed = reader.malformed("a number beyond 32 bits");
+    u32::try_from(reader.varint()?).map_err(|_| malformed)
+}
+
+fn text(reader: &mut ByteReader<'_>) -> Decoded<String> {
+    let malformed = reader.malformed("text that is not UTF-8");
+    let bytes = reader.len_slice()?;
+    std::str::from_utf8(bytes).map(str::to_owned).map_err(|_| malformed)
+}
+
+fn decode_tables(reader: &mut ByteReader<'_>) -> Decoded<VersionEdit> {
+    let mut edit = VersionEdit::default();
+    // Nothing is allocated by a count: each element must be there to be read.
+    for _ in 0..reader.varint()? {
+        edit.removed.push((place(reader)?, reader.varint()?));
+    }
+    for _ in 0..reader.varint()? {
+        edit.added.push((place(reader)?, Arc::new(decode_table(reader)?)));
+    }
+    Ok(edit)
+}
+
+fn place(reader: &mut ByteReader<'_>) -> Decoded<Place> {
+    let malformed = reader.malformed("an impossible level");
+    let level = usize::try_from(reader.varint()?).map_err(|_| malformed)?;
+    Ok(Place { level, run: reader.varint()? })
+}
+
+fn decode_table(reader: &mut ByteReader<'_>) -> Decoded<TableRecord> {
+    Ok(TableRecord {
+        number: reader.varint()?,
+        birth_database_id: reader.u128()?,
+        birth_number: reader.varint()?,
+        bytes: reader.varint()?,
+        checksum: reader.u64()?,
+        lower: reader.len_slice()?.to_vec(),
+        upper: reader.len_slice()?.to_vec(),
+        seq_no_min: reader.varint()?,
+        seq_no_max: reader.varint()?,
+        entries: reader.varint()?,
+        tombstones: reader.varint()?,
+        range_deletes: reader.varint()?,
+        densest_tombstones: small(reader)?,
+        raw_bytes: reader.varint()?,
+        expiry_min_ms: reader.varint()?.checked_sub(1),
+        expiry_max_ms: reader.varint()?.checked_sub(1),
+        created_ms: reader.varint()?,
+    })
+}
+
+/// Reads arbitrary bytes as an edit; what can be read must come back the same from its encoding.
+#[doc(hidden)]
+pub fn fuzz_edit(data: &[u8]) {
+    if let Ok(edit) = decode(data) {
+        assert_eq!(decode(&encode(&edit)), Ok(edit));
+    }
+}

@@ -1,0 +1,211 @@
+//! What all edits so far add up to.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use lsm_version::{EditError, Place, Version, VersionEdit};
+
+use crate::edit::{KeyspaceId, ManifestEdit};
+
+/// A keyspace, by the manifest's account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyspaceState {
+    /// Its number.
+    pub id: KeyspaceId,
+    /// Its name.
+    pub name: String,
+    /// Its options, as text.
+    pub options: String,
+    /// Its entries up to this sequence number are all in tables.
+    pub flushed_through: u64,
+    /// Its tables.
+    pub version: Arc<Version>,
+}
+
+/// A database, by the manifest's account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ManifestState {
+    /// Drawn at random when the database was created.
+    pub database_id: u128,
+    /// How often the database was opened for writing.
+    pub writer_epoch: u64,
+    /// Its keyspaces.
+    pub keyspaces: BTreeMap<KeyspaceId, KeyspaceState>,
+    /// The next keyspace's number.
+    pub next_keyspace_id: KeyspaceId,
+    /// The first log segment that a replay reads.
+    pub log_number: u64,
+    /// The sequence number with which that segment begins.
+    pub log_first_seq_no: u64,
+    /// The next number for a file.
+    pub next_file_number: u64,
+    /// The last sequence number known durable.
+    pub last_seq_no: u64,
+    /// Database time, in milliseconds since 1970.
+    pub database_time_ms: u64,
+    /// The number of the last edit.
+    pub edit_number: u64,
+    /// Options of the whole database, as text.
+    pub options: String,
+}
+
+/// Why an edit does not fit a state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StateError {
+    /// It names a keyspace that is not there.
+    NoSuchKeyspace(KeyspaceId),
+    /// It creates a keyspace whose number was used before.
+    KeyspaceIdUsed(KeyspaceId),
+    /// It creates a keyspace whose name is taken.
+    KeyspaceNameUsed(String),
+    /// A number that must never go back would.
+    GoesBack {
+        /// Which one.
+        what: &'static str,
+        /// Where it stands.
+        from: u64,
+        /// Where it would go.
+        to: u64,
+    },
+    /// Its tables do not fit the keyspace's version.
+    Tables(KeyspaceId, EditError),
+}
+
+impl fmt::Display for StateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoSuchKeyspace(id) => write!(f, "there is no keyspace {id}"),
+            Self::KeyspaceIdUsed(id) => write!(f, "keyspace number {id} was used before"),
+            Self::KeyspaceNameUsed(name) => write!(f, "there is a keyspace \"{name}\" already"),
+            Self::GoesBack { what, from, to } => write!(f, "{what} would go back from {from} to {to}"),
+            Self::Tables(id, error) => write!(f, "keyspace {id}: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StateError {}
+
+impl ManifestState {
+    /// A database without keyspaces.
+    pub fn new(database_id: u128) -> Self {
+        Self {
+            database_id,
+            writer_epoch: 0,
+            keyspaces: BTreeMap::new(),
+            next_keyspace_id: 0,
+            log_number: 0,
+            log_first_seq_no: 1,
+            next_file_number: 1,
+            last_seq_no: 0,
+            database_time_ms: 0,
+            edit_number: 0,
+            options: String::new(),
+        }
+    }
+
+    /// Takes an edit over.
+    ///
+    /// # Errors
+    /// Says how the edit does not fit. The state may then hold part of it and must be thrown away.
+    pub fn apply(&mut self, edit: &ManifestEdit) -> Result<(), StateError> {
+        for (id, name, options, created_at) in &edit.create_keyspaces {
+            self.create(*id, name, options, *created_at)?;
+        }
+        for (id, options) in &edit.set_options {
+            self.keyspace(*id)?.options.clone_from(options);
+        }
+        for (id, tables) in &edit.tables {
+            let keyspace = self.keyspace(*id)?;
+            let version = keyspace.version.apply(tables);
+            keyspace.version = Arc::new(version.map_err(|error| StateError::Tables(*id, error))?);
+        }
+        for (id, through) in &edit.flushed_through {
+            let keyspace = self.keyspace(*id)?;
+            raise("flushed_through", &mut keyspace.flushed_through, Some(*through))?;
+        }
+        for id in &edit.drop_keyspaces {
+            self.keyspaces.remove(id).ok_or(StateError::NoSuchKeyspace(*id))?;
+        }
+        raise("log_number", &mut self.log_number, edit.log_number)?;
+        raise("log_first_seq_no", &mut self.log_first_seq_no, edit.log_first_seq_no)?;
+        raise("next_file_number", &mut self.next_file_number, edit.next_file_number)?;
+        raise("last_seq_no", &mut self.last_seq_no, edit.last_seq_no)?;
+        raise("database_time_ms", &mut self.database_time_ms, edit.database_time_ms)?;
+        raise("writer_epoch", &mut self.writer_epoch, edit.writer_epoch)?;
+        let mut next_id = u64::from(self.next_keyspace_id);
+        raise("next_keyspace_id", &mut next_id, edit.next_keyspace_id.map(u64::from))?;
+        self.next_keyspace_id = edit.next_keyspace_id.unwrap_or(self.next_keyspace_id);
+        if let Some(options) = &edit.options {
+            self.options.clone_from(options);
+        }
+        self.edit_number += 1;
+        Ok(())
+    }
+
+    fn create(
+        &mut self,
+        id: KeyspaceId,
+        name: &str,
+        options: &str,
+        created_at: u64,
+    ) -> Result<(), StateError> {
+        if id < self.next_keyspace_id {
+            return Err(StateError::KeyspaceIdUsed(id));
+        }
+        if self.keyspaces.values().any(|keyspace| keyspace.name == name) {
+            return Err(StateError::KeyspaceNameUsed(name.to_owned()));
+        }
+        self.next_keyspace_id = id.checked_add(1).ok_or(StateError::KeyspaceIdUsed(id))?;
+        self.keyspaces.insert(id, KeyspaceState {
+            id,
+            name: name.to_owned(),
+            options: options.to_owned(),
+            flushed_through: created_at,
+            version: Arc::new(Version::empty()),
+        });
+        Ok(())
+    }
+
+    fn keyspace(&mut self, id: KeyspaceId) -> Result<&mut KeyspaceState, StateError> {
+        self.keyspaces.get_mut(&id).ok_or(StateError::NoSuchKeyspace(id))
+    }
+
+    /// The one edit that leads from an empty state to this one.
+    pub(crate) fn snapshot(&self) -> ManifestEdit {
+        let keyspaces = self.keyspaces.values();
+        ManifestEdit {
+            create_keyspaces: keyspaces
+                .clone()
+                .map(|k| (k.id, k.name.clone(), k.options.clone(), k.flushed_through))
+                .collect(),
+            tables: keyspaces
+                .filter(|keyspace| !keyspace.version.is_empty())
+                .map(|keyspace| (keyspace.id, all_of(&keyspace.version)))
+                .collect(),
+            log_number: Some(self.log_number),
+            log_first_seq_no: Some(self.log_first_seq_no),
+            next_file_number: Some(self.next_file_number),
+            last_seq_no: Some(self.last_seq_no),
+            database_time_ms: Some(self.database_time_ms),
+            writer_epoch: Some(self.writer_epoch),
+            next_keyspace_id: Some(self.next_keyspace_id),
+            options: Some(self.options.clone()),
+            ..ManifestEdit::default()
+        }
+    }
+}
+
+fn all_of(version: &Version) -> VersionEdit {
+    let added: Vec<(Place, _)> = version.tables().map(|(p, table)| (p, Arc::clone(table))).collect();
+    VersionEdit { removed: Vec::new(), added }
+}
+
+fn raise(what: &'static str, number: &mut u64, to: Option<u64>) -> Result<(), StateError> {
+    let Some(to) = to else { return Ok(()) };
+    if to < *number {
+        return Err(StateError::GoesBack { what, from: *number, to });
+    }
+    *number = to;
+    Ok(())
+}
