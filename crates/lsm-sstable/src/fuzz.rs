@@ -83,8 +83,9 @@ fn read_table(table: &Arc<Table>) {
     let _ = table.memory_bytes();
 }
 
-/// Makes the checksums of `data` right, as far as its footer and index can be read.
-fn seal_all(data: &mut [u8]) -> Option<()> {
+/// Makes the checksums of `data` right, as far as its footer and index can be read; `None` if they
+/// cannot.
+pub fn seal_all(data: &mut [u8]) -> Option<()> {
     let footer_offset = data.len().checked_sub(FOOTER_BYTES)?;
     let identity = data[footer_offset..].get(32..56)?.first_chunk()?;
     let sealer = Sealer::new(lsm_io::Identity::from_bytes(identity));

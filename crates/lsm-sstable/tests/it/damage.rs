@@ -183,6 +183,7 @@ fn damage_to_one_block_leaves_the_others_readable() {
         assert!(table.get(&first.key, key_hash(&first.key), MAX_SEQ_NO).expect("sound").is_some());
 
         let mut cursor = table.cursor();
+        cursor.seek_first().expect("the first block is sound");
         assert!(cursor.seek(&last_key, MAX_SEQ_NO).is_err());
         assert_eq!(cursor.entry(), None, "after an error a cursor is at an end");
         cursor.seek_last().expect("the last block is sound");

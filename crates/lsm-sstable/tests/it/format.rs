@@ -32,11 +32,16 @@ fn dump(bytes: &[u8]) -> String {
     out
 }
 
-#[test]
-fn the_worked_example_of_the_format_page_is_what_is_written() {
+/// The table that the page shows.
+pub(crate) fn example() -> Disk {
     let entries: [OwnedEntry; 3] =
         [put("apple", 3, "red"), Entry::delete(b"lemon", 5).into(), put("lemon", 4, "yellow")];
-    let disk = Disk::write_with(&entries, &[(b"m", b"n", 6)], TableOptions::default());
+    Disk::write_with(&entries, &[(b"m", b"n", 6)], TableOptions::default())
+}
+
+#[test]
+fn the_worked_example_of_the_format_page_is_what_is_written() {
+    let disk = example();
     let dump = dump(&disk.bytes());
     assert!(PAGE.contains(&dump), "the page should show\n{dump}");
     disk.open(mapped()).expect("opens").verify().expect("verifies");
