@@ -125,7 +125,7 @@ fn a_lie_under_a_right_checksum_is_found() {
     check_lie(0x24, b"\x02", b"\x04", "block is not what the index says");
     check_lie(0x14d, b"\x00", b"\x01", "block is not what the index says");
     check_lie(0x82, b"\x00\x02", b"\x00\x00", "a key is missing in the filter");
-    check_lie(0xe5, b"\x06\x01\x03", b"\x06\x01\x04", "properties count something else");
+    check_lie(0xe9, b"\x06\x01\x03", b"\x06\x01\x04", "properties count something else");
 }
 
 #[test]
