@@ -2,7 +2,8 @@
 
 mod damage;
 mod format;
-mod hostile;
+mod fuzz;
+mod lies;
 mod model;
 mod support;
 mod table;
