@@ -1,1 +1,32 @@
 //! A sorted map in memory whose readers never wait.
+//!
+//! ```
+//! use lsm_entry::{Cursor, Entry, MAX_SEQ_NO, key_hash};
+//! use lsm_memtable::{Memtable, MemtableOptions};
+//! use std::sync::Arc;
+//!
+//! let memtable = Arc::new(Memtable::new(MemtableOptions::default()));
+//! let mut writer = memtable.writer();
+//! writer.insert(Entry::put(b"b", 1, b"old"), key_hash(b"b"));
+//! writer.insert(Entry::put(b"b", 2, b"new"), key_hash(b"b"));
+//! writer.insert(Entry::put(b"a", 3, b""), key_hash(b"a"));
+//!
+//! assert_eq!(memtable.get(b"b", key_hash(b"b"), MAX_SEQ_NO).unwrap().value, b"new");
+//! assert_eq!(memtable.get(b"b", key_hash(b"b"), 1).unwrap().value, b"old");
+//! let mut cursor = memtable.cursor();
+//! cursor.seek_first().unwrap();
+//! assert_eq!(cursor.entry().unwrap().key, b"a");
+//! ```
+//!
+//! To see where entries live, open `arena.rs`; how a point read finds one, `index.rs`; how order is
+//! kept, `order.rs` and `piece.rs`; how it is walked, `cursor.rs`.
+
+mod arena;
+mod cursor;
+mod index;
+mod memtable;
+mod order;
+mod piece;
+
+pub use cursor::MemtableCursor;
+pub use memtable::{Memtable, MemtableOptions, MemtableWriter};
