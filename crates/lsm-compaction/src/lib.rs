@@ -1,1 +1,42 @@
-//! Which tables of an LSM tree to merge and which entries survive: no I/O, no threads.
+//! Which tables to merge and which entries survive; no I/O, no threads.
+//!
+//! ```
+//! use lsm_compaction::{CompactionPolicy, PlanInput};
+//! use lsm_version::Version;
+//!
+//! let version = Version::parse("L0: a-f c-k d-e b-g\nL6: a-e g-m p-t");
+//! let policy = CompactionPolicy::default();
+//! let input = PlanInput { version: &version, running: &[], snapshots: &[], now_ms: 0 };
+//! let plan = policy.as_policy().plan(&input).expect("level 0 is full");
+//! assert_eq!(plan.output.level, 6);
+//! assert_eq!(plan.reason, "level 0 holds 4 runs and its limit is 4");
+//! ```
+//!
+//! A policy is a pure function from a version to a [`Plan`] with its reason; [`merge`] carries a
+//! plan out between a cursor and a [`TableSink`], keeping what [`Retention`] says.
+//!
+//! To see what a plan is, open `plan.rs`; the policies, `leveled.rs`, `tiered.rs`,
+//! `lazy_leveled.rs`, `fifo.rs`; which entries survive, `retention.rs`; when writes are slowed,
+//! `pressure.rs`.
+
+mod fifo;
+mod lazy_leveled;
+mod leveled;
+mod merge;
+mod plan;
+mod policy;
+mod pressure;
+mod range;
+mod retention;
+mod tiered;
+
+pub use fifo::FifoOptions;
+pub use lazy_leveled::LazyLeveledOptions;
+pub use leveled::LeveledOptions;
+pub use merge::{MergeError, MergeStats, TableSink, merge};
+pub use plan::{Action, Plan, PlanInputRun, RunningPlan};
+pub use policy::{CompactionPolicy, PlanInput, Policy};
+pub use pressure::{Pressure, PressureLimits, pressure};
+pub use range::{RangePlan, plan_range};
+pub use retention::{DropReason, Keep, Retention};
+pub use tiered::TieredOptions;
