@@ -14,7 +14,7 @@
 //!
 //! To see what an entry does to its key, open `kind.rs`; its order, `entry.rs`; how a batch encodes
 //! entries, `record.rs`; what a cursor is, `cursor.rs`; how cursors are merged,
-//! `merging_cursor.rs`.
+//! `merging_cursor.rs`; how most comparisons are saved there, `rank.rs` and `digest.rs`.
 
 mod cursor;
 mod digest;
@@ -22,6 +22,7 @@ mod entry;
 mod kind;
 mod malformed;
 mod merging_cursor;
+mod rank;
 mod record;
 mod vec_cursor;
 

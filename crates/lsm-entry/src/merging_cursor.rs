@@ -1,15 +1,31 @@
 //! Many sorted sources as one.
 //!
-//! One source is passed through, and so is the rest of a source's *stretch* as long as it lies
-//! below every other source (a gallop: nothing is compared). Otherwise a loser tree finds the next
-//! source with one comparison a level, of 8-byte digests where those differ.
+//! A loser tree finds the source whose entry is next with one comparison a level. What it compares
+//! are *ranks* (see `rank.rs`), kept in the tree itself; keys are looked at only where ranks tie.
+//! When ties become frequent the ranks' window is moved to where the keys differ now.
 //!
-//! Invariant: while moving in one direction every source stands at its first entry not yet passed
-//! in that direction; so turning round means to place every source anew around the current entry.
+//! Better than a cheap comparison is none: while the rest of a source's *stretch* (of a block, say)
+//! lies before every other source, it is walked without asking anything. That is a gallop. A source
+//! that is alone, from the start or because the others are used up, gallops for ever.
+//!
+//! Invariant: every source but the winner stands at its first entry after the current one, in the
+//! direction of movement. So turning round means to place all others anew around the current entry.
 
-use std::cmp::Ordering;
+use crate::rank::{RANK_AT_END, Window};
+use crate::{Cursor, Direction, Entry, SeqNo, Stretch, common_prefix};
 
-use crate::{Cursor, Direction, Entry, SeqNo, common_prefix, digest};
+/// The shortest rest of a stretch for which a gallop is worth the question.
+const GALLOP_ENTRIES_MIN: usize = 2;
+
+/// How many entries in a row a source yields before it is asked for a stretch; then ever more, for a
+/// stretch that another source reaches into will not be free of it an entry later. Where entries
+/// of several sources are shuffled, nobody is asked.
+const WINS_MIN: u32 = 4;
+
+/// Ties since the window was moved after which it is looked at again; doubled each time that moving
+/// it would not have helped, as with many versions of the same keys.
+const TIES_MIN: u32 = 32;
+const TIES_MAX: u32 = 1 << 16;
 
 /// Merges cursors into one, in internal order. No two sources hold the same key and sequence
 /// number.
@@ -29,43 +45,51 @@ use crate::{Cursor, Direction, Entry, SeqNo, common_prefix, digest};
 #[derive(Debug)]
 pub struct MergingCursor<C> {
     sources: Vec<C>,
-    /// What is known of each source's current entry without asking it.
-    heads: Vec<Head>,
-    /// The loser tree: `losers[1..]` are the inner nodes, each the source that lost there.
-    losers: Vec<usize>,
-    winner: usize,
+    /// The source that stands at the current entry; at [`RANK_AT_END`] there is none. While it
+    /// gallops its rank is that of where it began.
+    winner: Player,
+    /// The inner nodes of the tree, from index 1 on: who lost there. The children of node `n` are
+    /// `2n` and `2n + 1`; source `i` is leaf `sources.len() + i`.
+    losers: Vec<Player>,
+    window: Window,
     direction: Direction,
-    /// How many bytes all heads had in common when the sources were placed last.
-    prefix_bytes: usize,
-    /// The prefix itself; heads that do not begin with it are ordered by full comparison.
-    prefix: Vec<u8>,
-    /// Moves left before the winner has to be compared again.
+    /// Steps that the winner may take without being compared.
     gallop: usize,
+    /// Steps in a row after which the winner was the same as before.
+    wins: u32,
+    /// At how many of them it is asked for a stretch.
+    wins_to_ask: u32,
+    /// Comparisons that ranks did not decide, since the window was looked at.
+    ties: u32,
+    /// How many of them lead to the next look.
+    ties_max: u32,
+    /// Where the key is kept around which sources are placed in a turn.
+    turning_key: Vec<u8>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Head {
-    /// The source is at its end: it loses against everything.
-    End,
-    /// The key begins with the common prefix and goes on with this digest.
-    Digest(u64),
-    /// The key does not begin with the common prefix.
-    Stray,
+/// A source in the tree, with the rank of the key at which it stands.
+#[derive(Clone, Copy, Debug)]
+struct Player {
+    rank: u64,
+    source: usize,
 }
 
 impl<C: Cursor> MergingCursor<C> {
     /// Merges `sources`. The cursor is at an end until it is sought.
     pub fn new(sources: Vec<C>) -> Self {
-        let count = sources.len();
+        let nobody = Player { rank: RANK_AT_END, source: 0 };
         Self {
+            losers: vec![nobody; sources.len()],
             sources,
-            heads: vec![Head::End; count],
-            losers: vec![0; count.max(1)],
-            winner: 0,
+            winner: nobody,
+            window: Window::new(),
             direction: Direction::Forward,
-            prefix_bytes: 0,
-            prefix: Vec::new(),
             gallop: 0,
+            wins: 0,
+            wins_to_ask: WINS_MIN,
+            ties: 0,
+            ties_max: TIES_MIN,
+            turning_key: Vec::new(),
         }
     }
 
@@ -84,99 +108,120 @@ impl<C: Cursor> MergingCursor<C> {
         self.sources
     }
 
-    /// Places every source by `movement`, then finds the winner.
+    /// Moves one entry on.
+    #[inline]
+    fn step(&mut self, direction: Direction) -> Result<(), C::Error> {
+        if self.winner.rank == RANK_AT_END {
+            return Ok(());
+        }
+        if self.direction != direction {
+            self.turn(direction)?;
+        }
+        let source = &mut self.sources[self.winner.source];
+        let moved = match self.direction {
+            Direction::Forward => source.next(),
+            Direction::Backward => source.prev(),
+        };
+        if moved.is_err() {
+            self.end();
+        } else if self.gallop > 0 {
+            self.gallop -= 1;
+        } else {
+            self.replay();
+        }
+        moved
+    }
+
+    /// Moves every source by `movement`, then finds the winner.
     fn place(
         &mut self,
         direction: Direction,
-        mut movement: impl FnMut(&mut C) -> Result<(), C::Error>,
+        mut movement: impl FnMut(usize, &mut C) -> Result<(), C::Error>,
     ) -> Result<(), C::Error> {
-        self.direction = direction;
-        self.gallop = 0;
-        for index in 0..self.sources.len() {
-            if let Err(error) = movement(&mut self.sources[index]) {
+        for (index, source) in self.sources.iter_mut().enumerate() {
+            let moved = movement(index, source);
+            if moved.is_err() {
                 self.end();
-                return Err(error);
+                return moved;
             }
         }
-        self.find_prefix();
-        for index in 0..self.sources.len() {
-            self.read_head(index);
+        self.direction = direction;
+        self.window.face(direction);
+        // Any key will do to begin with; if it was ill chosen, ties will tell.
+        if let Some(index) = self.sources.iter().position(|source| source.entry().is_some()) {
+            self.focus_window(index);
         }
         self.play_all();
-        self.begin_gallop();
         Ok(())
     }
 
+    /// Places the sources around the current entry, for the other direction. At an end it does
+    /// nothing: the source that has run out stays where it is.
+    #[cold]
+    fn turn(&mut self, direction: Direction) -> Result<(), C::Error> {
+        let mut key = std::mem::take(&mut self.turning_key);
+        let winner = self.winner.source;
+        let Some(entry) = self.sources[winner].entry() else { return Ok(()) };
+        key.clear();
+        key.extend_from_slice(entry.key);
+        let seq_no = entry.seq_no;
+        let placed = self.place(direction, |index, source| {
+            if index == winner {
+                return Ok(());
+            }
+            match direction {
+                Direction::Forward => source.seek(&key, seq_no),
+                Direction::Backward => source.seek_for_prev(&key, seq_no),
+            }
+        });
+        self.turning_key = key;
+        placed
+    }
+
     /// Leaves the cursor at an end.
+    #[cold]
     fn end(&mut self) {
-        self.heads.fill(Head::End);
+        self.winner.rank = RANK_AT_END;
         self.gallop = 0;
     }
 
-    /// The prefix that all heads share: digests are taken after it.
-    fn find_prefix(&mut self) {
-        let mut keys = self.sources.iter().filter_map(|source| source.entry().map(|e| e.key));
-        let first = keys.next().unwrap_or(&[]);
-        let shared = keys.fold(first.len(), |shared, key| shared.min(common_prefix(first, key)));
-        // A single head tells nothing of the keys behind it: half of it is a fair guess, and
-        // whatever does not begin so is compared in full.
-        self.prefix_bytes = shared.min(first.len().saturating_sub(8));
-        self.prefix.clear();
-        self.prefix.extend_from_slice(&first[..self.prefix_bytes]);
+    /// Moves the window to where the key of source `index` and those nearest to it part. Says
+    /// whether it moved.
+    fn focus_window(&mut self, index: usize) -> bool {
+        self.ties = 0;
+        let Some(key) = key_of(&self.sources[index]) else { return false };
+        let others = self.sources.iter().enumerate().filter(|(other, _)| *other != index);
+        let shared_bytes = others.filter_map(|(_, other)| Some(common_prefix(key, key_of(other)?)));
+        let has_moved = self.window.focus(key, shared_bytes.max().unwrap_or(0));
+        self.ties_max = if has_moved { TIES_MIN } else { (self.ties_max * 2).min(TIES_MAX) };
+        has_moved
     }
 
     #[inline]
-    fn read_head(&mut self, index: usize) {
-        self.heads[index] = match self.sources[index].entry() {
-            None => Head::End,
-            Some(entry) if entry.key.starts_with(&self.prefix) => {
-                Head::Digest(digest(entry.key, self.prefix_bytes))
-            }
-            Some(_) => Head::Stray,
-        };
+    fn player(&self, source: usize) -> Player {
+        let key = key_of(&self.sources[source]);
+        Player { rank: key.map_or(RANK_AT_END, |key| self.window.rank(key)), source }
     }
 
-    /// Whether source `one` comes before source `other` in the direction of movement.
-    #[inline]
-    fn beats(&self, one: usize, other: usize) -> bool {
-        let order = match (self.heads[one], self.heads[other]) {
-            (Head::End, _) => return false,
-            (_, Head::End) => return true,
-            (Head::Digest(one), Head::Digest(other)) if one != other => one.cmp(&other),
-            _ => self.compare_in_full(one, other),
-        };
-        match self.direction {
-            Direction::Forward => order == Ordering::Less,
-            Direction::Backward => order == Ordering::Greater,
-        }
-    }
-
-    #[cold]
-    fn compare_in_full(&self, one: usize, other: usize) -> Ordering {
-        match (self.sources[one].entry(), self.sources[other].entry()) {
-            (Some(one), Some(other)) => one.compare(&other),
-            _ => Ordering::Equal,
-        }
-    }
-
-    /// Plays every match of the tree. Leaf `i` stands at node `count + i`; node `n`'s children are
-    /// `2n` and `2n + 1`.
+    /// Plays every match of the tree.
     fn play_all(&mut self) {
-        let count = self.sources.len();
-        if count > 1 {
+        self.wins = 0;
+        self.wins_to_ask = WINS_MIN;
+        self.gallop = 0;
+        if !self.sources.is_empty() {
             self.winner = self.play(1);
-        } else {
-            self.winner = 0;
+            self.begin_gallop();
         }
     }
 
-    fn play(&mut self, node: usize) -> usize {
-        let count = self.sources.len();
-        if node >= count {
-            return node - count;
+    /// Plays the matches at `node` and below, and gives the winner.
+    fn play(&mut self, node: usize) -> Player {
+        if node >= self.sources.len() {
+            return self.player(node - self.sources.len());
         }
         let (left, right) = (self.play(2 * node), self.play(2 * node + 1));
-        let (winner, loser) = if self.beats(right, left) { (right, left) } else { (left, right) };
+        let (winner, loser) =
+            if self.comes_before(right, left) { (right, left) } else { (left, right) };
         self.losers[node] = loser;
         winner
     }
@@ -184,148 +229,161 @@ impl<C: Cursor> MergingCursor<C> {
     /// The winner has moved: plays its matches again, up to the root.
     #[inline]
     fn replay(&mut self) {
-        let count = self.sources.len();
-        let mut winner = self.winner;
-        let mut node = (winner + count) / 2;
-        while node >= 1 {
+        let moved = self.winner.source;
+        let mut winner = self.player(moved);
+        let mut node = (moved + self.sources.len()) / 2;
+        while node > 0 {
             let loser = self.losers[node];
-            if self.beats(loser, winner) {
-                self.losers[node] = winner;
-                winner = loser;
-            }
+            let is_beaten = self.comes_before(loser, winner);
+            // Both are always stored, so that this can be done without a branch: who wins is as
+            // hard to predict as the keys are.
+            self.losers[node] = if is_beaten { winner } else { loser };
+            winner = if is_beaten { loser } else { winner };
             node /= 2;
         }
         self.winner = winner;
+        if self.ties >= self.ties_max {
+            self.rank_anew();
+        }
+        if winner.source != moved {
+            self.wins = 0;
+            self.wins_to_ask = WINS_MIN;
+            return;
+        }
+        self.wins = self.wins.saturating_add(1);
+        if self.wins >= self.wins_to_ask {
+            self.wins_to_ask = self.wins.saturating_mul(4);
+            self.begin_gallop();
+        }
     }
 
-    /// The source that would win if the winner were not there: the best of those that lost to it.
-    fn runner_up(&self) -> Option<usize> {
-        let mut node = (self.winner + self.sources.len()) / 2;
-        let mut best: Option<usize> = None;
-        while node >= 1 {
-            let loser = self.losers[node];
-            if best.is_none_or(|best| self.beats(loser, best)) {
-                best = Some(loser);
-            }
-            node /= 2;
+    /// Whether `one` comes before `other` in the direction of movement.
+    #[inline]
+    fn comes_before(&mut self, one: Player, other: Player) -> bool {
+        if one.rank == other.rank {
+            return self.breaks_tie(one, other);
         }
-        best.filter(|&best| self.heads[best] != Head::End)
+        one.rank < other.rank
+    }
+
+    /// The same, by the keys themselves.
+    #[inline(never)]
+    fn breaks_tie(&mut self, one: Player, other: Player) -> bool {
+        self.ties += 1;
+        match (self.sources[one.source].entry(), self.sources[other.source].entry()) {
+            (Some(one), Some(other)) => match self.direction {
+                Direction::Forward => one.compare(&other).is_lt(),
+                Direction::Backward => one.compare(&other).is_gt(),
+            },
+            _ => false,
+        }
+    }
+
+    /// Ranks have stopped telling keys apart. The order in the tree stays as it is: only how it is
+    /// known changes.
+    #[cold]
+    fn rank_anew(&mut self) {
+        if self.focus_window(self.winner.source) {
+            self.winner = self.player(self.winner.source);
+            for node in 1..self.losers.len() {
+                self.losers[node] = self.player(self.losers[node].source);
+            }
+        }
     }
 
     /// Finds out how far the winner can go without being compared.
-    #[inline]
+    #[inline(never)]
     fn begin_gallop(&mut self) {
-        self.gallop = 0;
-        if self.sources.len() < 2 {
+        // The best of those that lost to the winner itself would win if it were not there.
+        let mut runner_up = Player { rank: RANK_AT_END, source: self.winner.source };
+        let mut node = (self.winner.source + self.sources.len()) / 2;
+        while node > 0 {
+            let loser = self.losers[node];
+            if loser.rank != RANK_AT_END && self.comes_before(loser, runner_up) {
+                runner_up = loser;
+            }
+            node /= 2;
+        }
+        if runner_up.rank == RANK_AT_END {
+            // The others are used up, and stay so until the next turn or seek.
+            self.gallop = usize::MAX;
             return;
         }
-        let Some(stretch) = self.sources[self.winner].stretch(self.direction) else { return };
-        // Short stretches are not worth the question.
-        if stretch.remaining < 2 {
+        let Some(stretch) = self.sources[self.winner.source].stretch(self.direction) else {
             return;
-        }
-        let is_below = match self.runner_up() {
-            None => true,
-            Some(other) => match self.sources[other].entry() {
-                None => true,
-                // Strictly: of one key, another source may hold a version in between.
-                Some(entry) => match self.direction {
-                    Direction::Forward => stretch.last_key < entry.key,
-                    Direction::Backward => stretch.last_key > entry.key,
-                },
-            },
         };
-        if is_below {
+        if stretch.remaining < GALLOP_ENTRIES_MIN {
+            return;
+        }
+        let rank = self.window.rank(stretch.last_key);
+        let is_before = if rank == runner_up.rank {
+            // Strictly: of one and the same key, either may hold the version to come first.
+            key_of(&self.sources[runner_up.source]).is_none_or(|key| match self.direction {
+                Direction::Forward => stretch.last_key < key,
+                Direction::Backward => stretch.last_key > key,
+            })
+        } else {
+            rank < runner_up.rank
+        };
+        if is_before {
             self.gallop = stretch.remaining;
+            // The next stretch is asked for at its first entry.
+            self.wins = 0;
+            self.wins_to_ask = 1;
         }
     }
+}
 
-    #[inline]
-    fn advance(&mut self) -> Result<(), C::Error> {
-        let winner = self.winner;
-        let moved = match self.direction {
-            Direction::Forward => self.sources[winner].next(),
-            Direction::Backward => self.sources[winner].prev(),
-        };
-        if let Err(error) = moved {
-            self.end();
-            return Err(error);
-        }
-        if self.gallop > 0 {
-            self.gallop -= 1;
-            if self.gallop > 0 {
-                return Ok(());
-            }
-        }
-        self.read_head(winner);
-        if self.sources.len() > 1 {
-            self.replay();
-            if self.winner == winner {
-                self.begin_gallop();
-            }
-        }
-        Ok(())
-    }
-
-    fn is_at_end(&self) -> bool {
-        self.heads.get(self.winner).is_none_or(|head| *head == Head::End)
-    }
-
-    /// Places every source around the current entry for the other direction.
-    #[cold]
-    fn turn(&mut self, direction: Direction) -> Result<(), C::Error> {
-        let Some(entry) = self.entry() else { return Ok(()) };
-        let (key, seq_no) = (entry.key.to_vec(), entry.seq_no);
-        self.place(direction, |source| match direction {
-            Direction::Forward => source.seek(&key, seq_no),
-            Direction::Backward => source.seek_for_prev(&key, seq_no),
-        })
-    }
+#[inline]
+fn key_of<C: Cursor>(source: &C) -> Option<&[u8]> {
+    source.entry().map(|entry| entry.key)
 }
 
 impl<C: Cursor> Cursor for MergingCursor<C> {
     type Error = C::Error;
 
     fn seek_first(&mut self) -> Result<(), C::Error> {
-        self.place(Direction::Forward, C::seek_first)
+        self.place(Direction::Forward, |_, source| source.seek_first())
     }
 
     fn seek_last(&mut self) -> Result<(), C::Error> {
-        self.place(Direction::Backward, C::seek_last)
+        self.place(Direction::Backward, |_, source| source.seek_last())
     }
 
     fn seek(&mut self, key: &[u8], seq_no: SeqNo) -> Result<(), C::Error> {
-        self.place(Direction::Forward, |source| source.seek(key, seq_no))
+        self.place(Direction::Forward, |_, source| source.seek(key, seq_no))
     }
 
     fn seek_for_prev(&mut self, key: &[u8], seq_no: SeqNo) -> Result<(), C::Error> {
-        self.place(Direction::Backward, |source| source.seek_for_prev(key, seq_no))
+        self.place(Direction::Backward, |_, source| source.seek_for_prev(key, seq_no))
     }
 
     #[inline]
     fn next(&mut self) -> Result<(), C::Error> {
-        if self.is_at_end() {
-            return Ok(());
-        }
-        if self.direction != Direction::Forward {
-            self.turn(Direction::Forward)?;
-        }
-        self.advance()
+        self.step(Direction::Forward)
     }
 
     #[inline]
     fn prev(&mut self) -> Result<(), C::Error> {
-        if self.is_at_end() {
-            return Ok(());
-        }
-        if self.direction != Direction::Backward {
-            self.turn(Direction::Backward)?;
-        }
-        self.advance()
+        self.step(Direction::Backward)
     }
 
     #[inline]
     fn entry(&self) -> Option<Entry<'_>> {
-        if self.is_at_end() { None } else { self.sources[self.winner].entry() }
+        if self.winner.rank == RANK_AT_END {
+            return None;
+        }
+        self.sources[self.winner.source].entry()
+    }
+
+    /// The stretch of the source that gallops: nothing of another source lies within it.
+    #[inline]
+    fn stretch(&self, direction: Direction) -> Option<Stretch<'_>> {
+        if self.gallop == 0 || self.direction != direction {
+            return None;
+        }
+        let stretch = self.sources[self.winner.source].stretch(direction)?;
+        // A source may have learnt of more entries meanwhile; the gallop knows nothing of those.
+        (stretch.remaining <= self.gallop).then_some(stretch)
     }
 }
