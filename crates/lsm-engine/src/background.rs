@@ -29,6 +29,7 @@ const REST_AFTER_ERROR: Duration = Duration::from_millis(500);
 
 /// One kind of background work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(any(test, feature = "testing")), allow(unreachable_pub))]
 pub enum Step {
     /// Keep the log: segments ahead, files removed, memtables sealed by age and log size.
     Log,

@@ -13,9 +13,10 @@
 use std::collections::HashMap;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use lsm_compaction::{
-    Action, MergeError, Plan, PlanInput, Retention, RunningPlan, merge, plan_range,
+    Action, MergeError, Plan, PlanInput, RangePlan, Retention, RunningPlan, merge, plan_range,
 };
 use lsm_entry::MergingCursor;
 use lsm_manifest::ManifestEdit;
@@ -31,6 +32,9 @@ use crate::run_cursor::RunCursor;
 use crate::shared::Shared;
 use crate::source::Source;
 use crate::view::Tree;
+
+/// Bytes of a table that a merge of a range writes.
+const RANGE_TABLE_BYTES: u64 = 64 << 20;
 
 /// Plans that are being carried out, by keyspace.
 #[derive(Debug, Default)]
@@ -89,16 +93,22 @@ impl Shared {
         let (lower, upper) = (scan.lower_key(), scan.upper_key());
         loop {
             self.check_writable()?;
+            let mut must_wait = false;
             let planned = self.enter_plan(core, |version, running| {
-                plan_range(version, running, &lower, upper.as_deref())
+                match plan_range(version, running, &lower, upper.as_deref(), RANGE_TABLE_BYTES) {
+                    RangePlan::Merge(plan) => Some(*plan),
+                    RangePlan::Wait => {
+                        must_wait = true;
+                        None
+                    }
+                    RangePlan::Nothing => None,
+                }
             });
-            if let Some((plan, tree, _ticket)) = planned {
-                self.carry_out(core, &plan, &tree)?;
-            } else if self.is_compacting(core) {
+            match planned {
+                Some((plan, tree, _ticket)) => return self.carry_out(core, &plan, &tree),
                 // A running plan is in the way: it ends by itself.
-                std::thread::sleep(std::time::Duration::from_millis(1));
-            } else {
-                return Ok(());
+                None if must_wait => std::thread::sleep(Duration::from_millis(1)),
+                None => return Ok(()),
             }
         }
     }
@@ -240,7 +250,7 @@ fn input_tree(plan: &Plan, tree: &Tree) -> Result<Tree> {
             })?;
             tables.push(Arc::clone(table));
         }
-        runs.push(crate::view::LiveRun::new(input.level, input.run, tables));
+        runs.push(crate::view::LiveRun::new(input.level, tables));
     }
     Ok(Tree { version: Arc::clone(&tree.version), runs })
 }

@@ -104,19 +104,20 @@ impl Shared {
         let flushed = std::slice::from_ref(memtable);
         let mut manifest = self.lock_manifest()?;
         self.check_writable()?;
-        let (first_unflushed, log_number) = {
+        let (first_unflushed, log_start) = {
             let mut order = self.commit.lock_order();
             let first_unflushed = self.first_unflushed(&mut order, flushed);
             let segments = order.log().segments();
             let needed = segments.iter().find(|segment| segment.end_seq_no > first_unflushed);
-            let log_number = needed.or(segments.last()).map(|segment| segment.number);
-            (first_unflushed, log_number)
+            let log_start = needed.or(segments.last()).copied();
+            (first_unflushed, log_start)
         };
         let through = memtable.seq_no_range().map(|(_, last)| last);
         let edit = ManifestEdit {
             tables: vec![(core.id, flush_edit(records))],
             flushed_through: through.map(|through| (core.id, through)).into_iter().collect(),
-            log_number,
+            log_number: log_start.map(|segment| segment.number),
+            log_first_seq_no: log_start.map(|segment| segment.first_seq_no),
             last_seq_no: Some(self.commit.durable()),
             ..ManifestEdit::default()
         };
@@ -145,8 +146,7 @@ pub(crate) fn write_memtable(
     memtable: &Arc<Memtable>,
     mut retention: Retention,
 ) -> Result<Vec<Arc<TableRecord>>> {
-    memtable.freeze();
-    while memtable.organize() {}
+    memtable.organize();
     let spec = OutputSpec {
         keyspace_id: core.id,
         keyspace_name: core.name.clone(),

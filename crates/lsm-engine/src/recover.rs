@@ -108,7 +108,7 @@ fn prepare_directory(fs: &SharedFs, dir: &Path, options: &Options) -> Result<()>
             return Err(Error::invalid(format!("there is no database at {}", dir.display())));
         }
         fs.create_dir_all(dir)?;
-        if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        if let Some(parent) = dir.parent() {
             fs.sync_dir(parent)?;
         }
         return Ok(());
@@ -313,6 +313,7 @@ fn recover(
     let segment = PreparedSegment::prepare(&fs, dir, identity, FIRST_SEGMENT_BYTES, None)?;
     let manifest_number = recovery.file_numbers.fetch_add(1, Ordering::Relaxed);
     edit.log_number = Some(segment_number);
+    edit.log_first_seq_no = Some(state.last_seq_no + 1);
     edit.next_file_number = Some(recovery.file_numbers.load(Ordering::Relaxed));
     edit.last_seq_no = Some(state.last_seq_no);
     edit.database_time_ms = Some(recovery.now_ms);
@@ -418,7 +419,11 @@ fn remove_orphans(
         }
         let path = dir.join(&entry.name);
         if set_aside && kind == FileKind::Log {
-            fs.create_dir_all(&lost)?;
+            if !fs.exists(&lost)? {
+                fs.create_dir_all(&lost)?;
+                // Order: the directory is durable before anything is moved into it.
+                fs.sync_dir(dir)?;
+            }
             fs.rename(&path, &lost.join(&entry.name))?;
             report.files_set_aside.push(entry.name.clone());
         } else {

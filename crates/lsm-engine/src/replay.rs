@@ -13,7 +13,7 @@ use lsm_version::TableRecord;
 use lsm_wal::{FrameKind, FrameRef, LogReport};
 
 use crate::batch::DEFAULT_KEYSPACE;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::flush::write_memtable;
 use crate::keyspace::KeyspaceCore;
 use crate::limiter::RateLimiter;
@@ -153,7 +153,15 @@ pub(crate) fn replay_log(
         // Notes say what happened when, for followers; the manifest says what holds.
         _ => Ok(()),
     };
-    let log = lsm_wal::replay(fs, dir, state.database_id, state.log_number, mode, &mut visit)?;
+    let log = lsm_wal::replay(
+        fs,
+        dir,
+        state.database_id,
+        state.log_number,
+        Some(state.log_first_seq_no),
+        mode,
+        &mut visit,
+    )?;
     let path = dir.join(file_name(FileKind::Log, state.log_number));
     if closed_cleanly && !log.closed_cleanly {
         // After a clean close every bit counts.

@@ -51,7 +51,6 @@ pub(crate) struct Stats {
     pub(crate) flushes: Counter,
     pub(crate) flush_bytes: Counter,
     pub(crate) compactions: Counter,
-    pub(crate) trivial_moves: Counter,
     pub(crate) compaction_bytes_read: Counter,
     pub(crate) compaction_bytes_written: Counter,
     pub(crate) entries_dropped: Counter,

@@ -1,6 +1,6 @@
 //! Table files: named, opened when first touched, removed when no view holds them.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -28,11 +28,6 @@ impl TableStore {
     /// The path of table `number`.
     pub(crate) fn path(&self, number: u64) -> PathBuf {
         self.dir.join(file_name(FileKind::Table, number))
-    }
-
-    /// The directory's files.
-    pub(crate) fn dir(&self) -> &Path {
-        &self.dir
     }
 
     fn open(&self, record: &TableRecord) -> lsm_io::Result<Arc<Table>> {

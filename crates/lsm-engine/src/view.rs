@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use lsm_entry::{SeqNo, common_prefix, digest};
 use lsm_memtable::Memtable;
-use lsm_version::{RunId, Version};
+use lsm_version::Version;
 
 use crate::tables::{LiveTable, TableStore};
 
@@ -64,7 +64,7 @@ impl Tree {
                 Some(table) => Arc::clone(table),
                 None => Arc::new(LiveTable::new(Arc::clone(record), Arc::clone(store))),
             });
-            runs.push(LiveRun::new(level, run.id, tables.collect()));
+            runs.push(LiveRun::new(level, tables.collect()));
         }
         // What is left over is named by no version from here on.
         known.values().for_each(|table| table.mark_replaced());
@@ -86,7 +86,6 @@ impl Tree {
 #[derive(Debug)]
 pub(crate) struct LiveRun {
     pub(crate) level: usize,
-    pub(crate) id: RunId,
     pub(crate) tables: Vec<Arc<LiveTable>>,
     /// What all bounds of the run begin with.
     prefix: Vec<u8>,
@@ -95,7 +94,7 @@ pub(crate) struct LiveRun {
 }
 
 impl LiveRun {
-    pub(crate) fn new(level: usize, id: RunId, tables: Vec<Arc<LiveTable>>) -> Self {
+    pub(crate) fn new(level: usize, tables: Vec<Arc<LiveTable>>) -> Self {
         let prefix = match (tables.first(), tables.last()) {
             (Some(first), Some(last)) => {
                 let (lower, upper) = (&first.record().lower, &last.record().upper);
@@ -104,7 +103,7 @@ impl LiveRun {
             _ => Vec::new(),
         };
         let fences = tables.iter().map(|t| digest(&t.record().upper, prefix.len())).collect();
-        Self { level, id, tables, prefix, fences }
+        Self { level, tables, prefix, fences }
     }
 
     /// Index of the first table whose upper bound is at or above `key`.
