@@ -1,7 +1,7 @@
 //! Collects hashes and lays out their filter.
 
 use crate::filter::{FORMAT_VERSION, HEADER_BYTES};
-use crate::probe::{LINE_BYTES, bits_of, line_of};
+use crate::probe::{LINE_BYTES, Line, bits_of, line_of};
 use crate::rate::probes_for;
 
 /// Builds a filter. Hashes are kept until the end (8 bytes each), for the filter's size depends on
@@ -48,11 +48,12 @@ impl FilterBuilder {
         bytes[0] = FORMAT_VERSION;
         bytes[1] = probes;
         bytes[4..8].copy_from_slice(&lines.to_le_bytes());
-        let body = &mut bytes[HEADER_BYTES..];
+        let (words, _) = bytes[HEADER_BYTES..].as_chunks_mut();
+        let (body, _): (&mut [Line], _) = words.as_chunks_mut();
         for hash in self.hashes {
-            let line = &mut body[line_of(hash, lines) * LINE_BYTES..][..LINE_BYTES];
-            for (byte, mask) in bits_of(hash, probes) {
-                line[byte] |= mask;
+            let line = &mut body[line_of(hash, lines)];
+            for (word, mask) in bits_of(hash, probes) {
+                line[word] = (u64::from_le_bytes(line[word]) | mask).to_le_bytes();
             }
         }
         bytes

@@ -5,14 +5,14 @@
 use std::fmt;
 
 use crate::prefetch::prefetch;
-use crate::probe::{LINE_BYTES, bits_of, line_of};
+use crate::probe::{Line, PROBES_MAX, bits_of, line_of};
 
 /// The version of the byte layout that this crate writes.
 pub(crate) const FORMAT_VERSION: u8 = 1;
+/// Probes at 10 bits a key.
+const DEFAULT_PROBES: u8 = 6;
 /// Version, probes, two zero bytes, number of lines.
 pub(crate) const HEADER_BYTES: usize = 8;
-/// More probes than any filter has.
-const PROBES_MAX: u8 = 16;
 
 /// Bytes that are no filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ impl std::error::Error for Malformed {}
 /// A filter, borrowed from its bytes. Reading it allocates nothing.
 #[derive(Clone, Copy, Debug)]
 pub struct Filter<'a> {
-    lines: &'a [u8],
+    lines: &'a [Line],
     line_count: u32,
     probes: u8,
 }
@@ -55,23 +55,25 @@ impl<'a> Filter<'a> {
         if version != FORMAT_VERSION {
             return Err(Malformed { offset: 0, reason: "unknown filter version" });
         }
-        if probes == 0 || probes > PROBES_MAX {
+        if probes == 0 || usize::from(probes) > PROBES_MAX {
             return Err(Malformed { offset: 1, reason: "impossible number of probes" });
         }
         if zero != 0 || also_zero != 0 {
             return Err(Malformed { offset: 2, reason: "reserved bytes are not zero" });
         }
         let line_count = u32::from_le_bytes([l0, l1, l2, l3]);
-        if line_count == 0 || (line_count as usize).checked_mul(LINE_BYTES) != Some(lines.len()) {
+        let (words, rest) = lines.as_chunks();
+        let (lines, rest_words) = words.as_chunks();
+        let is_whole = rest.is_empty() && rest_words.is_empty();
+        if line_count == 0 || line_count as usize != lines.len() || !is_whole {
             return Err(Malformed { offset: 4, reason: "the lines do not fill the bytes" });
         }
         Ok(Self { lines, line_count, probes })
     }
 
     #[inline]
-    fn line(&self, hash: u64) -> &'a [u8] {
-        let start = line_of(hash, self.line_count) * LINE_BYTES;
-        &self.lines[start..start + LINE_BYTES]
+    fn line(&self, hash: u64) -> &'a Line {
+        &self.lines[line_of(hash, self.line_count)]
     }
 
     /// Begins loading the line that decides about `hash`.
@@ -84,8 +86,23 @@ impl<'a> Filter<'a> {
     #[inline]
     pub fn may_contain(&self, hash: u64) -> bool {
         let line = self.line(hash);
-        bits_of(hash, self.probes).all(|(byte, mask)| line[byte] & mask != 0)
+        // The usual number of probes is named, so that the compiler unrolls its loop.
+        match self.probes {
+            DEFAULT_PROBES => are_all_set(line, hash, DEFAULT_PROBES),
+            probes => are_all_set(line, hash, probes),
+        }
     }
+}
+
+/// Looks at every bit, without a branch: where the first clear one is cannot be foreseen, and a
+/// wrong guess costs more than the probes that it saves.
+#[inline(always)]
+fn are_all_set(line: &Line, hash: u64, probes: u8) -> bool {
+    let mut missing = 0;
+    for (word, mask) in bits_of(hash, probes) {
+        missing |= mask & !u64::from_le_bytes(line[word]);
+    }
+    missing == 0
 }
 
 /// Reads arbitrary bytes as a filter and asks it.

@@ -27,3 +27,8 @@ mod rate;
 pub use builder::FilterBuilder;
 pub use filter::{Filter, Malformed, fuzz_filter};
 pub use rate::false_positive_rate;
+
+/// Runs the README's example as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
