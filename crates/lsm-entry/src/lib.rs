@@ -38,3 +38,8 @@ pub use record::{
     KEYSPACE_SELECTOR, RECORD_HEADER_BYTES, Record, Records, encode_entry, encode_keyspace,
 };
 pub use vec_cursor::{OwnedEntry, VecCursor};
+
+/// Runs the README's example as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

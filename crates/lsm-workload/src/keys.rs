@@ -46,7 +46,8 @@ impl KeyChooser {
 
     /// The next key's number.
     #[inline]
-    pub fn next_key(&mut self) -> u64 {
+    #[expect(clippy::should_implement_trait, reason = "it has no end, so there is no Option")]
+    pub fn next(&mut self) -> u64 {
         match (&self.distribution, &self.zipfian) {
             (KeyDistribution::Sequential, _) => {
                 let key = self.next;
@@ -57,15 +58,16 @@ impl KeyChooser {
                 self.count - 1 - zipfian.rank(self.rng.unit()).min(self.count - 1)
             }
             (_, Some(zipfian)) => {
-                // Scattered, so that hot keys are not neighbours.
+                // Scattered, so that hot keys are not neighbours; over the keys of the beginning, so that
+                // the hot ones stay the same when keys are added.
                 let mut rank = zipfian.rank(self.rng.unit());
-                splitmix(&mut rank) % self.count
+                splitmix(&mut rank) % zipfian.count as u64
             }
             _ => self.rng.below(self.count),
         }
     }
 
-    /// A key was added: it can be chosen from now on.
+    /// A key was added. It can be chosen from now on, but for `Zipfian`, whose choice is fixed.
     pub fn grow(&mut self) {
         self.count += 1;
     }
@@ -126,7 +128,7 @@ mod tests {
     fn counts(distribution: KeyDistribution) -> Vec<u64> {
         let mut chooser = KeyChooser::new(distribution, 1000, 7);
         let mut counts = vec![0; 1000];
-        (0..100_000).for_each(|_| counts[chooser.next_key() as usize] += 1);
+        (0..100_000).for_each(|_| counts[chooser.next() as usize] += 1);
         counts
     }
 
@@ -153,10 +155,29 @@ mod tests {
     }
 
     #[test]
+    fn keys_that_are_added_join_the_choice_and_leave_hot_ones_hot() {
+        let mut latest = KeyChooser::new(KeyDistribution::Latest, 10, 1);
+        let mut zipfian = KeyChooser::new(KeyDistribution::Zipfian { theta: 0.99 }, 1000, 1);
+        let mut same = zipfian.clone();
+        for _ in 0..10 {
+            latest.grow();
+            zipfian.grow();
+            assert_eq!(zipfian.next(), same.next());
+        }
+        assert_eq!(latest.count(), 20);
+        assert!((0..100).any(|_| latest.next() == 19));
+    }
+
+    #[test]
     fn a_sequence_begins_again() {
         let mut chooser = KeyChooser::new(KeyDistribution::Sequential, 3, 0);
-        let keys: Vec<_> = (0..5).map(|_| chooser.next_key()).collect();
+        let keys: Vec<_> = (0..5).map(|_| chooser.next()).collect();
         assert_eq!(keys, [0, 1, 2, 0, 1]);
+    }
+
+    #[test]
+    fn a_number_has_the_same_key_for_ever() {
+        assert_eq!(u128::from_be_bytes(key_bytes(7)), 0x63CB_E1E4_5932_0DD7_044C_3CD7_F43C_661C);
     }
 
     #[test]

@@ -10,7 +10,8 @@ const POOL_BYTES: usize = 1 << 20;
 pub struct ValueMaker {
     pool: Vec<u8>,
     bytes: usize,
-    next: usize,
+    /// Where in the pool the next value begins.
+    position: usize,
 }
 
 impl ValueMaker {
@@ -26,17 +27,18 @@ impl ValueMaker {
                 value[random..].fill(b'=');
             }
         }
-        Self { pool, bytes, next: 0 }
+        Self { pool, bytes, position: 0 }
     }
 
     /// The next value.
     #[inline]
-    pub fn next_value(&mut self) -> &[u8] {
-        if self.next + self.bytes > self.pool.len() {
-            self.next = 0;
+    #[expect(clippy::should_implement_trait, reason = "it lends, and has no end")]
+    pub fn next(&mut self) -> &[u8] {
+        if self.position + self.bytes > self.pool.len() {
+            self.position = 0;
         }
-        let value = &self.pool[self.next..self.next + self.bytes];
-        self.next += self.bytes;
+        let value = &self.pool[self.position..self.position + self.bytes];
+        self.position += self.bytes;
         value
     }
 }
@@ -48,9 +50,9 @@ mod tests {
     #[test]
     fn half_of_a_half_compressible_value_repeats() {
         let mut values = ValueMaker::new(100, 0.5, 1);
-        let value = values.next_value().to_vec();
+        let value = values.next().to_vec();
         assert_eq!(&value[50..], &[b'='; 50]);
-        assert_ne!(&value[..50], &values.next_value()[..50], "the next one differs");
+        assert_ne!(&value[..50], &values.next()[..50], "the next one differs");
     }
 
     #[test]
@@ -58,7 +60,7 @@ mod tests {
         for bytes in [0, 1, 3, 1 << 20, (1 << 20) + 1] {
             let mut values = ValueMaker::new(bytes, 0.3, 1);
             for _ in 0..3 {
-                assert_eq!(values.next_value().len(), bytes);
+                assert_eq!(values.next().len(), bytes);
             }
         }
     }

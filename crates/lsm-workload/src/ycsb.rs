@@ -20,7 +20,7 @@ pub enum Ycsb {
     F,
 }
 
-/// One operation, on a key by its number.
+/// One operation, on a key by its number ([`key_bytes`](crate::key_bytes) makes bytes of it).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum YcsbOp {
     /// Read a key.
@@ -29,8 +29,13 @@ pub enum YcsbOp {
     Update(u64),
     /// Write a key that is not.
     Insert(u64),
-    /// Read so many entries from a key on.
-    Scan(u64, usize),
+    /// Read entries in order.
+    Scan {
+        /// The key to begin at.
+        key: u64,
+        /// How many entries to read.
+        len: usize,
+    },
     /// Read a key, then write it.
     ReadModifyWrite(u64),
 }
@@ -69,7 +74,7 @@ impl Iterator for YcsbStream {
 
     fn next(&mut self) -> Option<YcsbOp> {
         let percent = self.rng.below(100);
-        let mut key = || self.keys.next_key();
+        let mut key = || self.keys.next();
         Some(match self.mix {
             Ycsb::A if percent < 50 => YcsbOp::Read(key()),
             Ycsb::B if percent < 95 => YcsbOp::Read(key()),
@@ -77,8 +82,8 @@ impl Iterator for YcsbStream {
             Ycsb::C => YcsbOp::Read(key()),
             Ycsb::D if percent < 95 => YcsbOp::Read(key()),
             Ycsb::E if percent < 95 => {
-                let from = key();
-                YcsbOp::Scan(from, 1 + self.rng.below(SCAN_ENTRIES_MAX) as usize)
+                let key = key();
+                YcsbOp::Scan { key, len: 1 + self.rng.below(SCAN_ENTRIES_MAX) as usize }
             }
             Ycsb::D | Ycsb::E => self.insert(),
             Ycsb::F if percent < 50 => YcsbOp::Read(key()),
