@@ -26,6 +26,9 @@ use crate::snapshot::Snapshot;
 use crate::value::Value;
 use crate::view::{Tree, View};
 
+/// A manifest that is longer than this is begun anew when the database is closed.
+const MANIFEST_KEPT_BYTES: u64 = 16 << 10;
+
 /// An open database: a crash-safe, ordered map from bytes to bytes.
 ///
 /// Owned, cheap to clone, `Send + Sync`. The database closes cleanly when the last handle of any
@@ -536,7 +539,11 @@ impl Shared {
             self.live_keyspaces().iter().try_for_each(|core| self.flush_keyspace(core));
         self.commit.close(|| self.closed.store(true, Ordering::Release))?;
         let mut manifest = self.manifest.lock().expect("no holder panicked");
-        if let Some(manifest) = manifest.take() {
+        if let Some(mut manifest) = manifest.take() {
+            // The next open reads the snapshot alone, not the edits that led to it.
+            if manifest.bytes() > MANIFEST_KEPT_BYTES {
+                manifest.roll(self.new_file_number())?;
+            }
             manifest.close()?;
         }
         // What could not be flushed is in the log, and the next open flushes it.

@@ -427,7 +427,11 @@ fn remove_orphans(
             fs.rename(&path, &lost.join(&entry.name))?;
             report.files_set_aside.push(entry.name.clone());
         } else {
-            fs.remove_file(&path)?;
+            match fs.remove_file(&path) {
+                // The swap of CURRENT has removed what an earlier one left unfinished.
+                Err(error) if error.io_kind() == Some(std::io::ErrorKind::NotFound) => {}
+                result => result?,
+            }
             report.files_removed += 1;
         }
     }

@@ -38,16 +38,23 @@ impl Shared {
     pub(crate) fn take_segment(&self, payload_bytes: usize) -> Result<PreparedSegment> {
         let needed = payload_bytes as u64 + SEGMENT_OVERHEAD_BYTES;
         self.segments.is_wanted.store(true, Ordering::Relaxed);
-        {
-            let mut ready = self.segments.ready.lock().expect("no holder panicked");
-            if ready.as_ref().is_some_and(|segment| segment.bytes() >= needed)
-                && let Some(segment) = ready.take()
-            {
-                return Ok(segment);
-            }
+        // Invariant: segments are prepared one at a time, under this lock, and used in the order in
+        // which they were prepared; so a later segment has a larger number. Whoever comes while one
+        // is being prepared waits for that one.
+        let mut ready = self.segments.ready.lock().expect("no holder panicked");
+        match ready.take() {
+            Some(segment) if segment.bytes() >= needed => return Ok(segment),
+            Some(small) => self.discard_segment(&small),
+            None => {}
         }
-        let bytes = self.next_segment_bytes();
-        self.prepare_segment(needed.max(bytes))
+        self.prepare_segment(needed.max(self.next_segment_bytes()))
+    }
+
+    /// A prepared segment will not be used: its file goes like a released one's.
+    fn discard_segment(&self, segment: &PreparedSegment) {
+        let (number, bytes) = (segment.number(), segment.bytes());
+        let info = SegmentInfo { number, bytes, first_seq_no: 0, end_seq_no: 0 };
+        self.segments.released.lock().expect("no holder panicked").push(info);
     }
 
     /// Says that the current segment is filling up. Cheap enough for every write.
@@ -62,14 +69,13 @@ impl Shared {
         if !self.segments.is_wanted.load(Ordering::Relaxed) {
             return Ok(false);
         }
-        if self.segments.ready.lock().expect("no holder panicked").is_some() {
-            self.segments.is_wanted.store(false, Ordering::Relaxed);
-            return Ok(false);
+        let mut ready = self.segments.ready.lock().expect("no holder panicked");
+        let is_missing = ready.is_none();
+        if is_missing {
+            *ready = Some(self.prepare_segment(self.next_segment_bytes())?);
         }
-        let segment = self.prepare_segment(self.next_segment_bytes())?;
-        *self.segments.ready.lock().expect("no holder panicked") = Some(segment);
         self.segments.is_wanted.store(false, Ordering::Relaxed);
-        Ok(true)
+        Ok(is_missing)
     }
 
     /// Segments grow from the small first one to their full size, each four times the last.

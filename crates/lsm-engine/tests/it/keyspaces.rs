@@ -24,9 +24,9 @@ fn a_dropped_keyspace_is_gone_and_its_name_free() {
     users.put("key", "old").expect("writes");
     db.drop_keyspace(users.clone()).expect("drops");
     assert_eq!(users.put("key", "x").expect_err("dropped").kind(), ErrorKind::Invalid);
-    let users = db.keyspace("users").expect("creates anew");
-    assert_eq!(users.get("key").expect("reads"), None);
-    drop((db, users));
+    let anew = db.keyspace("users").expect("creates anew");
+    assert_eq!(anew.get("key").expect("reads"), None);
+    drop((db, users, anew));
     let db = open(&fs);
     assert_eq!(db.keyspace("users").expect("is there").get("key").expect("reads"), None);
 }
