@@ -82,6 +82,7 @@ impl Policy for LazyLeveledOptions {
             let reason = format!("level {level} should hold nothing");
             planner.make(Action::Merge, inputs, output, reason)
         });
+        let has_foreign = (1..MIDDLE).any(|level| !input.version.level(level).runs.is_empty());
         foreign
             .or_else(|| plan_level(&planner, BOTTOM, 2))
             .or_else(|| {
@@ -89,7 +90,8 @@ impl Policy for LazyLeveledOptions {
                 let is_one = input.version.level(BOTTOM).runs.len() <= 1;
                 is_one.then(|| self.plan_bottom(&planner)).flatten()
             })
-            .or_else(|| self.plan_level_zero(&planner))
+            // Nor does level 0 pass over them while they wait: they are older.
+            .or_else(|| (!has_foreign).then(|| self.plan_level_zero(&planner)).flatten())
             .or_else(|| plan_clean(&planner, input))
     }
 

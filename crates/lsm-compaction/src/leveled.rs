@@ -183,8 +183,11 @@ impl Policy for LeveledOptions {
             }
         }
         let shape = self.shape(input.version);
-        // The fullest level first; level 0 before others, for reads and writes wait for it.
-        if let Some(plan) = self.plan_level_zero(&planner, shape.base) {
+        // Level 0 before others, for reads and writes wait for it. It never passes over tables that
+        // another policy, or a smaller tree, left above the base: they are older.
+        let is_filled = |level: &usize| !input.version.level(*level).runs.is_empty();
+        let below = (1..shape.base).find(is_filled).unwrap_or(shape.base);
+        if let Some(plan) = self.plan_level_zero(&planner, below) {
             return Some(plan);
         }
         for level in 1..BOTTOM {
