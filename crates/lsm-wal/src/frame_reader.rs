@@ -1,11 +1,14 @@
-//! Reads a file of frames from its beginning.
+//! Reads a file of frames from its beginning to the first bytes that are none.
+//!
+//! Whether those bytes are the end or damage is not decided here: see `judge.rs` for the log, and
+//! the manifest for itself. What stands behind them is found by `scan.rs`.
 
 use std::path::{Path, PathBuf};
 
 use lsm_io::{Error, Identity, OpenMode, Result, SharedFile, SharedFs};
 
-use crate::frame::{FRAME_HEADER_BYTES, FrameKind, FrameRef, Header};
-use crate::identity_frame::{IDENTITY_FRAME_BYTES, decode_identity};
+use crate::frame::{FRAME_HEADER_BYTES, FrameRef, Header};
+use crate::identity_frame::{IDENTITY_FRAME_BYTES, IDENTITY_FRAME_BYTES_MAX, decode_identity};
 
 /// Bytes read at first; each further read takes twice as many, up to the maximum.
 const READ_BYTES_FIRST: usize = 4 << 10;
@@ -16,7 +19,7 @@ const READ_BYTES_MAX: usize = 1 << 20;
 pub enum FrameStep<'a> {
     /// A frame.
     Frame(FrameRef<'a>),
-    /// Nothing: the file ends here, or goes on with zeros.
+    /// Nothing: the file ends here, or goes on with at least a header's length of zeros.
     End {
         /// Where the last frame ends.
         offset: u64,
@@ -32,6 +35,23 @@ pub enum FrameStep<'a> {
 
 /// Reads the frames of one file in order. Memory is bounded by the longest frame, whose length is
 /// bounded by the file's before anything is allocated.
+///
+/// ```
+/// use lsm_io::{Identity, SimFs};
+/// use lsm_wal::{FrameKind, FrameReader, FrameStep, FrameWriter};
+/// use std::path::Path;
+///
+/// let (fs, path) = (SimFs::new(0).shared(), Path::new("edits"));
+/// let mut writer = FrameWriter::create(&fs, path, Identity::default())?;
+/// writer.append(FrameKind::USER, 0, 1, 1, b"first edit")?;
+/// writer.sync()?;
+///
+/// let mut reader = FrameReader::open(&fs, path, None)?;
+/// let FrameStep::Frame(frame) = reader.next()? else { panic!("it is there") };
+/// assert_eq!(frame.payload, b"first edit");
+/// assert_eq!(reader.next()?, FrameStep::End { offset: writer.bytes() });
+/// # Ok::<(), lsm_io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct FrameReader {
     file: SharedFile,
@@ -55,14 +75,13 @@ impl FrameReader {
     ///
     /// # Errors
     /// `Corrupt` if the identity is damaged, of another database than `database_id`, or of a format
-    /// that this version cannot read (both versions are named); `Io`.
+    /// that this program cannot read (the message names both versions); `Io`.
     pub fn open(fs: &SharedFs, path: &Path, database_id: Option<u128>) -> Result<Self> {
         let file = fs.open(path, OpenMode::Read)?;
         let file_bytes = file.len()?;
         let mut window = Window::default();
-        let first = IDENTITY_FRAME_BYTES.min(usize::try_from(file_bytes).unwrap_or(usize::MAX));
-        let bytes = window.get(&file, file_bytes, 0, first)?;
-        let identity = decode_identity(path, bytes)?;
+        let first_bytes = file_bytes.min(IDENTITY_FRAME_BYTES_MAX as u64) as usize;
+        let identity = decode_identity(path, window.get(&file, file_bytes, 0, first_bytes)?)?;
         if database_id.is_some_and(|wanted| wanted != identity.database_id) {
             return Err(Error::corrupt(path, 0, "the file belongs to another database"));
         }
@@ -90,6 +109,10 @@ impl FrameReader {
         self.offset
     }
 
+    pub(crate) fn file(&self) -> &SharedFile {
+        &self.file
+    }
+
     /// Reads what comes next. After `End` or `Bad` it says the same again.
     ///
     /// # Errors
@@ -97,88 +120,44 @@ impl FrameReader {
     #[allow(clippy::should_implement_trait)] // Lends its frame, which an Iterator cannot.
     pub fn next(&mut self) -> Result<FrameStep<'_>> {
         let offset = self.offset;
+        let bad = |reason| Ok(FrameStep::Bad { offset, reason });
         let remaining = self.file_bytes - offset;
-        if remaining < FRAME_HEADER_BYTES as u64 {
-            let rest = self.window.get(&self.file, self.file_bytes, offset, remaining as usize)?;
-            let is_blank = rest.iter().all(|byte| *byte == 0);
-            let reason = "the file ends within a frame";
-            return Ok(if is_blank { FrameStep::End { offset } } else { FrameStep::Bad { offset, reason } });
-        }
-        let bytes = self.window.get(&self.file, self.file_bytes, offset, FRAME_HEADER_BYTES)?;
-        let bytes: &[u8; FRAME_HEADER_BYTES] = bytes.try_into().expect("of that length");
+        let header_bytes = remaining.min(FRAME_HEADER_BYTES as u64) as usize;
+        let bytes = self.window.get(&self.file, self.file_bytes, offset, header_bytes)?;
         if bytes.iter().all(|byte| *byte == 0) {
             return Ok(FrameStep::End { offset });
         }
+        let Some(bytes) = bytes.first_chunk() else {
+            return bad("the file ends inside a frame's header");
+        };
         let header = match Header::decode(bytes) {
             Ok(header) => header,
-            Err(reason) => return Ok(FrameStep::Bad { offset, reason }),
+            Err(reason) => return bad(reason),
         };
         if header.frame_bytes() > remaining {
-            return Ok(FrameStep::Bad { offset, reason: "the frame is longer than the file" });
+            return bad("the frame is longer than the rest of the file");
         }
         let frame_bytes = header.frame_bytes() as usize;
         let frame = self.window.get(&self.file, self.file_bytes, offset, frame_bytes)?;
         let payload = &frame[FRAME_HEADER_BYTES..];
         if !header.validates(payload, self.identity.salt()) {
-            let reason = "the frame's checksum does not match";
-            return Ok(FrameStep::Bad { offset, reason });
+            return bad("the frame's checksum does not match");
         }
         self.offset += header.frame_bytes();
-        Ok(FrameStep::Frame(FrameRef {
-            kind: header.kind,
-            flags: header.flags,
-            seq_start: header.seq_start,
-            count: header.count,
-            payload,
-            segment: self.identity.file_number,
-            offset,
-        }))
+        Ok(FrameStep::Frame(header.frame(payload, self.identity.file_number, offset)))
     }
 
-    /// Moves on to the next place from `from` on at which a whole frame stands that `wanted`
-    /// accepts by its kind; `false` if there is none. Blank stretches are passed over quickly.
-    pub(crate) fn find(&mut self, from: u64, wanted: impl Fn(FrameKind) -> bool) -> Result<bool> {
-        let salt = self.identity.salt();
-        let mut place = from;
-        while place + FRAME_HEADER_BYTES as u64 <= self.file_bytes {
-            let available = (self.file_bytes - place).min(READ_BYTES_MAX as u64) as usize;
-            let bytes = self.window.get(&self.file, self.file_bytes, place, available)?;
-            let last = available - FRAME_HEADER_BYTES;
-            let mut candidates = Vec::new();
-            let mut index = 0;
-            while index <= last {
-                // Type, flags and reserved bytes: almost no place passes this.
-                if bytes[index + 8] == 0 {
-                    let blank = bytes[index + 8..].iter().take_while(|byte| **byte == 0).count();
-                    index += blank;
-                    continue;
-                }
-                if bytes[index + 9..index + 12] == [0, 0, 0] && wanted(FrameKind(bytes[index + 8])) {
-                    candidates.push(place + index as u64);
-                }
-                index += 1;
-            }
-            for candidate in candidates {
-                if self.validates_at(candidate, salt)? {
-                    self.offset = candidate;
-                    return Ok(true);
-                }
-            }
-            place += last as u64 + 1;
+    /// Where the bytes at the reader's place would end if they were the frame that their header
+    /// says: of a frame whose payload is torn this is the truth, else a guess, inside the file.
+    pub(crate) fn claimed_end(&mut self) -> Result<u64> {
+        let offset = self.offset;
+        if self.file_bytes - offset < FRAME_HEADER_BYTES as u64 {
+            return Ok(self.file_bytes);
         }
-        Ok(false)
-    }
-
-    fn validates_at(&mut self, offset: u64, salt: u64) -> Result<bool> {
         let bytes = self.window.get(&self.file, self.file_bytes, offset, FRAME_HEADER_BYTES)?;
-        let header = Header::decode(bytes.try_into().expect("of that length"));
-        let Ok(header) = header else { return Ok(false) };
-        if header.frame_bytes() > self.file_bytes - offset {
-            return Ok(false);
-        }
-        let frame_bytes = header.frame_bytes() as usize;
-        let frame = self.window.get(&self.file, self.file_bytes, offset, frame_bytes)?;
-        Ok(header.validates(&frame[FRAME_HEADER_BYTES..], salt))
+        let header = bytes.first_chunk().and_then(|bytes| Header::decode(bytes).ok());
+        let end = header.map_or(offset, |header| offset + header.frame_bytes());
+        Ok(end.min(self.file_bytes))
     }
 }
 
@@ -193,7 +172,8 @@ impl Window {
     ) -> Result<&[u8]> {
         let end = self.start + self.bytes.len() as u64;
         if offset < self.start || offset + length as u64 > end {
-            self.next_read_bytes = (self.next_read_bytes * 2).clamp(READ_BYTES_FIRST, READ_BYTES_MAX);
+            self.next_read_bytes =
+                (self.next_read_bytes * 2).clamp(READ_BYTES_FIRST, READ_BYTES_MAX);
             let rest = usize::try_from(file_bytes - offset).unwrap_or(usize::MAX);
             self.bytes.resize(self.next_read_bytes.max(length).min(rest), 0);
             self.start = offset;

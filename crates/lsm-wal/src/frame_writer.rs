@@ -26,6 +26,7 @@ impl FrameWriter {
         let file = fs.open(path, OpenMode::CreateNew)?;
         let frame = encode_identity(identity);
         file.write_at(0, &frame)?;
+        // Order: the identity is durable before the first other frame, for without it none is valid.
         file.sync()?;
         let bytes = frame.len() as u64;
         Ok(Self { file, salt: identity.salt(), bytes, scratch: Vec::new() })
@@ -35,6 +36,11 @@ impl FrameWriter {
     ///
     /// # Errors
     /// `Io`; the file may then end in part of a frame, and must not be appended to any more.
+    ///
+    /// # Panics
+    /// If readers would call the frame bad: `flags` other than 0 (none are defined), a batch, note or
+    /// user's frame with a `count` of 0, sequence numbers beyond 56 bits, a payload longer than
+    /// [`MAX_PAYLOAD_BYTES`](crate::MAX_PAYLOAD_BYTES).
     pub fn append(
         &mut self,
         kind: FrameKind,
@@ -43,8 +49,9 @@ impl FrameWriter {
         count: u32,
         payload: &[u8],
     ) -> Result<()> {
+        assert_eq!(flags, 0, "no flags are defined");
+        let header = Header::new(kind, seq_start, count, payload.len());
         self.scratch.clear();
-        let header = Header::new(kind, flags, seq_start, count, payload.len());
         encode_frame(&header, payload, self.salt, &mut self.scratch);
         self.file.write_at(self.bytes, &self.scratch)?;
         self.bytes += self.scratch.len() as u64;

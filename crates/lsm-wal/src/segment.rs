@@ -1,36 +1,92 @@
-//! A segment of the log, made ready before it is needed.
+//! A segment of the log: one of its files, made ready before it is needed.
 
 use std::path::{Path, PathBuf};
 
 use lsm_io::{Identity, OpenMode, Result, SharedFile, SharedFs};
 
+use crate::frame::FRAME_HEADER_BYTES;
 use crate::identity_frame::{IDENTITY_FRAME_BYTES, encode_identity};
 
 /// Bytes of zeros written at once.
-const ZEROS: usize = 1 << 20;
+const ZEROS_BYTES: usize = 1 << 20;
+
+/// Zeros where the next header would stand say that the log ends here, and not in what an earlier
+/// use has left in a recycled file. They follow whatever was written last.
+pub(crate) const END_BYTES: usize = FRAME_HEADER_BYTES;
+
+/// How large segments are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogOptions {
+    /// Bytes of a segment. More: fewer files and rotations, and more log that a single old entry
+    /// can pin.
+    pub segment_bytes: u64,
+    /// Bytes of a log's first segment. Less: a smaller empty log.
+    pub first_segment_bytes: u64,
+}
+
+impl Default for LogOptions {
+    fn default() -> Self {
+        Self { segment_bytes: 64 << 20, first_segment_bytes: 256 << 10 }
+    }
+}
+
+/// What is known of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentInfo {
+    /// Its number.
+    pub number: u64,
+    /// Its length on disk.
+    pub bytes: u64,
+    /// The sequence number of its first frame.
+    pub first_seq_no: u64,
+    /// The sequence number after its last frame.
+    pub end_seq_no: u64,
+}
 
 /// A segment that is named, filled and identified, all durably, and holds no frame yet.
 ///
-/// Filled, so that a sync has no metadata to write (half the cost of a sync on a growing file).
-/// Identified, so that old bytes of a recycled file never validate.
+/// Filled, so that a sync has no metadata to write, which halves its cost. Identified, so that what
+/// an earlier use left in a recycled file never validates.
 #[derive(Debug)]
 pub struct PreparedSegment {
     pub(crate) file: SharedFile,
     pub(crate) identity: Identity,
-    pub(crate) bytes: u64,
+    bytes: u64,
+}
+
+/// The name of segment `number`.
+pub(crate) fn segment_name(number: u64) -> String {
+    format!("{number:06}.log")
 }
 
 /// The path of segment `number` in a directory.
 pub(crate) fn segment_path(dir: &Path, number: u64) -> PathBuf {
-    dir.join(format!("{number:06}.log"))
+    dir.join(segment_name(number))
+}
+
+/// Numbers of the segments in a directory above `number`, ascending.
+pub(crate) fn segments_above(fs: &SharedFs, dir: &Path, number: u64) -> Result<Vec<u64>> {
+    let mut numbers: Vec<u64> = fs
+        .list(dir)?
+        .into_iter()
+        .filter_map(|entry| {
+            let found: u64 = entry.name.strip_suffix(".log")?.parse().ok()?;
+            (found > number && entry.name == segment_name(found)).then_some(found)
+        })
+        .collect();
+    numbers.sort_unstable();
+    Ok(numbers)
 }
 
 impl PreparedSegment {
-    /// Makes a segment of `bytes` bytes (at least what an identity takes), from nothing or from the
-    /// file `recycle`, whose name it takes away.
+    /// Makes the segment `identity.file_number` of `bytes` bytes: of a new file, or of `recycle`, a
+    /// segment that no replay needs any more, which loses its name.
     ///
     /// # Errors
-    /// `Io`. What was made so far may stay behind; recovery knows how to ignore it.
+    /// `Io`. What was made so far stays behind; a replay ignores it, and its number is spent.
+    ///
+    /// # Panics
+    /// If the number is 0: a closing frame says by it that no segment follows.
     pub fn prepare(
         fs: &SharedFs,
         dir: &Path,
@@ -38,6 +94,7 @@ impl PreparedSegment {
         bytes: u64,
         recycle: Option<&Path>,
     ) -> Result<Self> {
+        assert_ne!(identity.file_number, 0, "segments are numbered from 1");
         let bytes = bytes.max(2 * IDENTITY_FRAME_BYTES as u64);
         let path = segment_path(dir, identity.file_number);
         let file = match recycle {
@@ -48,8 +105,10 @@ impl PreparedSegment {
             None => fs.open(&path, OpenMode::CreateNew)?,
         };
         fill(&file, bytes)?;
-        file.write_at(0, &encode_identity(identity))?;
-        // Order: bytes and name are durable before the first frame can be.
+        let mut start = encode_identity(identity);
+        start.extend_from_slice(&[0; END_BYTES]);
+        file.write_at(0, &start)?;
+        // Order: bytes, identity and name are durable before the first frame can be.
         file.sync()?;
         fs.sync_dir(dir)?;
         Ok(Self { file, identity, bytes })
@@ -64,12 +123,21 @@ impl PreparedSegment {
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
+
+    /// What is known of it as the log reaches it.
+    pub(crate) fn info(&self, first_seq_no: u64) -> SegmentInfo {
+        let (number, bytes) = (self.number(), self.bytes);
+        SegmentInfo { number, bytes, first_seq_no, end_seq_no: first_seq_no }
+    }
 }
 
-/// Extends the file to `bytes`, with real zeros: a hole would be filled at the first sync.
+/// Brings a file to `bytes`, with real zeros: a hole would be filled at the first sync after all.
 fn fill(file: &SharedFile, bytes: u64) -> Result<()> {
     let mut length = file.len()?;
-    let zeros = vec![0; ZEROS.min(usize::try_from(bytes).unwrap_or(ZEROS))];
+    if length > bytes {
+        return file.set_len(bytes);
+    }
+    let zeros = vec![0; ZEROS_BYTES.min(usize::try_from(bytes).unwrap_or(ZEROS_BYTES))];
     while length < bytes {
         let chunk = zeros.len().min(usize::try_from(bytes - length).unwrap_or(usize::MAX));
         file.write_at(length, &zeros[..chunk])?;
