@@ -1,0 +1,84 @@
+//! Which commands there are.
+
+use clap::{Parser, Subcommand};
+
+use crate::commands::{
+    compact, delete, demo, dump, explain, get, history, keyspaces, load, put, scan, shape, stats,
+    verify,
+};
+use crate::exit::{Exit, Failure};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  the key was not found; nothing matched
+  2  wrong usage or invalid input
+  3  the database is busy: another process has it open for writing
+  4  corruption was found; file and offset are named
+  5  I/O error, or no space left
+
+Start with `lsm demo`.";
+
+/// An embedded, crash-safe, ordered key-value store: load, read, look inside.
+#[derive(Debug, Parser)]
+#[command(name = "lsm", version, after_help = EXIT_CODES, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Demo(demo::DemoArgs),
+    Load(load::LoadArgs),
+    Get(get::GetArgs),
+    Put(put::PutArgs),
+    Delete(delete::DeleteArgs),
+    Scan(scan::ScanArgs),
+    Keyspaces(keyspaces::KeyspacesArgs),
+    Stats(stats::StatsArgs),
+    Shape(shape::ShapeArgs),
+    Compact(compact::CompactArgs),
+    Verify(verify::VerifyArgs),
+    #[command(subcommand)]
+    Dump(dump::DumpCommand),
+    History(history::HistoryArgs),
+    Explain(explain::ExplainArgs),
+    /// The writer that the demo starts and kills.
+    #[command(hide = true)]
+    DemoWriter(demo::WriterArgs),
+}
+
+impl Cli {
+    pub(crate) fn run(&self) -> Result<Exit, Failure> {
+        match &self.command {
+            Command::Demo(args) => demo::run(args),
+            Command::Load(args) => load::run(args),
+            Command::Get(args) => get::run(args),
+            Command::Put(args) => put::run(args),
+            Command::Delete(args) => delete::run(args),
+            Command::Scan(args) => scan::run(args),
+            Command::Keyspaces(args) => keyspaces::run(args),
+            Command::Stats(args) => stats::run(args),
+            Command::Shape(args) => shape::run(args),
+            Command::Compact(args) => compact::run(args),
+            Command::Verify(args) => verify::run(args),
+            Command::Dump(command) => dump::run(command),
+            Command::History(args) => history::run(args),
+            Command::Explain(args) => explain::run(args),
+            Command::DemoWriter(args) => demo::run_writer(args),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn no_two_options_are_in_each_others_way() {
+        Cli::command().debug_assert();
+    }
+}

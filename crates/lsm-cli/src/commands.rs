@@ -1,0 +1,16 @@
+//! The commands, one file each: its arguments, and `run`.
+
+pub(crate) mod compact;
+pub(crate) mod delete;
+pub(crate) mod demo;
+pub(crate) mod dump;
+pub(crate) mod explain;
+pub(crate) mod get;
+pub(crate) mod history;
+pub(crate) mod keyspaces;
+pub(crate) mod load;
+pub(crate) mod put;
+pub(crate) mod scan;
+pub(crate) mod shape;
+pub(crate) mod stats;
+pub(crate) mod verify;

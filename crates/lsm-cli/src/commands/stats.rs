@@ -1,0 +1,251 @@
+//! `lsm stats`: what a database holds and what it takes, from its files.
+//!
+//! Counters of work belong to the process that writes; they are not in any file. `load`, `compact`
+//! and `demo` print theirs.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
+
+use clap::Args;
+use lsm_engine::{Db, Keyspace, Reads};
+use lsm_io::{Fs, StdFs};
+use lsm_manifest::{FileKind, parse_file_name};
+use serde_json::{Value, json};
+
+use crate::columns::{Columns, Side};
+use crate::exit::{Exit, Failure};
+use crate::output::Output;
+use crate::recovery;
+use crate::target::{Target, find_keyspace, open_read_only};
+use crate::units::{bytes, count, counted, ratio};
+
+/// Print what the database holds: records and bytes by level, files, amplification
+#[derive(Args, Debug)]
+pub(crate) struct StatsArgs {
+    #[command(flatten)]
+    target: Target,
+    /// Read everything to count the records that are not shadowed or deleted, and so the exact
+    /// space amplification
+    #[arg(long)]
+    count: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: &StatsArgs) -> Result<Exit, Failure> {
+    let dir = &args.target.db;
+    let db = open_read_only(dir)?;
+    let names = args.target.keyspace.clone().map_or_else(|| db.keyspaces(), |name| vec![name]);
+    let mut keyspaces = Vec::new();
+    for name in names {
+        let keyspace = find_keyspace(&db, dir, &name)?;
+        keyspaces.push(KeyspaceStats::take(&keyspace, args.count)?);
+    }
+    let files = count_files(dir)?;
+    let mut out = Output::new();
+    if args.json {
+        out.json(&stats_json(&db, &keyspaces, &files))?;
+    } else {
+        print(&mut out, dir, &db, &keyspaces, &files)?;
+    }
+    out.finish()?;
+    Ok(Exit::Done)
+}
+
+/// What a keyspace holds.
+struct KeyspaceStats {
+    name: String,
+    policy: String,
+    levels: BTreeMap<usize, LevelStats>,
+    live: Option<LiveStats>,
+}
+
+/// What lies at one level, or at all of them.
+#[derive(Clone, Copy, Default)]
+struct LevelStats {
+    runs: u64,
+    tables: u64,
+    bytes: u64,
+    entries: u64,
+    tombstones: u64,
+}
+
+/// What a reader sees.
+#[derive(Clone, Copy)]
+struct LiveStats {
+    records: u64,
+    /// Bytes of their keys and values.
+    bytes: u64,
+}
+
+/// Files of one kind.
+#[derive(Clone, Copy, Default)]
+struct FileStats {
+    files: u64,
+    bytes: u64,
+}
+
+impl KeyspaceStats {
+    fn take(keyspace: &Keyspace, is_counted: bool) -> Result<Self, Failure> {
+        let mut levels: BTreeMap<usize, LevelStats> = BTreeMap::new();
+        for run in keyspace.shape().runs {
+            let level = levels.entry(run.level).or_default();
+            level.runs += 1;
+            for table in run.tables {
+                level.tables += 1;
+                level.bytes += table.bytes;
+                level.entries += table.entries;
+                level.tombstones += table.tombstones;
+            }
+        }
+        let live = if is_counted { Some(LiveStats::take(keyspace)?) } else { None };
+        let policy = keyspace.options().compaction.to_string();
+        Ok(Self { name: keyspace.name().to_owned(), policy, levels, live })
+    }
+
+    fn total(&self) -> LevelStats {
+        let mut total = LevelStats::default();
+        for level in self.levels.values() {
+            total.runs += level.runs;
+            total.tables += level.tables;
+            total.bytes += level.bytes;
+            total.entries += level.entries;
+            total.tombstones += level.tombstones;
+        }
+        total
+    }
+}
+
+impl LiveStats {
+    fn take(keyspace: &Keyspace) -> Result<Self, Failure> {
+        let mut live = Self { records: 0, bytes: 0 };
+        let mut cursor = keyspace.cursor();
+        cursor.seek_first()?;
+        while let Some((key, value)) = cursor.entry() {
+            live.records += 1;
+            live.bytes += (key.len() + value.len()) as u64;
+            cursor.next()?;
+        }
+        Ok(live)
+    }
+}
+
+/// The files of a directory by kind, in the order in which they are printed.
+fn count_files(dir: &Path) -> Result<Vec<(&'static str, FileStats)>, Failure> {
+    let mut tables = FileStats::default();
+    let (mut log, mut manifests, mut other) = (tables, tables, tables);
+    for entry in StdFs.list(dir)?.iter().filter(|entry| !entry.is_dir) {
+        let files = match parse_file_name(&entry.name).0 {
+            FileKind::Table => &mut tables,
+            FileKind::Log => &mut log,
+            FileKind::Manifest => &mut manifests,
+            _ => &mut other,
+        };
+        files.files += 1;
+        files.bytes += entry.bytes;
+    }
+    Ok(vec![("tables", tables), ("log", log), ("manifest", manifests), ("other", other)])
+}
+
+fn print(
+    out: &mut Output,
+    dir: &Path,
+    db: &Db,
+    keyspaces: &[KeyspaceStats],
+    files: &[(&'static str, FileStats)],
+) -> Result<(), Failure> {
+    writeln!(out, "database   {}", dir.display())?;
+    writeln!(out, "newest     sequence number {}", count(db.visible_seq_no()))?;
+    let unflushed = counted(db.recovery_report().entries_replayed, "entry", "entries");
+    writeln!(out, "unflushed  {unflushed}: in the log, and in no table yet")?;
+    for keyspace in keyspaces {
+        print_keyspace(out, keyspace)?;
+    }
+    writeln!(out, "\nfiles")?;
+    let mut columns = Columns::new(&[Side::Left, Side::Right, Side::Right], ["", "files", "bytes"]);
+    for (name, files) in files {
+        columns.row([(*name).to_owned(), count(files.files), bytes(files.bytes)]);
+    }
+    columns.print(out, 2)?;
+    writeln!(out, "\nthe log, as an open would find it now")?;
+    recovery::print(out, db.recovery_report(), 2)?;
+    Ok(())
+}
+
+fn print_keyspace(out: &mut Output, keyspace: &KeyspaceStats) -> Result<(), Failure> {
+    const ALIGNMENT: [Side; 6] =
+        [Side::Left, Side::Right, Side::Right, Side::Right, Side::Right, Side::Right];
+    writeln!(out, "\nkeyspace {}: {}", keyspace.name, keyspace.policy)?;
+    let heading = ["level", "runs", "tables", "entries", "tombstones", "bytes"];
+    let mut columns = Columns::new(&ALIGNMENT, heading);
+    let mut row = |name: String, level: &LevelStats| {
+        columns.row([
+            name,
+            count(level.runs),
+            count(level.tables),
+            count(level.entries),
+            count(level.tombstones),
+            bytes(level.bytes),
+        ]);
+    };
+    for (number, level) in &keyspace.levels {
+        row(number.to_string(), level);
+    }
+    let total = keyspace.total();
+    row("all".into(), &total);
+    columns.print(out, 2)?;
+    if let Some(live) = keyspace.live {
+        let records = counted(live.records, "record", "records");
+        writeln!(out, "  a reader sees {records} of {}", bytes(live.bytes))?;
+        let amplification = ratio(total.bytes, live.bytes);
+        writeln!(out, "  space amplification {amplification} (bytes of tables for each of those)")?;
+    }
+    Ok(())
+}
+
+fn stats_json(db: &Db, keyspaces: &[KeyspaceStats], files: &[(&'static str, FileStats)]) -> Value {
+    let level = |level: &LevelStats| {
+        json!({
+            "runs": level.runs,
+            "tables": level.tables,
+            "entries": level.entries,
+            "tombstones": level.tombstones,
+            "bytes": level.bytes,
+        })
+    };
+    let keyspace = |keyspace: &KeyspaceStats| {
+        let levels: serde_json::Map<String, Value> = keyspace
+            .levels
+            .iter()
+            .map(|(number, stats)| (number.to_string(), level(stats)))
+            .collect();
+        let mut object = json!({
+            "keyspace": keyspace.name,
+            "policy": keyspace.policy,
+            "levels": levels,
+            "total": level(&keyspace.total()),
+        });
+        if let Some(live) = keyspace.live {
+            object["records"] = json!(live.records);
+            object["live_bytes"] = json!(live.bytes);
+            object["space_amplification"] =
+                json!(keyspace.total().bytes as f64 / live.bytes.max(1) as f64);
+        }
+        object
+    };
+    let files: serde_json::Map<String, Value> = files
+        .iter()
+        .map(|(name, stats)| {
+            ((*name).to_owned(), json!({ "files": stats.files, "bytes": stats.bytes }))
+        })
+        .collect();
+    json!({
+        "visible_seq_no": db.visible_seq_no(),
+        "unflushed_entries": db.recovery_report().entries_replayed,
+        "keyspaces": keyspaces.iter().map(keyspace).collect::<Vec<_>>(),
+        "files": files,
+        "recovery": recovery::json(db.recovery_report()),
+    })
+}

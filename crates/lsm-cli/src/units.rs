@@ -1,0 +1,89 @@
+//! Numbers as people read them.
+
+use std::time::Duration;
+
+/// "34,823".
+pub(crate) fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+/// "1 table", "2,000 tables".
+pub(crate) fn counted(number: u64, one: &str, many: &str) -> String {
+    format!("{} {}", count(number), if number == 1 { one } else { many })
+}
+
+/// "512 B", "1.3 MiB".
+pub(crate) fn bytes(number: u64) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    if number < 1024 {
+        return format!("{number} B");
+    }
+    let mut scaled = number as f64 / 1024.0;
+    let mut unit = 0;
+    // 1023.95 and more would be shown as 1024.0.
+    while scaled >= 1023.95 && unit + 1 < UNITS.len() {
+        scaled /= 1024.0;
+        unit += 1;
+    }
+    format!("{scaled:.1} {}", UNITS[unit])
+}
+
+/// "850 µs", "12.3 ms", "4.56 s", "3 min 20 s".
+pub(crate) fn duration(elapsed: Duration) -> String {
+    let nanos = elapsed.as_nanos();
+    let seconds = elapsed.as_secs_f64();
+    match nanos {
+        0..1_000 => format!("{nanos} ns"),
+        1_000..1_000_000 => format!("{:.1} µs", seconds * 1e6),
+        1_000_000..1_000_000_000 => format!("{:.1} ms", seconds * 1e3),
+        1_000_000_000..120_000_000_000 => format!("{seconds:.2} s"),
+        _ => format!("{} min {} s", elapsed.as_secs() / 60, elapsed.as_secs() % 60),
+    }
+}
+
+/// How many a second.
+pub(crate) fn rate(number: u64, elapsed: Duration) -> u64 {
+    (number as f64 / elapsed.as_secs_f64().max(1e-9)) as u64
+}
+
+/// `part` for each one of `whole`: "1.08"; a dash where there is no whole.
+pub(crate) fn ratio(part: u64, whole: u64) -> String {
+    if whole == 0 { "-".into() } else { format!("{:.2}", part as f64 / whole as f64) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digits_are_grouped_by_three() {
+        let shown = [0, 999, 1_000, 34_823, 1_234_567].map(count);
+        assert_eq!(shown, ["0", "999", "1,000", "34,823", "1,234,567"]);
+        assert_eq!(counted(1, "table", "tables"), "1 table");
+        assert_eq!(counted(0, "table", "tables"), "0 tables");
+    }
+
+    #[test]
+    fn bytes_take_the_unit_that_keeps_them_short() {
+        let shown = [0, 1023, 1024, 1_400_000, 1 << 20, (1 << 20) - 1, u64::MAX].map(bytes);
+        assert_eq!(
+            shown,
+            ["0 B", "1023 B", "1.0 KiB", "1.3 MiB", "1.0 MiB", "1.0 MiB", "16.0 EiB"]
+        );
+    }
+
+    #[test]
+    fn durations_take_the_unit_that_keeps_them_short() {
+        let shown = [850, 850_300, 12_340_000, 4_560_000_000, 200_000_000_000]
+            .map(|nanos| duration(Duration::from_nanos(nanos)));
+        assert_eq!(shown, ["850 ns", "850.3 µs", "12.3 ms", "4.56 s", "3 min 20 s"]);
+    }
+}

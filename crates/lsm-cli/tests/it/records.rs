@@ -1,0 +1,108 @@
+//! Records in and out, as text, as hexadecimal digits, as JSON.
+
+use std::io::Read;
+
+use crate::program::{Place, start};
+
+#[test]
+fn what_is_put_is_got_and_what_is_deleted_is_not() {
+    let place = Place::new();
+    place.run(&["put", "user:1", "Ada"]).check_code(0);
+    assert_eq!(place.run(&["get", "user:1"]).check_code(0).text(), "Ada\n");
+    place.run(&["delete", "user:1", "--yes"]).check_code(0);
+    let gone = place.run(&["get", "user:1"]).check_code(1);
+    assert_eq!((gone.text(), gone.stderr), (String::new(), String::new()));
+    place.run(&["delete", "user:1"]).check_code(0);
+}
+
+#[test]
+fn a_delete_that_nobody_confirms_deletes_nothing() {
+    let place = Place::new();
+    place.run(&["put", "user:1", "Ada"]).check_code(0);
+    place.run(&["put", "user:2", "Grace"]).check_code(0);
+    let refused = place.run(&["delete", "user:1"]).check_code(2);
+    assert!(refused.stderr.contains("--yes"), "{}", refused.stderr);
+    place.run(&["delete", "--prefix", "user:"]).check_code(2);
+    place.run(&["get", "user:1"]).check_code(0);
+    let deleted = place.run(&["delete", "--prefix", "user:", "--yes", "--json"]).check_code(0);
+    assert_eq!(deleted.text(), "{\"deleted\":2}\n");
+    place.run(&["scan"]).check_code(1);
+}
+
+#[test]
+fn a_scan_prints_what_was_loaded_in_key_order() {
+    let place = Place::new();
+    let file = place.write("in.tsv", "b\t2\na\t1\nab\ttab\there\nc\t\n");
+    place.run(&["load", file.to_str().unwrap()]).check_code(0);
+    let scan = |words: &[&str]| place.run(&[&["scan"], words].concat()).check_code(0).text();
+    assert_eq!(scan(&[]), "a\t1\nab\ttab\\x09here\nb\t2\nc\t\n");
+    assert_eq!(scan(&["--reverse", "--limit", "2", "--keys"]), "c\nb\n");
+    assert_eq!(scan(&["--prefix", "a", "--keys"]), "a\nab\n");
+    assert_eq!(scan(&["--from", "ab", "--to", "c", "--keys"]), "ab\nb\n");
+    assert_eq!(scan(&["--prefix", "a", "--from", "aa"]), "ab\ttab\\x09here\n");
+    place.run(&["scan", "--prefix", "x"]).check_code(1);
+    place.run(&["scan", "--from", "c", "--to", "a"]).check_code(1);
+}
+
+#[test]
+fn any_bytes_go_in_and_out_as_hexadecimal_digits() {
+    let place = Place::new();
+    place.run(&["put", "--hex", "00ff", "DEADbeef"]).check_code(0);
+    assert_eq!(place.run(&["get", "--hex", "00FF"]).check_code(0).text(), "deadbeef\n");
+    assert_eq!(place.run(&["scan", "--hex"]).check_code(0).text(), "00ff\tdeadbeef\n");
+    assert_eq!(place.run(&["scan"]).check_code(0).text(), "\\x00\\xff\t\\xde\\xad\\xbe\\xef\n");
+    let raw = place.run(&["get", "--raw", "key"]).check_code(1);
+    assert!(raw.stdout.is_empty());
+    place.run_with_input(&["put", "key", "-"], b"\x00 raw\n").check_code(0);
+    assert_eq!(place.run(&["get", "--raw", "key"]).check_code(0).stdout, b"\x00 raw\n");
+    let wrong = place.run(&["get", "--hex", "xyz"]).check_code(2);
+    assert!(wrong.stderr.contains("the key \"xyz\" is not hexadecimal"), "{}", wrong.stderr);
+}
+
+#[test]
+fn json_lines_hold_every_record_and_can_be_loaded_again() {
+    let place = Place::new();
+    let input =
+        place.write("in.tsv", b"text\twith \"quotes\" and \xC3\xA9\n\xFF\xFE\t\x00\nc\td\n");
+    place.run(&["load", input.to_str().unwrap()]).check_code(0);
+    let scan = place.run(&["scan", "--json"]).check_code(0);
+    let lines = scan.json_lines();
+    assert_eq!(lines.len(), 3);
+    assert_eq!(lines[1]["value"], "with \"quotes\" and é");
+    assert_eq!(lines[2]["key"]["hex"], "fffe");
+    let again = Place::new();
+    let copy = again.write("copy.jsonl", &scan.stdout);
+    again.run(&["load", copy.to_str().unwrap()]).check_code(0);
+    assert_eq!(again.run(&["scan", "--json"]).check_code(0).stdout, scan.stdout);
+    let hex = place.run(&["scan", "--json", "--hex", "--limit", "1"]).check_code(0);
+    assert_eq!(hex.json_lines()[0]["key"]["hex"], "63");
+}
+
+#[test]
+fn keyspaces_are_apart_from_each_other() {
+    let place = Place::new();
+    place.run(&["put", "k", "default"]).check_code(0);
+    place.run(&["put", "--keyspace", "users", "k", "user"]).check_code(0);
+    assert_eq!(place.run(&["get", "k"]).check_code(0).text(), "default\n");
+    assert_eq!(place.run(&["get", "--keyspace", "users", "k"]).check_code(0).text(), "user\n");
+    let lines = place.run(&["keyspaces", "--json"]).check_code(0).json_lines();
+    let names: Vec<&str> = lines.iter().map(|line| line["keyspace"].as_str().unwrap()).collect();
+    assert_eq!(names, ["default", "users"]);
+    let missing = place.run(&["get", "--keyspace", "nobody", "k"]).check_code(2);
+    assert!(missing.stderr.contains("it has: default, users"), "{}", missing.stderr);
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_ends_a_scan_quietly() {
+    let place = Place::new();
+    let lines: String = (0..50_000).map(|n| format!("key{n:06}\t{n}\n")).collect();
+    let input = place.write("in.tsv", lines);
+    place.run(&["load", input.to_str().unwrap()]).check_code(0);
+    let mut child = start(&mut place.command(&["scan"]));
+    let mut stdout = child.stdout.take().unwrap();
+    stdout.read_exact(&mut [0; 10]).unwrap();
+    drop(stdout);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+}
