@@ -89,10 +89,8 @@ impl Background {
         if shared.options.env.spawn != Spawn::Threads {
             return;
         }
-        let mut threads = vec![
-            spawn(shared, "lsm-log", Step::Log),
-            spawn(shared, "lsm-flush", Step::Flush),
-        ];
+        let mut threads =
+            vec![spawn(shared, "lsm-log", Step::Log), spawn(shared, "lsm-flush", Step::Flush)];
         for _ in 0..shared.options.background_threads {
             threads.push(spawn(shared, "lsm-compact", Step::Compact));
         }

@@ -152,7 +152,12 @@ impl WriteBatch {
         if id != DEFAULT_KEYSPACE {
             encode_keyspace(&mut self.payload, id);
             self.records += 1;
-            self.stretches.push(KeyspaceStretch { keyspace: id, handle: None, entries: 0, bytes: 0 });
+            self.stretches.push(KeyspaceStretch {
+                keyspace: id,
+                handle: None,
+                entries: 0,
+                bytes: 0,
+            });
         }
         self.add_here(id, tag, key, value);
     }

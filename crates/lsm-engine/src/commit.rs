@@ -18,7 +18,7 @@
 //! next round (group commit). The leader is a waiting caller, so a single writer needs no hand-off.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::task::Waker;
 use std::thread::Thread;
@@ -419,4 +419,3 @@ impl Commit {
         !queue.leading && !queue.waiting.is_empty()
     }
 }
-

@@ -212,8 +212,8 @@ impl Shared {
             if record.upper < lower || is_below {
                 continue;
             }
-            let is_inside = record.lower >= lower
-                && upper.as_ref().is_none_or(|upper| record.upper <= *upper);
+            let is_inside =
+                record.lower >= lower && upper.as_ref().is_none_or(|upper| record.upper <= *upper);
             // A table that hangs over an end counts half: blocks are not opened to ask.
             bytes += if is_inside { record.bytes } else { record.bytes / 2 };
         }

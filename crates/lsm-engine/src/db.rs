@@ -262,8 +262,9 @@ impl Db {
         let shared = self.shared();
         loop {
             shared.check_writable()?;
-            let did_work =
-                shared.step(Step::Flush)? || shared.step(Step::Compact)? || shared.step(Step::Log)?;
+            let did_work = shared.step(Step::Flush)?
+                || shared.step(Step::Compact)?
+                || shared.step(Step::Log)?;
             if did_work {
                 continue;
             }

@@ -116,7 +116,11 @@ impl From<Error> for lsm_io::Error {
             ErrorKind::NoSpace => std::io::ErrorKind::StorageFull,
             _ => std::io::ErrorKind::Other,
         };
-        Self::io("replay the log into", Path::new("tables"), std::io::Error::new(kind, error.to_string()))
+        Self::io(
+            "replay the log into",
+            Path::new("tables"),
+            std::io::Error::new(kind, error.to_string()),
+        )
     }
 }
 

@@ -87,8 +87,7 @@ impl Shared {
         }
         let snapshots = self.snapshots.copy();
         let retention = Retention::new(snapshots, self.database_time_ms());
-        let records =
-            write_memtable(self.workshop(), core, &memtable, retention)?;
+        let records = write_memtable(self.workshop(), core, &memtable, retention)?;
         self.stats.note_flush(&records);
         self.install_flush(core, &memtable, &records)?;
         Ok(true)

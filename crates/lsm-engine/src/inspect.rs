@@ -40,6 +40,8 @@ pub struct Metrics {
     pub log_rounds: u64,
     /// Rounds that synced.
     pub log_syncs: u64,
+    /// Bytes of zeros written to make log segments ready, ahead of their use.
+    pub log_bytes_filled: u64,
     /// Bytes of log segments that a replay would read.
     pub log_bytes: u64,
     /// Memtables flushed.
@@ -106,7 +108,11 @@ impl Metrics {
     pub fn write_amplification(&self) -> f64 {
         let written =
             self.log_bytes_written + self.flush_bytes_written + self.compaction_bytes_written;
-        if self.user_bytes_written == 0 { 0.0 } else { written as f64 / self.user_bytes_written as f64 }
+        if self.user_bytes_written == 0 {
+            0.0
+        } else {
+            written as f64 / self.user_bytes_written as f64
+        }
     }
 
     /// Bytes of all live tables.
@@ -162,6 +168,7 @@ impl Db {
             log_bytes_written: commit.log_bytes.load(Ordering::Relaxed),
             log_rounds: commit.rounds.load(Ordering::Relaxed),
             log_syncs: commit.syncs.load(Ordering::Relaxed),
+            log_bytes_filled: shared.segments.filled_bytes.load(Ordering::Relaxed),
             log_bytes,
             flushes: stats.flushes.total(),
             flush_bytes_written: stats.flush_bytes.total(),

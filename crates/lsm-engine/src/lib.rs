@@ -73,7 +73,7 @@ pub use db::{Db, Ticket};
 pub use env::{Env, Spawn};
 pub use error::{Error, ErrorKind, Result};
 pub use inspect::{
-    Explanation, ExplainStep, KeyVersion, LevelMetrics, Metrics, Place, RunShape, Shape, TableShape,
+    ExplainStep, Explanation, KeyVersion, LevelMetrics, Metrics, Place, RunShape, Shape, TableShape,
 };
 pub use keyspace::{Keyspace, MAX_KEYSPACE_NAME_BYTES};
 pub use lsm_compaction::{

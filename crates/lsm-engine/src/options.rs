@@ -228,8 +228,11 @@ impl KeyspaceOptions {
                         .ok_or_else(wrong)?;
                 }
                 "filter_bits_per_key" => {
-                    options.filter_bits_per_key =
-                        if value == "none" { None } else { Some(value.parse().map_err(|_| wrong())?) };
+                    options.filter_bits_per_key = if value == "none" {
+                        None
+                    } else {
+                        Some(value.parse().map_err(|_| wrong())?)
+                    };
                 }
                 "block_bytes" => options.block_bytes = value.parse().map_err(|_| wrong())?,
                 // An option that a newer version wrote and that this one can do without.

@@ -94,7 +94,8 @@ impl Shared {
             return Ok(());
         }
         let gate = &self.pressure;
-        let cost_ns = gate.delay_ns_per_kib.load(Ordering::Relaxed) * (bytes as u64).div_ceil(64) / 16;
+        let cost_ns =
+            gate.delay_ns_per_kib.load(Ordering::Relaxed) * (bytes as u64).div_ceil(64) / 16;
         let now_ns = gate.now_ns();
         let turn = gate.next_turn_ns.fetch_update(Ordering::AcqRel, Ordering::Acquire, |next| {
             Some(next.max(now_ns) + cost_ns)
@@ -144,7 +145,8 @@ impl Shared {
     }
 
     fn too_busy(&self, retry_after: Duration) -> Error {
-        let message = format!("no place in the order before the deadline: {}", self.pressure.present());
+        let message =
+            format!("no place in the order before the deadline: {}", self.pressure.present());
         Error::busy(message, Some(retry_after))
     }
 

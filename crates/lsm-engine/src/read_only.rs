@@ -116,12 +116,7 @@ pub(crate) fn refresh(shared: &Shared) -> Result<()> {
     Ok(())
 }
 
-fn look(
-    dir: &Path,
-    options: &Options,
-    tables: &Arc<TableStore>,
-    hash_seed: u64,
-) -> Result<Moment> {
+fn look(dir: &Path, options: &Options, tables: &Arc<TableStore>, hash_seed: u64) -> Result<Moment> {
     let mut attempt = 1;
     loop {
         match look_once(dir, options, tables, hash_seed) {
@@ -172,13 +167,16 @@ fn look_once(
         for live in tree.tables() {
             live.table()?;
         }
-        replayed.insert(id, Replayed {
-            core: new_core(keyspace, View::opened(recovery.new_memtable(0), tree))?,
-            flushed_through: keyspace.flushed_through,
-            memtable: recovery.new_memtable(0),
-            sealed: Vec::new(),
-            tables: Vec::new(),
-        });
+        replayed.insert(
+            id,
+            Replayed {
+                core: new_core(keyspace, View::opened(recovery.new_memtable(0), tree))?,
+                flushed_through: keyspace.flushed_through,
+                memtable: recovery.new_memtable(0),
+                sealed: Vec::new(),
+                tables: Vec::new(),
+            },
+        );
     }
     let log = replay_log(&mut recovery, &state, &mut replayed, false)?;
     let last = log.next_seq_no.map_or(0, |next| next.saturating_sub(1));

@@ -143,10 +143,9 @@ fn lock_directory(fs: &SharedFs, dir: &Path) -> Result<Box<dyn LockGuard>> {
     let holder = format!("process {}", std::process::id());
     match fs.try_lock(&path, &holder)? {
         LockOutcome::Acquired(guard) => Ok(guard),
-        LockOutcome::HeldBy(holder) => Err(Error::busy(
-            format!("{} is open already, held by {holder}", dir.display()),
-            None,
-        )),
+        LockOutcome::HeldBy(holder) => {
+            Err(Error::busy(format!("{} is open already, held by {holder}", dir.display()), None))
+        }
     }
 }
 
@@ -228,13 +227,12 @@ fn check_tables_present(dir: &Path, state: &ManifestState, listing: &[DirEntry])
 }
 
 fn apply(state: &mut ManifestState, edit: &ManifestEdit) -> Result<()> {
-    state.apply(edit).map_err(|error| Error::corrupt(format!("the manifest contradicts itself: {error}")))
+    state
+        .apply(edit)
+        .map_err(|error| Error::corrupt(format!("the manifest contradicts itself: {error}")))
 }
 
-pub(crate) fn new_core(
-    state: &KeyspaceState,
-    view: View,
-) -> Result<Arc<KeyspaceCore>> {
+pub(crate) fn new_core(state: &KeyspaceState, view: View) -> Result<Arc<KeyspaceCore>> {
     Ok(Arc::new(KeyspaceCore {
         id: state.id,
         name: state.name.clone(),
@@ -285,7 +283,10 @@ fn recover(
         let core = new_core(keyspace, View::opened(recovery.new_memtable(0), tree))?;
         let memtable = recovery.new_memtable(0);
         let flushed_through = keyspace.flushed_through;
-        keyspaces.insert(id, Replayed { core, flushed_through, memtable, sealed: Vec::new(), tables: Vec::new() });
+        keyspaces.insert(
+            id,
+            Replayed { core, flushed_through, memtable, sealed: Vec::new(), tables: Vec::new() },
+        );
     }
     if !report.created {
         let log = replay_log(&mut recovery, &state, &mut keyspaces, closed_cleanly)?;
@@ -348,7 +349,8 @@ fn recover(
     let last_seq_no = state.last_seq_no;
     report.last_seq_no = last_seq_no;
     report.elapsed = began.elapsed();
-    let commit = Commit::new(Some(Log::start(segment, last_seq_no + 1)), last_seq_no, recovery.now_ms);
+    let commit =
+        Commit::new(Some(Log::start(segment, last_seq_no + 1)), last_seq_no, recovery.now_ms);
     commit.note_manifest_edit(state.edit_number);
     let Recovery { database_id, hash_seed, file_numbers, limiter, .. } = recovery;
     let compaction_threads = options.background_threads;

@@ -87,7 +87,8 @@ impl Recovery<'_> {
                         && seq_no > keyspace.flushed_through
                     {
                         let entry = Entry { key, seq_no, tag, value };
-                        self.insert(keyspace, &entry).map_err(|error| corrupt(error.to_string()))?;
+                        self.insert(keyspace, &entry)
+                            .map_err(|error| corrupt(error.to_string()))?;
                         entries += 1;
                     }
                 }

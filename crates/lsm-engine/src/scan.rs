@@ -403,10 +403,7 @@ impl Iter {
     }
 
     /// Latches the end: of the range, or of what could be read.
-    fn latch(
-        &mut self,
-        step: Result<Option<(Key, Value)>>,
-    ) -> Option<Result<(Key, Value)>> {
+    fn latch(&mut self, step: Result<Option<(Key, Value)>>) -> Option<Result<(Key, Value)>> {
         let item = step.transpose();
         if !matches!(item, Some(Ok(_))) {
             self.is_done = true;

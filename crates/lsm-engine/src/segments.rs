@@ -27,6 +27,8 @@ pub(crate) struct Segments {
     released: Mutex<Vec<SegmentInfo>>,
     is_wanted: AtomicBool,
     last_bytes: AtomicU64,
+    /// Bytes of zeros written to make segments ready.
+    pub(crate) filled_bytes: AtomicU64,
 }
 
 impl Shared {
@@ -89,14 +91,16 @@ impl Shared {
             let mut spare = self.segments.spare.lock().expect("no holder panicked");
             if bytes == self.options.log_segment_bytes { spare.pop() } else { None }
         };
+        if spare.is_none() {
+            self.segments.filled_bytes.fetch_add(bytes, Ordering::Relaxed);
+        }
         let identity =
             Identity { database_id: self.database_id, file_number: self.new_file_number() };
         let segment =
             PreparedSegment::prepare(&self.fs, &self.dir, identity, bytes, spare.as_deref())?;
-        self.segments.last_bytes.fetch_max(
-            bytes.min(self.options.log_segment_bytes),
-            Ordering::Relaxed,
-        );
+        self.segments
+            .last_bytes
+            .fetch_max(bytes.min(self.options.log_segment_bytes), Ordering::Relaxed);
         Ok(segment)
     }
 

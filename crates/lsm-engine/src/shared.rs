@@ -98,7 +98,11 @@ impl Shared {
 
     /// Makes an edit durable. On failure the database becomes read-only: what the manifest holds
     /// is unknown from then on.
-    pub(crate) fn append_edit(&self, manifest: &mut Manifest, mut edit: ManifestEdit) -> Result<()> {
+    pub(crate) fn append_edit(
+        &self,
+        manifest: &mut Manifest,
+        mut edit: ManifestEdit,
+    ) -> Result<()> {
         edit.next_file_number = Some(self.file_numbers.load(Ordering::Relaxed));
         edit.database_time_ms = Some(self.database_time_ms());
         let result = manifest.append(edit).and_then(|number| {

@@ -53,7 +53,11 @@ pub(crate) struct Tree {
 
 impl Tree {
     /// The tree of `version`, taking over from `before` the handles of tables that stay.
-    pub(crate) fn new(version: Arc<Version>, before: Option<&Self>, store: &Arc<TableStore>) -> Self {
+    pub(crate) fn new(
+        version: Arc<Version>,
+        before: Option<&Self>,
+        store: &Arc<TableStore>,
+    ) -> Self {
         let mut known: HashMap<u64, &Arc<LiveTable>> = HashMap::new();
         for run in before.iter().flat_map(|tree| &tree.runs) {
             known.extend(run.tables.iter().map(|table| (table.record().number, table)));

@@ -95,8 +95,9 @@ fn crash_recovery(
         let _ = World::open(crashing.clone(), history.setup.clone());
         let second = CrashPolicy::ALL[(step % CrashPolicy::ALL.len() as u64) as usize];
         let again = crashing.crash_image(second, seed ^ step);
-        recover_and_check(&again, history, model)
-            .map_err(|wrong| format!("then crash at step {step} of its recovery, {second:?}: {wrong}"))?;
+        recover_and_check(&again, history, model).map_err(|wrong| {
+            format!("then crash at step {step} of its recovery, {second:?}: {wrong}")
+        })?;
         count.images += 1;
         count.two_level += 1;
         step += stride;

@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 use lsm_sim::crash::{CrashCount, Thoroughness, crash_at_every_step, small_sequences};
 use lsm_sim::history::run_caught;
 use lsm_sim::soak::{self, Soak};
-use lsm_sim::{Coverage, History};
+use lsm_sim::{Coverage, History, amplification};
 
 /// Tests the lsm key-value store against a model, through crashes and kills.
 #[derive(Parser)]
@@ -64,6 +64,15 @@ enum Command {
         #[arg(long)]
         dir: Option<PathBuf>,
     },
+    /// Overwrites entries at random under each policy and prints write and space amplification.
+    Amplification {
+        /// How many entries of 16 + 100 bytes are loaded, and then overwritten.
+        #[arg(long, default_value_t = 5_000_000)]
+        entries: u64,
+        /// Decides which are overwritten.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
     #[command(hide = true)]
     SoakLoader {
         #[arg(long)]
@@ -87,6 +96,7 @@ fn main() -> ExitCode {
         Command::Soak { entries, seed, kills, memory_bytes, dir } => {
             soak(entries, seed, kills, memory_bytes, dir)
         }
+        Command::Amplification { entries, seed } => amplification::run(entries, seed),
         Command::SoakLoader { from, entries, seed, memory_bytes, dir } => {
             soak::load(&dir, from, entries, seed, memory_bytes)
         }

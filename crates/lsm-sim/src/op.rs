@@ -99,8 +99,24 @@ pub enum Op {
 
 /// The names under which operations are counted.
 pub const OP_NAMES: &[&str] = &[
-    "put", "delete", "batch", "get", "multi_get", "scan", "walk", "snapshot", "read_snapshot",
-    "release", "flush", "compact", "background", "sync", "policy", "reopen", "kill", "power_cut",
+    "put",
+    "delete",
+    "batch",
+    "get",
+    "multi_get",
+    "scan",
+    "walk",
+    "snapshot",
+    "read_snapshot",
+    "release",
+    "flush",
+    "compact",
+    "background",
+    "sync",
+    "policy",
+    "reopen",
+    "kill",
+    "power_cut",
 ];
 
 impl Op {
@@ -269,7 +285,10 @@ impl FromStr for Op {
                     "Memory" => Durability::Memory,
                     _ => return Err(wrong()),
                 },
-                writes: rest[1..].iter().map(|w| parse_write(w).ok_or_else(wrong)).collect::<Result<_, _>>()?,
+                writes: rest[1..]
+                    .iter()
+                    .map(|w| parse_write(w).ok_or_else(wrong))
+                    .collect::<Result<_, _>>()?,
             },
             "get" => Self::Get { keyspace: number(word(0)?)?, key: number(word(1)?)? },
             "multi_get" => Self::MultiGet {

@@ -103,7 +103,12 @@ impl Soak {
 
     /// Runs a loader from entry `from` on, killing it once `kill_after` further ones are
     /// acknowledged.
-    fn load(&self, from: u64, kill_after: Option<u64>, bar: &ProgressBar) -> Result<Loaded, String> {
+    fn load(
+        &self,
+        from: u64,
+        kill_after: Option<u64>,
+        bar: &ProgressBar,
+    ) -> Result<Loaded, String> {
         let told = |error: std::io::Error| format!("could not run the loader: {error}");
         let mut child = Command::new(std::env::current_exe().map_err(told)?)
             .arg("soak-loader")
@@ -214,7 +219,13 @@ struct Loaded {
 ///
 /// # Errors
 /// What the engine says.
-pub fn load(dir: &Path, from: u64, entries: u64, seed: u64, memory_bytes: u64) -> Result<(), String> {
+pub fn load(
+    dir: &Path,
+    from: u64,
+    entries: u64,
+    seed: u64,
+    memory_bytes: u64,
+) -> Result<(), String> {
     let told = |error: lsm_engine::Error| error.to_string();
     let db = Db::open_with(dir, options(memory_bytes)).map_err(told)?;
     let mut batch = WriteBatch::new();

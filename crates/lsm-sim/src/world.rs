@@ -115,8 +115,7 @@ impl World {
     /// # Errors
     /// `Crashed` or what went wrong.
     pub fn open(fs: SimFs, setup: Setup) -> Result<Self, Stop> {
-        let mut world =
-            Self { fs, setup, db: None, keyspaces: Vec::new(), snapshots: Vec::new() };
+        let mut world = Self { fs, setup, db: None, keyspaces: Vec::new(), snapshots: Vec::new() };
         world.reopen()?;
         Ok(world)
     }

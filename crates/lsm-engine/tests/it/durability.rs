@@ -110,7 +110,8 @@ fn batches_are_whole_after_a_crash_whatever_is_kept() {
         }
         let db = Db::open_with("db", tiny_options(&fs.crash_image(policy, seed))).expect("opens");
         let other = db.keyspace("other").expect("is there");
-        let keys = |entries: lsm_engine::Iter| entries.map(|e| e.expect("reads").0).collect::<Vec<_>>();
+        let keys =
+            |entries: lsm_engine::Iter| entries.map(|e| e.expect("reads").0).collect::<Vec<_>>();
         assert_eq!(keys(db.iter()), keys(other.iter()), "seed {seed}, {policy:?}");
         assert!(db.iter().count() >= 36, "the last durable batch is the 36th");
     }

@@ -59,7 +59,10 @@ fn a_batch_of_a_million_records_is_one_commit() {
     }
     let db = Db::open(dir.path()).expect("opens again");
     assert_eq!(db.iter().count(), 1_000_000);
-    assert_eq!(db.get(999_999u32.to_be_bytes()).expect("reads").expect("there"), 999_999u32.to_le_bytes().to_vec());
+    assert_eq!(
+        db.get(999_999u32.to_be_bytes()).expect("reads").expect("there"),
+        999_999u32.to_le_bytes().to_vec()
+    );
 }
 
 #[test]

@@ -17,7 +17,8 @@ fn opening_a_closed_database_reads_little_and_opens_no_table() {
         }
     }
     db.close().expect("closes");
-    let tables = fs.files().iter().filter(|(path, _)| path.extension().is_some_and(|e| e == "sst")).count();
+    let tables =
+        fs.files().iter().filter(|(path, _)| path.extension().is_some_and(|e| e == "sst")).count();
     assert!(tables > 3, "{tables} tables are too few to tell");
     fs.reset_counters();
     let db = Db::open_with("db", tiny_options(&fs)).expect("opens");

@@ -6,7 +6,9 @@ use lsm_io::SimFs;
 use crate::{key, open};
 
 /// A digest of everything that a scan yields.
-fn digest(entries: impl Iterator<Item = lsm_engine::Result<(lsm_engine::Key, lsm_engine::Value)>>) -> (usize, u64) {
+fn digest(
+    entries: impl Iterator<Item = lsm_engine::Result<(lsm_engine::Key, lsm_engine::Value)>>,
+) -> (usize, u64) {
     let mut checksum = lsm_io::checksum::Xxh3::new();
     let mut count = 0;
     for entry in entries {
@@ -64,7 +66,8 @@ fn an_old_scan_pins_no_file() {
     }
     db.settle().expect("removes files");
     let tables: usize = db.default_keyspace().shape().runs.iter().map(|run| run.tables.len()).sum();
-    let files = fs.files().iter().filter(|(path, _)| path.extension().is_some_and(|e| e == "sst")).count();
+    let files =
+        fs.files().iter().filter(|(path, _)| path.extension().is_some_and(|e| e == "sst")).count();
     assert_eq!(files, tables, "the scan has moved to the present view");
 }
 
@@ -92,7 +95,9 @@ fn ranges_take_every_kind_of_bound() {
         db.put(key, key).expect("writes");
     }
     let keys = |scan: Scan| {
-        db.scan(scan).map(|e| String::from_utf8(e.expect("reads").0.to_vec()).expect("text")).collect::<String>()
+        db.scan(scan)
+            .map(|e| String::from_utf8(e.expect("reads").0.to_vec()).expect("text"))
+            .collect::<String>()
     };
     assert_eq!(keys(Scan::range("b".."d")), "bc");
     assert_eq!(keys(Scan::range("b"..="d")), "bcd");
