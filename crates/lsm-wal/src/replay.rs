@@ -120,7 +120,7 @@ impl Replay<'_> {
         let broken = loop {
             match reader.next()? {
                 FrameStep::End { offset } => {
-                    break Break { offset, reason: "the log ends here", is_blank: true };
+                    break Break { offset, reason: "zeros instead of a frame", is_blank: true };
                 }
                 FrameStep::Bad { offset, reason } => {
                     break Break { offset, reason, is_blank: false };

@@ -33,7 +33,7 @@ impl Replay<'_> {
             }
         }
         if evidence.convicts(is_exact.then_some(seq_start)) {
-            let reason = format!("{}, where durable data should be", broken.reason);
+            let reason = format!("{}; durable data should be here", broken.reason);
             return Err(Error::corrupt(reader.path(), broken.offset, reason));
         }
         if broken.is_blank && evidence.frames == 0 {

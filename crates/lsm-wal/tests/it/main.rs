@@ -1,0 +1,11 @@
+//! The log as its users meet it: appended to a simulated disk, read back after what may befall it.
+
+mod crash;
+mod damage;
+mod format;
+mod frames;
+mod fuzz;
+mod judgement;
+mod log;
+mod scan;
+mod support;
