@@ -130,6 +130,7 @@ impl EntryCursor {
     ///
     /// # Errors
     /// See [`seek_first`](Self::seek_first).
+    #[allow(clippy::should_implement_trait)] // Lends its entry, which an Iterator cannot.
     pub fn next(&mut self) -> Result<()> {
         match self.position {
             Position::End => return Ok(()),

@@ -175,7 +175,10 @@ pub fn small_sequences(length: usize) -> Vec<Vec<Op>> {
     for _ in 0..length {
         let extend = |sequence: &Vec<Op>| {
             let sequence = sequence.clone();
-            dozen.iter().map(move |op| [&sequence[..], &[op.clone()]].concat()).collect::<Vec<_>>()
+            dozen
+                .iter()
+                .map(move |op| [&sequence[..], std::slice::from_ref(op)].concat())
+                .collect::<Vec<_>>()
         };
         longest = longest.iter().flat_map(extend).collect();
         sequences.extend(longest.iter().cloned());

@@ -463,6 +463,7 @@ fn ordered(one: Vec<u8>, other: Vec<u8>) -> (Vec<u8>, Vec<u8>) {
     if one <= other { (one, other) } else { (other, one) }
 }
 
+#[allow(clippy::needless_pass_by_value)] // Callers build both sides on the spot.
 fn same<T: PartialEq + std::fmt::Debug>(op: &Op, expected: T, found: T) -> Result<(), Stop> {
     if expected == found {
         return Ok(());
