@@ -32,7 +32,7 @@ pub(crate) fn print(
 ) -> io::Result<()> {
     let ruler = Ruler::new(shape);
     let Some((first, last)) = ruler.ends() else {
-        return writeln!(out, "{:LABEL_COLUMNS$}no tables", "");
+        return writeln!(out, "no tables");
     };
     let columns = columns.saturating_sub(LABEL_COLUMNS + TOTALS_COLUMNS).max(BOX_COLUMNS_MIN);
     let first = shorten(&format.show(first).to_string(), columns / 2 - 1);
@@ -157,9 +157,9 @@ mod tests {
              1: a-f/1000 g-p/1000 q-z/500",
             &expect![[r#"
                     a                                        z
-                L0          [──────────── 29K ────────────]     1 table        29.3 KiB
-                    [────────── 49K ──────────]                 1 table        48.8 KiB
-                L1  [───── 98K ─────]  [──── 98K ────] [─────]  3 tables      244.1 KiB
+                L0     [─────────────── 29K ────────────────]   1 table        29.3 KiB
+                    [─────────── 49K ───────────]               1 table        48.8 KiB
+                L1  [──── 98K ─────] [───── 98K ─────][──────]  3 tables      244.1 KiB
             "#]],
         );
     }
@@ -182,8 +182,8 @@ mod tests {
         check_picture(
             "",
             &expect![[r#"
-                no tables
-        "#]],
+                    no tables
+            "#]],
         );
     }
 }

@@ -2,14 +2,14 @@
 //!
 //! Keys are bytes, and real ones cluster: by their value alone, all those that begin with "user:"
 //! would fall on one spot. So the ruler is marked by the data. Every bound of a table is a mark, and
-//! two marks are as far apart as there are entries between them, where each table is taken to be
-//! evenly filled.
+//! two marks are as far apart as there are entries between them. Within one table, whose entries
+//! nobody has looked at, the value of the keys does decide, past what its bounds have in common.
 
-use lsm_engine::Shape;
+use lsm_engine::{Shape, TableShape};
+use lsm_entry::{common_prefix, digest};
 
-/// How far apart neighbouring marks are at least, as a share of the ruler: a table is never quite
-/// invisible.
-const SHARE_MIN: f64 = 0.001;
+/// How much of the ruler is given away evenly, so that no table is quite invisible.
+const EVEN_SHARE: f64 = 0.05;
 
 /// Maps keys to positions from 0 to 1.
 #[derive(Clone, Debug)]
@@ -28,26 +28,17 @@ impl Ruler {
             tables().flat_map(|table| [table.lower.clone(), table.upper.clone()]).collect();
         marks.sort();
         marks.dedup();
-        // Entries by stretch between two marks: added where a table begins, taken away where it
-        // ends, and summed up on the way.
-        let mut changes = vec![0.0; marks.len()];
-        let at = |key: &Vec<u8>| marks.binary_search(key).unwrap_or(0);
+        // Entries between each mark and the next.
+        let mut entries = vec![0.0; marks.len()];
         for table in tables() {
-            let (lower, upper) = (at(&table.lower), at(&table.upper));
-            if lower < upper {
-                let entries = table.entries as f64 / (upper - lower) as f64;
-                changes[lower] += entries;
-                changes[upper] -= entries;
-            }
+            spread(table, &marks, &mut entries);
         }
-        let entries: u64 = tables().map(|table| table.entries).sum();
-        let stretch_min = (entries as f64).max(1.0) * SHARE_MIN;
+        let even = entries.iter().sum::<f64>().max(1.0) * EVEN_SHARE / marks.len().max(1) as f64;
         let mut positions = Vec::with_capacity(marks.len());
-        let (mut position, mut density) = (0.0, 0.0_f64);
-        for change in changes {
+        let mut position = 0.0;
+        for between in entries {
             positions.push(position);
-            density += change;
-            position += density.max(stretch_min);
+            position += between + even;
         }
         let length = positions.last().copied().unwrap_or(0.0).max(f64::MIN_POSITIVE);
         positions.iter_mut().for_each(|position| *position /= length);
@@ -69,9 +60,26 @@ impl Ruler {
     }
 }
 
+/// Spreads a table's entries over the stretches between the marks that it covers.
+fn spread(table: &TableShape, marks: &[Vec<u8>], entries: &mut [f64]) {
+    let at = |key: &Vec<u8>| marks.binary_search(key).unwrap_or(0);
+    let covered = at(&table.lower)..at(&table.upper);
+    let skip = common_prefix(&table.lower, &table.upper);
+    let value = |key: &[u8]| digest(key, skip) as f64;
+    let whole = value(&table.upper) - value(&table.lower);
+    for index in covered.clone() {
+        let share = if whole > 0.0 {
+            (value(&marks[index + 1]) - value(&marks[index])) / whole
+        } else {
+            1.0 / covered.len() as f64
+        };
+        entries[index] += table.entries as f64 * share;
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use lsm_engine::{RunShape, TableShape};
+    use lsm_engine::RunShape;
 
     use super::*;
 
@@ -91,11 +99,20 @@ mod tests {
         let tables = vec![table("a", "b", 300), table("y", "z", 100)];
         let ruler = Ruler::new(&Shape { runs: vec![RunShape { level: 1, tables }] });
         assert_eq!(ruler.position(b"a"), 0.0);
-        assert!((ruler.position(b"b") - 0.75).abs() < 0.01);
-        assert!((ruler.position(b"y") - 0.75).abs() < 0.01);
+        assert!((ruler.position(b"b") - 0.75).abs() < 0.03);
+        assert!((ruler.position(b"y") - 0.75).abs() < 0.03);
         assert_eq!(ruler.position(b"z"), 1.0);
         assert_eq!(ruler.position(b"bb"), ruler.position(b"b"));
         assert_eq!(ruler.ends(), Some((&b"a"[..], &b"z"[..])));
+    }
+
+    #[test]
+    fn bounds_that_are_close_to_each_other_lie_close_to_each_other() {
+        let run = |lower, upper| RunShape { level: 0, tables: vec![table(lower, upper, 1000)] };
+        let runs = vec![run("user:0001", "user:9998"), run("user:0003", "user:9999")];
+        let ruler = Ruler::new(&Shape { runs });
+        assert!(ruler.position(b"user:0003") < 0.05);
+        assert!(ruler.position(b"user:9998") > 0.95);
     }
 
     #[test]

@@ -65,7 +65,10 @@ impl Work {
         let compactions = count(self.compactions);
         line("compactions", format!("{} in {compactions}", bytes(self.compaction_bytes)))?;
         let amplification = ratio(self.written_bytes(), self.user_bytes);
-        line("together", format!("{amplification} bytes written for each byte given"))?;
+        line(
+            "together",
+            format!("write amplification {amplification}: so many bytes a byte given"),
+        )?;
         if self.stall_ms > 0 {
             line("waited", format!("{} ms for flushes and compactions", count(self.stall_ms)))?;
         }

@@ -299,10 +299,13 @@ impl Demo<'_> {
         self.story.with(|out| work.print(out, story::INDENT))?;
         let Figures { before, after } = figures;
         self.story.say(&format!(
-            "space        {} before, {} after, for {} of keys and values: {} and {}",
+            "space        {} before compacting, {} after, for {} of keys and values",
             bytes(before.table_bytes),
             bytes(after.table_bytes),
             bytes(after.live_bytes),
+        ))?;
+        self.story.say(&format!(
+            "             space amplification {} before, {} after",
             ratio(before.table_bytes, before.live_bytes),
             ratio(after.table_bytes, after.live_bytes),
         ))?;
