@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use lsm_engine::{Db, ErrorKind, Options, Reads};
-use lsm_io::SimFs;
+use lsm_io::{SimFs, every};
 
 use crate::{open, tiny_options};
 
@@ -35,6 +35,18 @@ fn a_missing_database_is_not_created_unless_asked() {
     let error = Db::open_with(dir.path().join("none"), options).expect_err("refused");
     assert_eq!(error.kind(), ErrorKind::Invalid);
     assert!(!dir.path().join("none").exists());
+}
+
+#[test]
+fn a_directory_that_may_not_be_written_is_an_error_that_names_it() {
+    let fs = SimFs::new(0);
+    open(&fs).close().expect("closes");
+    fs.fail(every().lock_of("*").with(std::io::ErrorKind::PermissionDenied));
+    let error = Db::open_with("db", tiny_options(&fs)).expect_err("refused");
+    assert_eq!(error.kind(), ErrorKind::Io);
+    assert!(error.to_string().contains("db/LOCK"), "{error}");
+    let reader = Db::open_read_only_with("db", tiny_options(&fs)).expect("reading needs no lock");
+    assert_eq!(reader.iter().count(), 0);
 }
 
 #[test]

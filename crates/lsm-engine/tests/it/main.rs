@@ -1,6 +1,7 @@
 //! The engine's promises, one file a topic. The model test and the crashes at every step live in
 //! lsm-sim.
 
+mod background;
 mod directories;
 mod durability;
 mod keyspaces;

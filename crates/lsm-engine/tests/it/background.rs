@@ -1,0 +1,122 @@
+//! What happens without being asked: flushes by size, age and log length, compactions, room made.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use lsm_engine::{
+    CompactionPolicy, Db, Durability, Env, FifoOptions, KeyspaceOptions, LeveledOptions, Options,
+    Reads, Step,
+};
+use lsm_io::SimFs;
+
+use crate::{key, open, tiny_options};
+
+#[test]
+fn a_memtable_is_flushed_when_it_is_old() {
+    let fs = SimFs::new(0);
+    let clock = Arc::new(AtomicU64::new(1_000_000));
+    let told = Arc::clone(&clock);
+    let options = tiny_options(&fs);
+    let env = Env { clock: Arc::new(move || told.load(Ordering::Relaxed)), ..options.env.clone() };
+    let options = Options { flush_interval_ms: Some(5_000), env, ..options };
+    let db = Db::open_with("db", options).expect("opens");
+    db.put("key", "value").expect("writes");
+    for seconds in 0..5 {
+        clock.store(1_000_000 + seconds * 1_000, Ordering::Relaxed);
+        db.step(Step::Log).expect("looks at the clock");
+        assert!(!db.step(Step::Flush).expect("has nothing to do"), "after {seconds} s");
+    }
+    clock.store(1_005_000, Ordering::Relaxed);
+    db.step(Step::Log).expect("seals");
+    assert!(db.step(Step::Flush).expect("flushes"));
+    assert_eq!(db.metrics().flushes, 1);
+}
+
+#[test]
+fn a_quiet_keyspace_does_not_pin_the_log_for_ever() {
+    let fs = SimFs::new(0);
+    let db = open(&fs);
+    let quiet = db.keyspace("quiet").expect("creates");
+    quiet.put("key", "value").expect("writes");
+    for n in 0..20_000 {
+        db.put_with(key(n % 500), vec![0; 100], Durability::Memory.into()).expect("writes");
+        if n % 200 == 0 {
+            db.settle().expect("settles");
+        }
+    }
+    let limit = 256 << 10;
+    assert!(db.metrics().log_bytes <= 2 * limit, "{} bytes of log", db.metrics().log_bytes);
+    assert_eq!(quiet.get("key").expect("reads").expect("there"), "value");
+}
+
+#[test]
+fn a_fifo_keyspace_drops_its_oldest_tables() {
+    let db = open(&SimFs::new(0));
+    let fifo = CompactionPolicy::Fifo(FifoOptions { bytes_max: 200 << 10, ..Default::default() });
+    let options = KeyspaceOptions { compaction: fifo, ..KeyspaceOptions::default() };
+    let events = db.keyspace_with("events", options).expect("creates");
+    for n in 0..8_000 {
+        events.put_with(key(n), vec![0; 100], Durability::Memory.into()).expect("writes");
+        if n % 100 == 0 {
+            db.settle().expect("settles");
+        }
+    }
+    assert!(db.metrics().table_bytes() <= 250 << 10, "{} bytes", db.metrics().table_bytes());
+    assert_eq!(events.get(key(0)).expect("reads"), None, "the oldest went");
+    assert!(events.contains_key(key(7_999)).expect("reads"), "the newest stayed");
+}
+
+#[test]
+fn sequential_writes_are_moved_and_never_merged() {
+    let db = open(&SimFs::new(0));
+    let mut options = db.options();
+    let small =
+        LeveledOptions { table_bytes: 16 << 10, base_bytes: 64 << 10, ..Default::default() };
+    options.compaction = CompactionPolicy::Leveled(small);
+    db.set_options(options).expect("changes");
+    for n in 0..10_000 {
+        db.put_with(key(n), vec![0; 100], Durability::Memory.into()).expect("writes");
+        if n % 100 == 0 {
+            db.settle().expect("settles");
+        }
+    }
+    let metrics = db.metrics();
+    assert!(metrics.flushes > 20, "{} flushes", metrics.flushes);
+    assert_eq!(metrics.compaction_bytes_written, 0, "tables that overlap nothing are moved");
+    assert_eq!(db.iter().count(), 10_000);
+}
+
+#[test]
+fn metrics_tell_what_was_written_and_why() {
+    let db = open(&SimFs::new(0));
+    for n in 0..2_000 {
+        db.put_with(key(n % 300), vec![0; 100], Durability::Memory.into()).expect("writes");
+    }
+    db.flush().expect("flushes");
+    db.settle().expect("settles");
+    let metrics = db.metrics();
+    assert_eq!(metrics.entries_written, 2_000);
+    assert_eq!(metrics.user_bytes_written, 2_000 * 110);
+    assert!(metrics.log_bytes_written > metrics.user_bytes_written);
+    assert!(metrics.flush_bytes_written > 0 && metrics.write_amplification() > 1.0);
+    let entries: u64 = metrics.levels.iter().map(|level| level.entries).sum();
+    assert!(entries >= 300);
+}
+
+#[test]
+fn history_and_explain_show_where_a_key_lives() {
+    let db = open(&SimFs::new(0));
+    db.put("key", "old").expect("writes");
+    db.flush().expect("flushes");
+    db.put("key", "new").expect("writes");
+    let versions = db.default_keyspace().history("key").expect("reads");
+    let places: Vec<_> = versions.iter().map(|version| version.place.to_string()).collect();
+    assert_eq!(places.len(), 2, "{places:?}");
+    assert_eq!(places[0], "active memtable");
+    assert!(places[1].starts_with("level 0, table "), "{places:?}");
+    let explained = db.default_keyspace().explain("key").expect("reads");
+    assert_eq!(explained.steps.len(), 1);
+    assert_eq!(explained.value.expect("there"), "new");
+    let absent = db.default_keyspace().explain("kez").expect("reads");
+    assert_eq!(absent.value, None);
+}
