@@ -53,7 +53,10 @@ impl Policy for FifoOptions {
         };
         let bytes = version.bytes();
         if bytes > self.bytes_max {
-            return drop_oldest(format!("there are {bytes} bytes and the limit is {}", self.bytes_max));
+            return drop_oldest(format!(
+                "there are {bytes} bytes and the limit is {}",
+                self.bytes_max
+            ));
         }
         let newest_ms = oldest.tables.iter().map(|table| table.created_ms).max().unwrap_or(0);
         let age_ms = input.now_ms.saturating_sub(newest_ms);

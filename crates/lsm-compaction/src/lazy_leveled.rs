@@ -47,8 +47,11 @@ impl LazyLeveledOptions {
         if (inputs.len() as u64) < self.level_zero_runs.max(2) || planner.is_busy(0) {
             return None;
         }
-        let reason =
-            format!("level 0 holds {} runs and its limit is {}", inputs.len(), self.level_zero_runs);
+        let reason = format!(
+            "level 0 holds {} runs and its limit is {}",
+            inputs.len(),
+            self.level_zero_runs
+        );
         let output = Place { level: MIDDLE, run: planner.new_run(MIDDLE, &inputs) };
         planner.make(Action::Merge, inputs, output, reason)
     }

@@ -193,7 +193,8 @@ impl Policy for LeveledOptions {
         for level in 1..BOTTOM {
             let (bytes, target) = (input.version.level_bytes(level), shape.targets[level]);
             if bytes > target {
-                let reason = format!("level {level} holds {bytes} bytes and its target is {target}");
+                let reason =
+                    format!("level {level} holds {bytes} bytes and its target is {target}");
                 if let Some(plan) = self.plan_down(&planner, level, &reason) {
                     return Some(plan);
                 }
@@ -204,9 +205,7 @@ impl Policy for LeveledOptions {
 
     fn debt_bytes(&self, version: &Version) -> u64 {
         let shape = self.shape(version);
-        let excess = |level: usize| {
-            version.level_bytes(level).saturating_sub(shape.targets[level])
-        };
+        let excess = |level: usize| version.level_bytes(level).saturating_sub(shape.targets[level]);
         let level_zero = version.level(0);
         let is_full = level_zero.runs.len() as u64 >= self.level_zero_runs;
         let level_zero_bytes = if is_full { level_zero.bytes() } else { 0 };

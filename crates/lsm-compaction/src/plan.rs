@@ -144,7 +144,12 @@ impl Planner<'_> {
     }
 
     /// The tables of a level that overlap a range.
-    pub(crate) fn overlapping(&self, level: usize, lower: &[u8], upper: &[u8]) -> Vec<PlanInputRun> {
+    pub(crate) fn overlapping(
+        &self,
+        level: usize,
+        lower: &[u8],
+        upper: &[u8],
+    ) -> Vec<PlanInputRun> {
         let runs = self.version.level(level).runs.iter();
         let inputs = runs.map(|run| {
             let tables = run.overlapping(lower, upper).to_vec();
@@ -219,7 +224,8 @@ impl Planner<'_> {
         let Some((deepest, std::cmp::Reverse(oldest_run))) = oldest else { return Vec::new() };
         let deepest = deepest.max(output.level);
         let runs = self.version.runs().filter(|(level, run)| {
-            *level > deepest || (*level == deepest && (run.id <= oldest_run || *level == output.level))
+            *level > deepest
+                || (*level == deepest && (run.id <= oldest_run || *level == output.level))
         });
         let older = runs.map(|(_, run)| {
             let tables = run.overlapping(lower, upper).iter();
@@ -233,8 +239,11 @@ impl Planner<'_> {
         let below = (level + 1..LEVELS).find(|&level| !self.version.level(level).runs.is_empty());
         let Some(below) = below else { return Vec::new() };
         let inputs = self.overlapping(below, lower, upper);
-        let mut keys: Vec<Vec<u8>> =
-            inputs.iter().flat_map(|input| &input.tables).map(|table| table.lower.clone()).collect();
+        let mut keys: Vec<Vec<u8>> = inputs
+            .iter()
+            .flat_map(|input| &input.tables)
+            .map(|table| table.lower.clone())
+            .collect();
         keys.sort();
         keys
     }

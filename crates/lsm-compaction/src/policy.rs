@@ -90,7 +90,8 @@ impl fmt::Display for CompactionPolicy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut policy = self.clone();
         let (name, options) = policy.named();
-        let options: Vec<_> = options.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let options: Vec<_> =
+            options.iter().map(|(name, value)| format!("{name}={value}")).collect();
         write!(f, "{name}({})", options.join(", "))
     }
 }
@@ -112,10 +113,13 @@ impl FromStr for CompactionPolicy {
                 ));
             }
         };
-        let list = rest.strip_suffix(')').ok_or_else(|| format!("\"{text}\" has no closing bracket"))?;
+        let list =
+            rest.strip_suffix(')').ok_or_else(|| format!("\"{text}\" has no closing bracket"))?;
         for pair in list.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
-            let (option, value) = pair.split_once('=').ok_or_else(|| format!("\"{pair}\" has no value"))?;
-            let value = value.trim().parse().map_err(|_| format!("\"{pair}\": the value is no number"))?;
+            let (option, value) =
+                pair.split_once('=').ok_or_else(|| format!("\"{pair}\" has no value"))?;
+            let value =
+                value.trim().parse().map_err(|_| format!("\"{pair}\": the value is no number"))?;
             let (_, mut options) = policy.named();
             let known = options.iter_mut().find(|(name, _)| *name == option.trim());
             let (_, target) = known.ok_or_else(|| format!("{name} has no option \"{option}\""))?;
@@ -139,7 +143,9 @@ mod tests {
 
     #[test]
     fn what_is_no_policy_is_named() {
-        for (text, said) in [("", "\"\""), ("level", "\"level\""), ("tiered(x=1)", "\"x\""), ("fifo(", "bracket")] {
+        for (text, said) in
+            [("", "\"\""), ("level", "\"level\""), ("tiered(x=1)", "\"x\""), ("fifo(", "bracket")]
+        {
             let error = text.parse::<CompactionPolicy>().expect_err("refused");
             assert!(error.contains(said), "{error}");
         }

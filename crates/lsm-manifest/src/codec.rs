@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use lsm_io::bytes::{ByteReader, put_slice, put_u64, put_u128, put_varint};
 use lsm_io::Malformed;
+use lsm_io::bytes::{ByteReader, put_slice, put_u64, put_u128, put_varint};
 use lsm_version::{Place, TableRecord, VersionEdit};
 
 use crate::edit::ManifestEdit;

@@ -30,7 +30,8 @@ pub(crate) struct Current {
 
 impl Current {
     fn to_text(self) -> String {
-        let mut text = format!("{HEADING}\nmanifest {}\n", file_name(FileKind::Manifest, self.number));
+        let mut text =
+            format!("{HEADING}\nmanifest {}\n", file_name(FileKind::Manifest, self.number));
         if let Some(bytes) = self.closed_bytes {
             text.push_str(&format!("closed {bytes}\n"));
         }

@@ -81,7 +81,9 @@ mod tests {
 
     #[test]
     fn other_names_are_not_ours() {
-        for name in ["", "a", "7.log", "+00007.log", "000007.LOG", "000007.sst.bak", ".sst", "-1.sst"] {
+        for name in
+            ["", "a", "7.log", "+00007.log", "000007.LOG", "000007.sst.bak", ".sst", "-1.sst"]
+        {
             assert_eq!(parse_file_name(name).0, FileKind::Other, "{name}");
         }
     }

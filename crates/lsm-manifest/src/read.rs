@@ -76,7 +76,12 @@ pub(crate) fn read(fs: &SharedFs, dir: &Path) -> Result<ManifestRead> {
     })
 }
 
-fn take(state: &mut ManifestState, frame: &FrameRef<'_>, is_first: bool, path: &Path) -> Result<()> {
+fn take(
+    state: &mut ManifestState,
+    frame: &FrameRef<'_>,
+    is_first: bool,
+    path: &Path,
+) -> Result<()> {
     let wanted = if is_first { SNAPSHOT } else { EDIT };
     if frame.kind != wanted || frame.count != 1 {
         return Err(Error::corrupt(path, frame.offset, "a frame that does not belong here"));
@@ -87,9 +92,7 @@ fn take(state: &mut ManifestState, frame: &FrameRef<'_>, is_first: bool, path: &
     }
     let payload_offset = frame.offset + FRAME_HEADER_BYTES as u64;
     let edit = decode(frame.payload).map_err(|malformed| malformed.at(path, payload_offset))?;
-    state
-        .apply(&edit)
-        .map_err(|error| Error::corrupt(path, frame.offset, error.to_string()))?;
+    state.apply(&edit).map_err(|error| Error::corrupt(path, frame.offset, error.to_string()))?;
     state.edit_number = frame.seq_start;
     Ok(())
 }

@@ -78,7 +78,9 @@ impl fmt::Display for StateError {
             Self::NoSuchKeyspace(id) => write!(f, "there is no keyspace {id}"),
             Self::KeyspaceIdUsed(id) => write!(f, "keyspace number {id} was used before"),
             Self::KeyspaceNameUsed(name) => write!(f, "there is a keyspace \"{name}\" already"),
-            Self::GoesBack { what, from, to } => write!(f, "{what} would go back from {from} to {to}"),
+            Self::GoesBack { what, from, to } => {
+                write!(f, "{what} would go back from {from} to {to}")
+            }
             Self::Tables(id, error) => write!(f, "keyspace {id}: {error}"),
         }
     }
@@ -157,13 +159,16 @@ impl ManifestState {
             return Err(StateError::KeyspaceNameUsed(name.to_owned()));
         }
         self.next_keyspace_id = id.checked_add(1).ok_or(StateError::KeyspaceIdUsed(id))?;
-        self.keyspaces.insert(id, KeyspaceState {
+        self.keyspaces.insert(
             id,
-            name: name.to_owned(),
-            options: options.to_owned(),
-            flushed_through: created_at,
-            version: Arc::new(Version::empty()),
-        });
+            KeyspaceState {
+                id,
+                name: name.to_owned(),
+                options: options.to_owned(),
+                flushed_through: created_at,
+                version: Arc::new(Version::empty()),
+            },
+        );
         Ok(())
     }
 
@@ -197,7 +202,8 @@ impl ManifestState {
 }
 
 fn all_of(version: &Version) -> VersionEdit {
-    let added: Vec<(Place, _)> = version.tables().map(|(p, table)| (p, Arc::clone(table))).collect();
+    let added: Vec<(Place, _)> =
+        version.tables().map(|(p, table)| (p, Arc::clone(table))).collect();
     VersionEdit { removed: Vec::new(), added }
 }
 
