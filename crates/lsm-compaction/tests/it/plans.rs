@@ -1,0 +1,200 @@
+//! Which plan a tree leads to, as pictures.
+
+use expect_test::{Expect, expect};
+use lsm_compaction::{
+    Action, CompactionPolicy, FifoOptions, LeveledOptions, Plan, PlanInput, RangePlan, plan_range,
+};
+use lsm_version::Version;
+use lsm_version::picture::picture_table;
+
+fn show(plan: Option<Plan>) -> String {
+    let Some(plan) = plan else { return "nothing to do\n".into() };
+    let verb = match plan.action {
+        Action::Merge => "merge",
+        Action::Move => "move",
+        Action::Drop => "drop",
+    };
+    let inputs = plan.inputs.iter().flat_map(|input| {
+        let name = |table: &_| format!("L{} {}", input.level, picture_table(table));
+        input.tables.iter().map(move |table| name(table)).collect::<Vec<_>>()
+    });
+    let inputs: Vec<_> = inputs.collect();
+    format!("{verb} {} into L{}\nbecause {}\n", inputs.join(", "), plan.output.level, plan.reason)
+}
+
+#[track_caller]
+fn check_plan(policy: &str, picture: &str, expected: &Expect) {
+    let version = Version::parse(picture);
+    let policy: CompactionPolicy = policy.parse().expect("a policy");
+    let input = PlanInput { version: &version, running: &[], snapshots: &[], now_ms: 0 };
+    expected.assert_eq(&show(policy.as_policy().plan(&input)));
+}
+
+/// Leveled, small enough for pictures: tables of 100 bytes, a base of 300.
+const LEVELED: &str = "leveled(level_zero_runs=2, base_bytes=300, size_ratio=4, table_bytes=100)";
+
+#[test]
+fn a_full_level_zero_merges_with_what_it_overlaps() {
+    check_plan(
+        LEVELED,
+        "L0: a-f c-k
+         L6: a-e g-m p-t",
+        &expect![[r#"
+            merge L0 a-f, L0 c-k, L6 a-e, L6 g-m into L6
+            because level 0 holds 2 runs and its limit is 2
+        "#]],
+    );
+}
+
+#[test]
+fn a_run_that_overlaps_nothing_is_moved() {
+    check_plan(
+        LEVELED,
+        "L0: n-o c-k
+         L6: a-b l-m",
+        &expect![[r#"
+            move L0 c-k into L6
+            because the oldest run of level 0 overlaps nothing in level 6
+        "#]],
+    );
+}
+
+#[test]
+fn level_zero_is_never_merged_past_what_lies_between() {
+    check_plan(
+        LEVELED,
+        "L0: a-f c-k
+         L3: d-e
+         L6: a-e",
+        &expect![[r#"
+            merge L0 a-f, L0 c-k, L3 d-e into L3
+            because level 0 holds 2 runs and its limit is 2
+        "#]],
+    );
+}
+
+#[test]
+fn a_level_above_its_target_moves_the_table_that_meets_the_least() {
+    check_plan(
+        LEVELED,
+        "L5: a-d f-g p-t:900
+         L6: a-b:400 c-e:400 f-h:50 i-z:900",
+        &expect![[r#"
+            merge L5 f-g, L6 f-h:50 into L6
+            because level 5 holds 1100 bytes and its target is 437
+        "#]],
+    );
+}
+
+#[test]
+fn several_runs_where_one_should_be_become_one() {
+    check_plan(
+        LEVELED,
+        "L2: a-f | c-k",
+        &expect![[r#"
+            merge L2 a-f, L2 c-k into L2
+            because level 2 holds 2 runs and should hold one
+        "#]],
+    );
+}
+
+#[test]
+fn a_full_tier_becomes_one_run_of_the_next() {
+    check_plan(
+        "tiered(runs=3)",
+        "L0: a-f c-k d-e
+         L1: a-z",
+        &expect![[r#"
+            merge L0 a-f, L0 c-k, L0 d-e into L1
+            because level 0 holds 3 runs and its limit is 3
+        "#]],
+    );
+}
+
+#[test]
+fn a_tree_in_shape_is_left_alone() {
+    for policy in [LEVELED, "tiered", "lazy_leveled", "fifo"] {
+        check_plan(policy, "L0: a-f\nL6: a-z:9000", &expect!["nothing to do\n"]);
+    }
+}
+
+#[test]
+fn the_lazy_bottom_takes_a_full_level_between() {
+    check_plan(
+        "lazy_leveled(runs=2)",
+        "L5: a-f | c-k
+         L6: a-b g-h x-z",
+        &expect![[r#"
+            merge L5 a-f, L5 c-k, L6 a-b, L6 g-h into L6
+            because level 5 holds 2 runs and its limit is 2
+        "#]],
+    );
+}
+
+#[test]
+fn fifo_drops_the_oldest_run_first() {
+    let fifo = FifoOptions { bytes_max: 250, ..FifoOptions::default() };
+    check_plan(
+        &CompactionPolicy::Fifo(fifo).to_string(),
+        "L0: a-f c-k
+         L6: a-b",
+        &expect![[r#"
+            drop L6 a-b into L6
+            because there are 300 bytes and the limit is 250
+        "#]],
+    );
+}
+
+#[test]
+fn a_range_takes_every_table_that_hangs_over_its_ends() {
+    let version = Version::parse("L0: a-c\nL3: b-f h-k\nL6: e-g m-p");
+    let plan = match plan_range(&version, &[], b"c", Some(b"c"), 100) {
+        RangePlan::Merge(plan) => Some(*plan),
+        _ => None,
+    };
+    expect![[r#"
+        merge L0 a-c, L3 b-f, L6 e-g into L6
+        because somebody asked for it
+    "#]]
+    .assert_eq(&show(plan));
+}
+
+#[test]
+fn a_running_plan_is_waited_for() {
+    let version = Version::parse("L0: a-f c-k\nL6: a-e");
+    let policy = CompactionPolicy::Leveled(LeveledOptions {
+        level_zero_runs: 2,
+        ..LeveledOptions::default()
+    });
+    let input = PlanInput { version: &version, running: &[], snapshots: &[], now_ms: 0 };
+    let running = [policy.as_policy().plan(&input).expect("level 0 is full").as_running()];
+    let again = PlanInput { running: &running, ..input };
+    assert_eq!(policy.as_policy().plan(&again), None);
+    assert_eq!(plan_range(&version, &running, b"", None, 100), RangePlan::Wait);
+    assert_eq!(plan_range(&version, &running, b"x", None, 100), RangePlan::Nothing);
+}
+
+#[test]
+fn tombstones_at_the_bottom_go_when_no_snapshot_needs_them() {
+    let mut version = Version::parse("L6: a-f g-k");
+    let edit = {
+        let (place, table) = version.tables().next().expect("a table");
+        let dirty = lsm_version::TableRecord { tombstones: 3, ..(**table).clone() };
+        lsm_version::VersionEdit {
+            removed: vec![(place, table.number)],
+            added: vec![(place, dirty.into())],
+        }
+    };
+    version = version.apply(&edit).expect("fits");
+    let policy = CompactionPolicy::default();
+    let plan = |snapshots: &[u64]| {
+        let input = PlanInput { version: &version, running: &[], snapshots, now_ms: 0 };
+        policy.as_policy().plan(&input)
+    };
+    assert_eq!(plan(&[1]), None, "a snapshot may still see what they hide");
+    expect![[r#"
+        merge L6 a-f into L6
+        because 3 tombstones have nothing below them to hide
+    "#]]
+    .assert_eq(&show(plan(&[])));
+}

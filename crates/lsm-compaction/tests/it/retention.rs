@@ -1,0 +1,89 @@
+//! After a merge every reader sees what it saw before: at each live snapshot, and at the present.
+
+use lsm_compaction::{DropReason, Keep, Retention};
+use lsm_entry::{Cursor, SeqNo};
+use lsm_entry::{Entry, OwnedEntry, Tag, VecCursor};
+
+struct Rng(u64);
+
+impl Rng {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (self.0 >> 33) % n
+    }
+}
+
+/// What a reader at `seq_no` sees of a key.
+fn seen(entries: &[OwnedEntry], key: &[u8], seq_no: SeqNo) -> Option<Vec<u8>> {
+    let versions = entries.iter().filter(|entry| entry.key == key && entry.seq_no <= seq_no);
+    let newest = versions.max_by_key(|entry| entry.seq_no)?;
+    (!newest.tag.is_tombstone()).then(|| newest.value.clone())
+}
+
+#[test]
+fn every_reader_sees_after_a_merge_what_it_saw_before() {
+    for seed in 0..3000 {
+        let mut rng = Rng(seed);
+        let mut entries = Vec::new();
+        for seq_no in 1..=1 + rng.below(30) {
+            let key = vec![b'a' + rng.below(4) as u8];
+            let tag = if rng.below(3) == 0 { Tag::DELETE } else { Tag::PUT };
+            entries.push(OwnedEntry { key, seq_no, tag, value: vec![seq_no as u8] });
+        }
+        // The lower part of the history lies below, in a table that is not merged.
+        let split = if rng.below(2) == 0 { 0 } else { rng.below(10) };
+        let (below, merged): (Vec<_>, Vec<_>) =
+            entries.iter().cloned().partition(|entry| entry.seq_no <= split);
+        let newest = entries.len() as u64;
+        let mut snapshots: Vec<u64> = (0..rng.below(4)).map(|_| rng.below(newest + 1)).collect();
+        snapshots.sort_unstable();
+        snapshots.dedup();
+        // A snapshot in the middle of what lies below cannot have been merged past.
+        snapshots.retain(|snapshot| *snapshot >= split);
+
+        let mut retention = Retention::new(snapshots.clone(), 0);
+        let mut cursor = VecCursor::new(merged);
+        let Ok(()) = cursor.seek_first();
+        let mut kept = below.clone();
+        while let Some(entry) = cursor.entry() {
+            let nothing_older = !below.iter().any(|older| older.key == entry.key);
+            if retention.keep(&entry, nothing_older).is_keep() {
+                kept.push(entry.into());
+            }
+            let Ok(()) = cursor.next();
+        }
+        for key in [b"a", b"b", b"c", b"d"] {
+            for &reader in snapshots.iter().chain([&newest]) {
+                assert_eq!(
+                    seen(&kept, key, reader),
+                    seen(&entries, key, reader),
+                    "seed {seed}, key {key:?} at {reader}, snapshots {snapshots:?}"
+                );
+            }
+        }
+        if snapshots.is_empty() {
+            let merged = kept.iter().filter(|entry| entry.seq_no > split);
+            for key in [b"a", b"b", b"c", b"d"] {
+                let versions = merged.clone().filter(|entry| entry.key == key).count();
+                assert!(versions <= 1, "seed {seed}: without snapshots one version is enough");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_dropped_is_dropped_for_a_reason() {
+    let mut retention = Retention::new(vec![5], 1000);
+    let expired = [500u64.to_le_bytes().as_slice(), b"v"].concat();
+    let expiring = Entry { tag: Tag::PUT.with_expiry(), ..Entry::put(b"e", 2, &expired) };
+    assert_eq!(retention.keep(&Entry::put(b"a", 9, b""), true), Keep::Keep);
+    assert_eq!(retention.keep(&Entry::put(b"a", 8, b""), true), Keep::Drop(DropReason::Shadowed));
+    assert_eq!(retention.keep(&Entry::put(b"a", 4, b""), true), Keep::Keep, "seen at 5");
+    assert_eq!(retention.keep(&Entry::delete(b"b", 4), true), Keep::Drop(DropReason::Tombstone));
+    assert_eq!(retention.keep(&Entry::delete(b"c", 4), false), Keep::Keep, "hides what is below");
+    assert_eq!(retention.keep(&Entry::delete(b"d", 6), true), Keep::Keep, "5 sees what it hides");
+    assert_eq!(retention.keep(&expiring, true), Keep::Keep, "5 may have seen it alive");
+    let mut alone = Retention::new(Vec::new(), 1000);
+    assert_eq!(alone.keep(&expiring, true), Keep::Drop(DropReason::Expired));
+    assert_eq!(alone.keep(&Entry::put(b"e", 1, b""), true), Keep::Drop(DropReason::Shadowed));
+}
