@@ -114,7 +114,7 @@ fn a_full_tier_becomes_one_run_of_the_next() {
 #[test]
 fn a_tree_in_shape_is_left_alone() {
     for policy in [LEVELED, "tiered", "lazy_leveled", "fifo"] {
-        check_plan(policy, "L0: a-f\nL6: a-z:9000", &expect!["nothing to do\n"]);
+        check_plan(policy, "L0: a-f\nL6: a-z:900", &expect!["nothing to do\n"]);
     }
 }
 
