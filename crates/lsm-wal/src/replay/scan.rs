@@ -32,7 +32,7 @@ pub(super) struct Scan {
     seq_start_min: u64,
     window: Vec<u8>,
     window_start: u64,
-    /// A frame that the window is too short for.
+    /// A frame that is not whole in the window.
     long_frame: Vec<u8>,
     budget_bytes: u64,
 }
@@ -96,8 +96,8 @@ impl Scan {
         Ok(None)
     }
 
-    /// Whether a frame with this header stands at the position: in the window (`Some(false)`) or, too
-    /// long for it, in `long_frame` (`Some(true)`).
+    /// Whether a frame with this header stands at the position: in the window (`Some(false)`) or, not
+    /// whole there, in `long_frame` (`Some(true)`).
     fn is_frame(&mut self, header: &Header) -> Result<Option<bool>> {
         let frame_bytes = header.frame_bytes();
         if frame_bytes > SHORT_FRAME_BYTES as u64 {
@@ -105,7 +105,6 @@ impl Scan {
             self.budget_bytes = left;
         }
         let frame_bytes = frame_bytes as usize;
-        self.refill()?;
         if let Some(frame) = self.window_from(self.position).get(..frame_bytes) {
             let is_valid = header.validates(&frame[FRAME_HEADER_BYTES..], self.salt);
             return Ok(is_valid.then_some(false));
@@ -116,12 +115,13 @@ impl Scan {
         Ok(is_valid.then_some(true))
     }
 
-    /// Sees to it that a short frame at the position, if it is whole in the file, is so in the window.
+    /// Sees to it that the header at the position is whole in the window.
     fn refill(&mut self) -> Result<()> {
-        let rest = self.file_bytes - self.position;
         let window_end = self.window_start + self.window.len() as u64;
-        let needed_end = self.position + rest.min(SHORT_FRAME_BYTES as u64);
-        if self.position < self.window_start || needed_end > window_end {
+        if self.position < self.window_start
+            || self.position + FRAME_HEADER_BYTES as u64 > window_end
+        {
+            let rest = self.file_bytes - self.position;
             self.window.resize(rest.min(WINDOW_BYTES as u64) as usize, 0);
             self.window_start = self.position;
             self.file.read_at(self.position, &mut self.window)?;

@@ -3,7 +3,7 @@
 use lsm_io::{CrashPolicy, Result, SimFs};
 use lsm_wal::{FrameKind, RecoveryMode};
 
-use crate::support::{Owner, Rng, Start, Written, disk, read};
+use crate::support::{Owner, Rng, Start, Written, disk, path, read};
 
 /// What a log's owner did until the disk failed, or all of it.
 #[derive(Default)]
@@ -189,23 +189,49 @@ fn segments(fs: &SimFs) -> Vec<u64> {
     names.collect()
 }
 
-#[test]
-fn what_was_cut_stays_cut_in_the_next_life() {
-    // Frame 1 is torn, frame 2 is whole. The next life takes the file again and writes fewer bytes:
-    // the old frame 2 stands behind its end, at a place where a frame may well begin.
+/// Two lives in one file: frames 1 to 3 of the first, and of the second, which begins with the same
+/// sequence number, frame 1. Their lengths are alike, so that the old frame 2 stands where the new
+/// one would.
+fn recycled() -> (Owner, Vec<u8>) {
     let fs = disk(0);
-    let mut owner = Owner::start(&fs, 1, 1, 700).expect("an empty disk");
-    owner.batch("one");
-    owner.batch("two");
+    let mut old = Owner::start(&fs, 1, 1, 700).expect("an empty disk");
+    for text in ["old", "old", "old"] {
+        old.batch(text);
+    }
+    old.write().expect("written");
+    let left_behind = fs.read_file(path(1));
+    let mut new = Owner::start(&fs, 2, 1, 700).expect("prepared");
+    new.spare.push(1);
+    new.rotate().expect("rotated into the old file");
+    (new, left_behind)
+}
+
+#[test]
+fn a_recycled_segment_ends_plainly_before_its_first_frame_and_after_its_last() {
+    let (mut owner, _) = recycled();
+    owner.write().expect("written");
+    for _ in 0..3 {
+        let found = read(&owner.fs.kill_image(), owner.start, RecoveryMode::Absolute);
+        let (found, report) = found.expect("the plain end of a log");
+        assert_eq!((&found, report.cut), (&owner.written, None));
+        assert_eq!(report.segments.last().map(|segment| segment.number), Some(3));
+        owner.batch("new");
+        owner.write().expect("written");
+    }
+}
+
+#[test]
+fn a_torn_recycled_segment_never_shows_old_frames() {
+    // Of what the second life wrote the first frame reached the disk, and nothing behind it: the old
+    // frames 2 and 3 follow it, in the right place and with the right sequence numbers.
+    let (mut owner, left_behind) = recycled();
+    owner.batch("new");
     owner.sync().expect("synced");
-    owner.release_before(3);
-    let mut next = Owner::start(&fs, 2, 3, 700).expect("prepared");
-    next.spare.push(1);
-    next.rotate().expect("rotated into the old file");
-    next.batch("xyz");
-    next.sync().expect("synced");
-    let (found, report) = read(&fs, next.start, RecoveryMode::Absolute).expect("a sound log");
-    assert_eq!(found, next.written);
-    assert_eq!(report.segments.last().map(|segment| segment.number), Some(3));
-    assert_eq!(report.next_seq_no, Some(4));
+    let end = 76 + 27;
+    owner.fs.damage(path(3), |bytes| bytes[end..].copy_from_slice(&left_behind[end..]));
+    let (found, report) = read(&owner.fs, owner.start, RecoveryMode::Default).expect("a torn end");
+    assert_eq!(found, owner.written);
+    assert_eq!(report.cut.map(|cut| (cut.offset, cut.frames_discarded)), Some((end as u64, 0)));
+    let (salvaged, _) = read(&owner.fs, owner.start, RecoveryMode::Salvage).expect("salvaged");
+    assert_eq!(salvaged, owner.written);
 }

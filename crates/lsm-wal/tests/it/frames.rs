@@ -148,3 +148,12 @@ fn a_file_that_is_no_file_of_frames_is_refused() {
         assert!(error.is_corrupt(), "{error}");
     }
 }
+
+#[test]
+fn a_new_file_has_a_durable_identity() {
+    let fs = SimFs::new(0);
+    FrameWriter::create(&fs.shared(), file(), IDENTITY).expect("created");
+    fs.sync_dir(Path::new("")).expect("synced");
+    let after = fs.crash_image(CrashPolicy::LoseUnsynced, 0);
+    assert_eq!(read(&after).expect("read"), (Vec::new(), "end at 76".to_owned()));
+}

@@ -3,10 +3,12 @@
 use std::fmt::Write;
 
 use expect_test::{Expect, expect};
-use lsm_io::{Fs, SimFs};
-use lsm_wal::{Cut, FrameKind, FrameReader, FrameStep, RecoveryMode};
+use lsm_io::{Fs, Identity, OpenMode, SimFs};
+use lsm_wal::{
+    Cut, FrameKind, FrameReader, FrameRef, FrameStep, FrameWriter, RecoveryMode, replay,
+};
 
-use crate::support::{Owner, Written, disk, path, read};
+use crate::support::{DATABASE_ID, Owner, Start, Written, dir, disk, path, prepare, read};
 
 /// Writes the log that a picture shows. Words: `abc` a batch, `mark`, `sync`, `write`, `next` a new
 /// segment, `close`, `spare` a prepared segment that is not used.
@@ -21,7 +23,7 @@ fn draw(picture: &str) -> Owner {
             "next" => owner.rotate().expect("rotated"),
             "close" => owner.close().expect("closed"),
             "spare" => {
-                crate::support::prepare(&fs, owner.next_number, 400, None).expect("prepared");
+                prepare(&fs, owner.next_number, 400, None).expect("prepared");
             }
             text => owner.batch(text),
         }
@@ -366,7 +368,7 @@ fn several_damaged_places_are_several_losses() {
 fn what_lies_in_other_directories_and_files_does_not_matter() {
     let damage = |fs: &SimFs| {
         for name in ["db/2.log", "db/000003.sst", "db/+00009.log", "db/notes", "db/x.log"] {
-            let file = fs.open(name.as_ref(), lsm_io::OpenMode::CreateNew).expect("created");
+            let file = fs.open(name.as_ref(), OpenMode::CreateNew).expect("created");
             file.write_at(0, b"nothing of ours").expect("written");
         }
     };
@@ -409,9 +411,8 @@ fn without_its_first_number_a_log_is_judged_by_what_is_certain() {
     let judge = |picture: &str| {
         let owner = draw(picture);
         tear(&owner.fs, 1, 0);
-        let visit = &mut |_: lsm_wal::FrameRef<'_>| Ok(());
-        let (fs, dir, id) = (owner.fs.shared(), crate::support::dir(), crate::support::DATABASE_ID);
-        lsm_wal::replay(&fs, dir, id, 1, None, RecoveryMode::Default, visit)
+        let visit = &mut |_: FrameRef<'_>| Ok(());
+        replay(&owner.fs.shared(), dir(), DATABASE_ID, 1, None, RecoveryMode::Default, visit)
             .map(|report| report.cut)
     };
     // The mark covers all that stands before the first whole frame: something durable is gone.
@@ -435,4 +436,32 @@ fn a_copy_of_the_log_inside_a_payload_is_not_taken_for_the_log() {
     assert_eq!(report.cut.map(|cut| cut.frames_discarded), Some(0));
     let (salvaged, _) = read(&owner.fs, owner.start, RecoveryMode::Salvage).expect("salvaged");
     assert_eq!(texts(&salvaged), "one two");
+}
+
+/// What the default mode says of a segment whose frames are whole, but are none that a log writes.
+#[track_caller]
+fn check_nonsense(frames: &[(FrameKind, u64, u32, u64)], expected: &str) {
+    let fs = disk(0);
+    let identity = Identity { database_id: DATABASE_ID, file_number: 1 };
+    let mut writer = FrameWriter::create(&fs.shared(), &path(1), identity).expect("created");
+    for &(kind, seq_start, count, number) in frames {
+        writer.append(kind, 0, seq_start, count, &number.to_le_bytes()).expect("appended");
+    }
+    let start = Start { segment: 1, first_seq_no: 1 };
+    let error = read(&fs, start, RecoveryMode::Default).expect_err("refused");
+    assert_eq!(error.to_string(), format!("db/000001.log at byte {expected}"));
+    let (salvaged, report) = read(&fs, start, RecoveryMode::Salvage).expect("salvaged");
+    assert_eq!(salvaged.len(), 1);
+    assert!(report.cut.is_some(), "{report:?}");
+}
+
+#[test]
+fn whole_frames_that_no_log_writes_are_corruption() {
+    let batch = (FrameKind::BATCH, 1, 1, 0);
+    check_nonsense(&[batch, (FrameKind::MARK, 2, 0, 2)], "108: the mark tells of the future");
+    check_nonsense(&[batch, (FrameKind::CLOSE, 2, 0, 1)], "108: the closing frame leads backwards");
+    let follows = "108: the frame's sequence number does not follow the last one's";
+    check_nonsense(&[batch, (FrameKind::IDENTITY, 0, 0, 0)], follows);
+    check_nonsense(&[batch, (FrameKind::BATCH, 1, 1, 0)], follows);
+    check_nonsense(&[batch, (FrameKind::MARK, 1, 0, 0)], follows);
 }

@@ -96,6 +96,26 @@ fn salvage_of_hostile_content_ends_soon() {
 }
 
 #[test]
+fn a_frame_is_found_wherever_it_stands() {
+    // The search reads a mebibyte at a time: frames that lie across its borders are found, too.
+    const WINDOW: usize = 1 << 20;
+    let fs = disk(0);
+    let mut owner = Owner::start(&fs, 1, 1, WINDOW as u64 + 1000).expect("an empty disk");
+    owner.batch("a frame that stands in many places");
+    owner.sync().expect("synced");
+    let frame = fs.read_file(path(1))[76..76 + 58].to_vec();
+    fs.damage(path(1), |bytes| bytes[76..].fill(0));
+    // The first byte that is no zero, so that the log does not end at once.
+    fs.damage(path(1), |bytes| bytes[76] = 1);
+    for border in (76 + WINDOW - 80..76 + WINDOW + 10).chain(100..140) {
+        fs.damage(path(1), |bytes| bytes[border..border + frame.len()].copy_from_slice(&frame));
+        let (found, _) = read(&fs, owner.start, RecoveryMode::Salvage).expect("salvaged");
+        assert_eq!(found, owner.written, "at {border}");
+        fs.damage(path(1), |bytes| bytes[border..border + frame.len()].fill(0));
+    }
+}
+
+#[test]
 fn the_search_reads_each_byte_about_once() {
     let (fs, owner) = torn_log(|_| {});
     fs.reset_counters();
