@@ -1,164 +1,257 @@
 //! From a key's hash to its newest version: open addressing in segments that never move.
 //!
 //! A slot holds 16 bits of the hash and the 48-bit position of the newest version; 0 is empty. A
-//! full segment is followed by a larger one, four at most, and each key has one slot in one of them.
+//! segment that is full is followed by a longer one, four in all, and each key keeps the slot that
+//! it got with its first version. So nothing is ever copied, and a reader needs no more than an
+//! acquire load.
 #![allow(unsafe_code)] // One of the few files that may: lazily zeroed memory, and a prefetch.
 
+use std::fmt;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::arena::Position;
 
-/// Slots of all segments but the last.
-const SEGMENT_SLOTS: [usize; 3] = [256, 8 << 10, 256 << 10];
-const SEGMENTS: usize = SEGMENT_SLOTS.len() + 1;
+const SEGMENTS: usize = 4;
+/// Keys in the first segment, which is all that a quiet memtable has.
+const FIRST_SEGMENT_KEYS: usize = 192;
+/// The bits of a slot that hold the position; the others hold bits of the hash.
 const POSITION_BITS: u64 = (1 << 48) - 1;
 
 /// The hash index of a memtable. One writer; readers need only acquire loads.
-#[derive(Debug)]
 pub(crate) struct Index {
     segments: [OnceLock<Box<[AtomicU64]>>; SEGMENTS],
-    /// Slots of the last segment.
-    slots_last: usize,
+    /// How many keys each segment takes before the next is begun.
+    segment_keys: [usize; SEGMENTS],
     seed: u64,
 }
 
-/// What the writer knows of the index.
+/// Where the writer stands. Each index has one.
 #[derive(Debug, Default)]
 pub(crate) struct IndexEnd {
     segment: usize,
-    /// Slots taken in that segment.
-    taken: usize,
+    /// Keys in that segment.
+    keys: usize,
 }
 
 /// Where a key's slot is.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Slot {
+pub(crate) struct Place {
     segment: usize,
-    index: usize,
+    slot: usize,
 }
 
 impl Index {
-    /// An index with room for `keys` keys. `seed` is mixed into every hash, so that nobody outside
-    /// can choose keys that collide.
-    pub(crate) fn new(keys: usize, seed: u64) -> Self {
-        let slots_last = keys + keys / 3 + 64;
-        Self { segments: [const { OnceLock::new() }; SEGMENTS], slots_last, seed }
+    /// An index with room for `keys_max` keys. `seed` is mixed into every hash, so that nobody
+    /// outside knows which keys fall together.
+    pub(crate) fn new(keys_max: usize, seed: u64) -> Self {
+        let mut left = keys_max;
+        let mut take = |keys: usize| {
+            let keys = keys.min(left);
+            left -= keys;
+            keys
+        };
+        // Each segment is begun when its length is in proportion to what the memtable holds by
+        // then, and few of the keys of a full memtable lie outside the last.
+        let segment_keys =
+            [take(FIRST_SEGMENT_KEYS), take(keys_max / 128), take(keys_max / 8), take(usize::MAX)];
+        Self { segments: [const { OnceLock::new() }; SEGMENTS], segment_keys, seed }
     }
 
-    /// Slots of a segment. One that would be as large as the last is the last.
-    fn slots(&self, segment: usize) -> usize {
-        let slots = SEGMENT_SLOTS.get(segment).copied().unwrap_or(self.slots_last);
-        slots.min(self.slots_last)
+    /// The newest version of the key with this hash that `look` recognises: what `look` made of it,
+    /// and where its slot is.
+    #[inline]
+    pub(crate) fn find<T>(
+        &self,
+        hash: u64,
+        mut look: impl FnMut(Position) -> Option<T>,
+    ) -> Option<(Place, T)> {
+        let mixed = self.mix(hash);
+        // The newest segment first: it is the longest, and holds most keys.
+        for (segment, slots) in self.segments.iter().enumerate().rev() {
+            let Some(slots) = slots.get() else { continue };
+            let mut slot = home(slots.len(), mixed);
+            loop {
+                let bits = slots[slot].load(Ordering::Acquire);
+                let Some(position) = Position::from_bits(bits & POSITION_BITS) else { break };
+                if bits & !POSITION_BITS == tag(mixed)
+                    && let Some(found) = look(position)
+                {
+                    return Some((Place { segment, slot }, found));
+                }
+                slot = following(slots.len(), slot);
+            }
+        }
+        None
     }
 
-    fn is_last(&self, segment: usize) -> bool {
-        self.slots(segment) == self.slots_last
+    /// Publishes a newer version of a key that has a slot.
+    #[inline]
+    pub(crate) fn replace(&self, place: Place, hash: u64, position: Position) {
+        let slots = self.segments[place.segment].get().expect("the slot was found in it");
+        let bits = tag(self.mix(hash)) | position.to_bits();
+        // Order: the bytes of the entry before its position, hence the release.
+        slots[place.slot].store(bits, Ordering::Release);
+    }
+
+    /// Publishes the first version of a key.
+    ///
+    /// # Panics
+    /// If all keys that there is room for are there.
+    #[inline]
+    pub(crate) fn insert(&self, end: &mut IndexEnd, hash: u64, position: Position) {
+        while end.keys == self.segment_keys[end.segment] {
+            end.segment += 1;
+            end.keys = 0;
+            assert!(end.segment < SEGMENTS, "has_room bounds the number of keys");
+        }
+        let slots = self.segments[end.segment]
+            .get_or_init(|| blank_slots(slot_count(self.segment_keys[end.segment])));
+        let mixed = self.mix(hash);
+        let mut slot = home(slots.len(), mixed);
+        while slots[slot].load(Ordering::Relaxed) != 0 {
+            slot = following(slots.len(), slot);
+        }
+        end.keys += 1;
+        // Order: as in `replace`.
+        slots[slot].store(tag(mixed) | position.to_bits(), Ordering::Release);
+    }
+
+    /// Begins loading the slots of a hash.
+    #[inline]
+    pub(crate) fn prefetch(&self, hash: u64) {
+        #[cfg(target_arch = "x86_64")]
+        for slots in self.segments.iter().rev().filter_map(OnceLock::get) {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            let slot = &slots[home(slots.len(), self.mix(hash))];
+            // SAFETY: a prefetch is a hint: it neither faults nor reads, and the address is live.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(slot.as_ptr().cast_const().cast()) };
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = hash;
+    }
+
+    /// Bytes of the segments made so far.
+    pub(crate) fn allocated_bytes(&self) -> usize {
+        self.segments.iter().filter_map(OnceLock::get).map(|slots| size_of_val(&**slots)).sum()
     }
 
     #[inline]
     fn mix(&self, hash: u64) -> u64 {
         (hash ^ self.seed).wrapping_mul(0x9E37_79B9_7F4A_7C15)
     }
-
-    #[inline]
-    fn home(slots: usize, mixed: u64) -> usize {
-        ((u128::from(mixed) * slots as u128) >> 64) as usize
-    }
-
-    /// The newest version of the key that `is_it` recognises, if the key is there.
-    #[inline]
-    pub(crate) fn find(
-        &self,
-        hash: u64,
-        mut is_it: impl FnMut(Position) -> bool,
-    ) -> Option<(Slot, Position)> {
-        let mixed = self.mix(hash);
-        let tag = tag_of(mixed);
-        // Newest segment first: it is the largest, and holds most keys.
-        for (number, segment) in self.segments.iter().enumerate().rev() {
-            let Some(slots) = segment.get() else { continue };
-            let mut index = Self::home(slots.len(), mixed);
-            loop {
-                let slot = slots[index].load(Ordering::Acquire);
-                let Some(position) = Position::from_bits(slot & POSITION_BITS) else { break };
-                if slot & !POSITION_BITS == tag && is_it(position) {
-                    return Some((Slot { segment: number, index }, position));
-                }
-                index += 1;
-                if index == slots.len() {
-                    index = 0;
-                }
-            }
-        }
-        None
-    }
-
-    /// Begins loading the slot of a hash.
-    #[inline]
-    pub(crate) fn prefetch(&self, hash: u64) {
-        #[cfg(target_arch = "x86_64")]
-        if let Some(slots) = self.segments.iter().rev().find_map(OnceLock::get) {
-            let slot = &slots[Self::home(slots.len(), self.mix(hash))];
-            // SAFETY: a prefetch is a hint: it neither faults nor reads, and the address is live.
-            unsafe {
-                use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-                _mm_prefetch::<_MM_HINT_T0>(slot.as_ptr().cast_const().cast());
-            }
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = hash;
-    }
-
-    /// Publishes a newer version of a key that has a slot.
-    #[inline]
-    pub(crate) fn replace(&self, slot: Slot, hash: u64, position: Position) {
-        let mixed = self.mix(hash);
-        let slots = self.segments[slot.segment].get().expect("the slot was found in it");
-        let bits = tag_of(mixed) | position.to_bits();
-        // Order: the entry's bytes were written before its position is published.
-        slots[slot.index].store(bits, Ordering::Release);
-    }
-
-    /// Publishes the first version of a key.
-    pub(crate) fn insert(&self, end: &mut IndexEnd, hash: u64, position: Position) {
-        // A segment takes three quarters of its slots; the last one as many as it must, but one.
-        let limit = self.slots(end.segment) / 4 * 3;
-        if end.taken >= limit && !self.is_last(end.segment) {
-            end.segment += 1;
-            end.taken = 0;
-        }
-        let count = self.slots(end.segment);
-        assert!(end.taken + 1 < count, "has_room bounds the number of keys");
-        let slots = self.segments[end.segment].get_or_init(|| blank_slots(count));
-        let mixed = self.mix(hash);
-        let mut index = Self::home(slots.len(), mixed);
-        while slots[index].load(Ordering::Relaxed) != 0 {
-            index += 1;
-            if index == slots.len() {
-                index = 0;
-            }
-        }
-        end.taken += 1;
-        slots[index].store(tag_of(mixed) | position.to_bits(), Ordering::Release);
-    }
-
-    /// Bytes of the segments made so far.
-    pub(crate) fn allocated_bytes(&self) -> usize {
-        self.segments.iter().filter_map(OnceLock::get).map(|slots| slots.len() * 8).sum()
-    }
 }
 
-/// The 16 bits that a slot keeps, in place: from the middle of the mixed hash, which the home slot
-/// hardly depends on.
+/// Slots for so many keys: at most three quarters are taken, and at least one never is, so that
+/// every search ends.
+fn slot_count(keys: usize) -> usize {
+    keys + keys / 3 + 8
+}
+
+/// The slot at which a search begins: the upper bits of the hash, scaled.
 #[inline]
-fn tag_of(mixed: u64) -> u64 {
+fn home(slots: usize, mixed: u64) -> usize {
+    ((u128::from(mixed) * slots as u128) >> 64) as usize
+}
+
+#[inline]
+fn following(slots: usize, slot: usize) -> usize {
+    if slot + 1 == slots { 0 } else { slot + 1 }
+}
+
+/// The 16 bits that a slot keeps, in place: from the middle of the hash, on which the slot at which
+/// its search begins hardly depends.
+#[inline]
+fn tag(mixed: u64) -> u64 {
     (mixed << 24) & !POSITION_BITS
 }
 
 fn blank_slots(count: usize) -> Box<[AtomicU64]> {
-    // Zeroed memory of this size comes from the system untouched.
-    let slots = Box::into_raw(vec![0u64; count].into_boxed_slice());
-    // SAFETY: `AtomicU64` has the layout of `u64`, and the box is not used otherwise.
-    unsafe { Box::from_raw(slots as *mut [AtomicU64]) }
+    // Zeroed memory of this length comes from the system untouched.
+    let slots = Box::<[AtomicU64]>::new_zeroed_slice(count);
+    // SAFETY: zero is a valid `AtomicU64`.
+    unsafe { slots.assume_init() }
+}
+
+impl fmt::Debug for Index {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let slots = self.segments.iter().filter_map(OnceLock::get).map(|slots| slots.len());
+        f.debug_struct("Index").field("segment_slots", &slots.collect::<Vec<_>>()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    fn position(number: u64) -> Position {
+        Position::from_bits(number).expect("not 0")
+    }
+
+    /// A hash of so few bits that many keys share it, and that the tags never help.
+    fn poor_hash(key: u64) -> u64 {
+        key % 7
+    }
+
+    /// Holds an index against its safe twin, a hash map. Versions of key `k` have the positions
+    /// `k + 1000 * n`.
+    #[track_caller]
+    fn check_against_map(keys: u64, hash: impl Fn(u64) -> u64) {
+        let index = Index::new(keys as usize, 42);
+        let mut end = IndexEnd::default();
+        let mut twin = HashMap::new();
+        for step in 1..=4 * keys {
+            let key = 1 + step * step % keys;
+            let found = index.find(hash(key), |p| (p.to_bits() % 1_000_000 == key).then_some(p));
+            assert_eq!(found.map(|(_, position)| position), twin.get(&key).copied());
+            let newest = position(key + 1_000_000 * step);
+            match found {
+                Some((place, _)) => index.replace(place, hash(key), newest),
+                None => index.insert(&mut end, hash(key), newest),
+            }
+            twin.insert(key, newest);
+        }
+    }
+
+    #[test]
+    fn the_newest_version_is_found_as_in_a_map() {
+        check_against_map(10, |key| key.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        check_against_map(20_000, |key| key.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    }
+
+    #[test]
+    fn keys_with_one_hash_are_told_apart() {
+        check_against_map(300, poor_hash);
+    }
+
+    #[test]
+    fn exactly_as_many_keys_fit_as_there_is_room_for() {
+        for keys_max in [1, 191, 192, 193, 1000, 30_000] {
+            let index = Index::new(keys_max, 0);
+            let mut end = IndexEnd::default();
+            for key in 1..=keys_max as u64 {
+                index.insert(&mut end, key, position(key));
+            }
+            assert!(index.find(1, |p| (p == position(1)).then_some(())).is_some());
+            let one_more = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                index.insert(&mut end, 0, position(1));
+            }));
+            assert!(one_more.is_err());
+        }
+    }
+
+    #[test]
+    fn segments_come_into_being_as_they_are_needed() {
+        let index = Index::new(1 << 20, 0);
+        let mut end = IndexEnd::default();
+        assert_eq!(index.allocated_bytes(), 0);
+        index.insert(&mut end, 1, position(1));
+        assert!(index.allocated_bytes() < 4 << 10);
+        for key in 2..=20_000 {
+            index.insert(&mut end, key << 40, position(key));
+        }
+        assert!(index.allocated_bytes() < 2 << 20);
+    }
 }

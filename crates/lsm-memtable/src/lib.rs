@@ -19,7 +19,8 @@
 //! ```
 //!
 //! To see where entries live, open `arena.rs`; how a point read finds one, `index.rs`; how order is
-//! kept, `order.rs` and `piece.rs`; how it is walked, `cursor.rs`.
+//! kept, `order.rs`, then `piece.rs`, `tail.rs` and `prefix.rs`; how it is walked, `cursor.rs`; what
+//! an insertion does in which order, `writer.rs`.
 
 mod arena;
 mod cursor;
@@ -27,6 +28,10 @@ mod index;
 mod memtable;
 mod order;
 mod piece;
+mod prefix;
+mod tail;
+mod writer;
 
 pub use cursor::MemtableCursor;
-pub use memtable::{Memtable, MemtableOptions, MemtableWriter};
+pub use memtable::{Memtable, MemtableOptions};
+pub use writer::MemtableWriter;

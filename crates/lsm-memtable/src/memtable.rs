@@ -1,29 +1,38 @@
 //! The sorted map: entries in an arena, a hash index for point reads, pieces for order.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use lsm_entry::{Entry, SeqNo};
 
-use crate::arena::{Arena, ArenaEnd};
+use crate::arena::{self, Arena, ArenaEnd};
 use crate::cursor::MemtableCursor;
 use crate::index::{Index, IndexEnd};
-use crate::order::Order;
+use crate::order::{Order, OrderEnd};
+use crate::writer::MemtableWriter;
 
-/// Versions of a key that a point read walks before it seeks in the order instead.
+/// Versions of a key that a point read walks before it searches the order instead.
 const HOPS_MAX: usize = 16;
-/// What an entry takes beside key and value, at most, and what a key takes in the index.
-const ENTRY_OVERHEAD_BYTES: usize = 32;
 /// Bytes of capacity for each key that the index has room for.
 const CAPACITY_BYTES_PER_KEY: usize = 64;
+/// Keys that the index has room for whatever the capacity.
+const KEYS_MIN: usize = 16;
+/// More than any machine has: whoever asks for more gets this.
+const CAPACITY_BYTES_MAX: usize = 1 << 40;
 
 /// How a memtable is sized.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemtableOptions {
-    /// Bytes of entries that it takes before [`Memtable::has_room`] says no. Memory is taken as it
-    /// fills, and about an eighth more for the index and 16 bytes an entry for the order.
+    /// Bytes of entries that it takes before [`Memtable::has_room`] says no: keys, values and 20 to
+    /// 23 bytes with each. Memory is taken as it fills; the order takes some 18 bytes an entry and
+    /// the index up to a sixth of the capacity beside it. A memtable with more capacity is flushed
+    /// less often, into longer tables.
+    ///
+    /// A capacity of `bytes + 64 * entries` suffices for so many entries with so many bytes of keys
+    /// and values.
     pub capacity_bytes: usize,
-    /// Mixed into every hash: draw it at random, and nobody outside can choose keys that collide.
+    /// Mixed into every hash: drawn at random, it keeps anybody outside from choosing keys that
+    /// fall together in the index.
     pub hash_seed: u64,
 }
 
@@ -34,76 +43,108 @@ impl Default for MemtableOptions {
 }
 
 /// A sorted map in memory, of many versions per key. One writer at a time; readers never wait.
+///
+/// ```
+/// use lsm_entry::{Entry, MAX_SEQ_NO, key_hash};
+/// use lsm_memtable::{Memtable, MemtableOptions};
+///
+/// let memtable = Memtable::new(MemtableOptions::default());
+/// let hash = key_hash(b"k");
+/// memtable.writer().insert(Entry::put(b"k", 1, b"v"), hash);
+/// std::thread::scope(|scope| {
+///     scope.spawn(|| memtable.writer().insert(Entry::delete(b"k", 2), hash));
+///     // Beside the writer: nobody locks anything.
+///     assert_eq!(memtable.get(b"k", hash, 1), Some(Entry::put(b"k", 1, b"v")));
+/// });
+/// assert_eq!(memtable.get(b"k", hash, MAX_SEQ_NO), Some(Entry::delete(b"k", 2)));
+/// ```
 #[derive(Debug)]
 pub struct Memtable {
     pub(crate) arena: Arena,
-    index: Index,
+    pub(crate) index: Index,
     pub(crate) order: Order,
-    options: MemtableOptions,
-    writer: Mutex<End>,
-    // What the writer tells of itself to whoever asks without its lock.
-    used_bytes: AtomicUsize,
-    data_bytes: AtomicUsize,
-    entries: AtomicUsize,
-    tombstones: AtomicUsize,
-    first_seq_no: AtomicU64,
-    last_seq_no: AtomicU64,
+    capacity_bytes: usize,
+    keys_max: usize,
+    end: Mutex<End>,
+    pub(crate) counts: Counts,
+    is_frozen: AtomicBool,
 }
 
 /// Where the writer stands.
 #[derive(Debug)]
-struct End {
-    arena: ArenaEnd,
-    index: IndexEnd,
+pub(crate) struct End {
+    pub(crate) arena: ArenaEnd,
+    pub(crate) index: IndexEnd,
+    pub(crate) order: OrderEnd,
+}
+
+/// What the writer tells of itself to whoever asks without its lock.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) used_bytes: AtomicUsize,
+    pub(crate) arena_bytes: AtomicUsize,
+    pub(crate) data_bytes: AtomicUsize,
+    pub(crate) keys: AtomicUsize,
+    pub(crate) entries: AtomicUsize,
+    pub(crate) tombstones: AtomicUsize,
+    pub(crate) first_seq_no: AtomicU64,
+    pub(crate) last_seq_no: AtomicU64,
 }
 
 impl Memtable {
     /// An empty memtable: a few KiB, whatever its capacity.
     pub fn new(options: MemtableOptions) -> Self {
-        let keys = options.capacity_bytes / CAPACITY_BYTES_PER_KEY + 16;
+        let capacity_bytes = options.capacity_bytes.min(CAPACITY_BYTES_MAX);
+        let keys_max = capacity_bytes / CAPACITY_BYTES_PER_KEY + KEYS_MIN;
+        let (order, order_end) = Order::new();
+        let end = End { arena: ArenaEnd::new(), index: IndexEnd::default(), order: order_end };
         Self {
-            arena: Arena::new(),
-            index: Index::new(keys, options.hash_seed),
-            order: Order::new(),
-            options,
-            writer: Mutex::new(End { arena: ArenaEnd::new(), index: IndexEnd::default() }),
-            used_bytes: AtomicUsize::new(0),
-            data_bytes: AtomicUsize::new(0),
-            entries: AtomicUsize::new(0),
-            tombstones: AtomicUsize::new(0),
-            first_seq_no: AtomicU64::new(0),
-            last_seq_no: AtomicU64::new(0),
+            arena: Arena::new(capacity_bytes),
+            index: Index::new(keys_max, options.hash_seed),
+            order,
+            capacity_bytes,
+            keys_max,
+            end: Mutex::new(end),
+            counts: Counts::default(),
+            is_frozen: AtomicBool::new(false),
         }
     }
 
-    /// The right to write. Whoever asks while somebody has it waits.
+    /// The right to write. There is one at a time.
+    ///
+    /// # Panics
+    /// If somebody has it.
     pub fn writer(&self) -> MemtableWriter<'_> {
-        let end = self.writer.lock().expect("no writer panicked");
-        MemtableWriter { memtable: self, end }
+        let end = self.end.try_lock().expect("a memtable has one writer at a time");
+        MemtableWriter::new(self, end)
     }
 
-    /// Whether `entries` entries with `bytes` bytes of keys and values fit. What an empty memtable
-    /// of capacity `bytes + 64 * entries` is asked for always fits.
+    /// Whether `entries` more entries with `bytes` bytes of keys and values fit. If so, they do,
+    /// whatever their lengths.
     pub fn has_room(&self, entries: usize, bytes: usize) -> bool {
-        let used = self.used_bytes.load(Ordering::Acquire);
-        let needed = bytes.saturating_add(entries.saturating_mul(ENTRY_OVERHEAD_BYTES));
-        let keys = self.options.capacity_bytes / CAPACITY_BYTES_PER_KEY + 16;
-        used.saturating_add(needed) <= self.options.capacity_bytes
-            && self.entries() + entries <= keys
+        let used_bytes = self.counts.used_bytes.load(Ordering::Acquire);
+        let keys = self.counts.keys.load(Ordering::Acquire);
+        let overhead_bytes = entries.saturating_mul(arena::OVERHEAD_BYTES_MAX);
+        let bytes = used_bytes.saturating_add(bytes).saturating_add(overhead_bytes);
+        bytes <= self.capacity_bytes
+            && keys.saturating_add(entries) <= self.keys_max
+            && !self.is_frozen()
     }
 
-    /// The newest entry of `key` with a sequence number up to `seq_no`, of whatever kind. `hash`
-    /// is [`lsm_entry::key_hash`] of the key. One cache miss for the index, one for the entry.
+    /// The newest entry of `key` with a sequence number up to `seq_no`, of whatever kind. `hash` is
+    /// [`lsm_entry::key_hash`] of the key. Costs one cache miss for the index and one for the entry.
     #[inline]
     pub fn get(&self, key: &[u8], hash: u64, seq_no: SeqNo) -> Option<Entry<'_>> {
-        let (_, newest) = self.index.find(hash, |position| self.arena.entry(position).key == key)?;
-        let mut position = newest;
-        for _ in 0..HOPS_MAX {
+        let look = |position| {
             let (entry, older) = self.arena.get(position);
+            (entry.key == key).then_some((entry, older))
+        };
+        let (_, (mut entry, mut older)) = self.index.find(hash, look)?;
+        for _ in 0..HOPS_MAX {
             if entry.seq_no <= seq_no {
                 return Some(entry);
             }
-            position = older?;
+            (entry, older) = self.arena.get(older?);
         }
         self.get_in_order(key, seq_no)
     }
@@ -112,15 +153,7 @@ impl Memtable {
     /// over them would be longer than a search.
     #[cold]
     fn get_in_order(&self, key: &[u8], seq_no: SeqNo) -> Option<Entry<'_>> {
-        let present = self.order.present();
-        let tail = present.tail_piece(&self.arena);
-        let pieces = present.pieces.iter().map(|piece| &**piece).chain(std::iter::once(&tail));
-        let candidates = pieces.filter_map(|piece| {
-            let index = piece.seek(&self.arena, key, seq_no);
-            let entry = self.arena.entry(piece.position(index)?);
-            (entry.key == key).then_some(entry)
-        });
-        candidates.max_by_key(|entry| entry.seq_no)
+        self.order.find(&self.arena, key, seq_no)
     }
 
     /// Begins loading what a [`get`](Self::get) of this hash looks at first.
@@ -129,33 +162,36 @@ impl Memtable {
         self.index.prefetch(hash);
     }
 
-    /// A cursor over the entries that are there now, and perhaps some that come later.
+    /// A cursor over the entries that are there now; it does not see those that come later.
     pub fn cursor(self: &Arc<Self>) -> MemtableCursor {
-        MemtableCursor::new(self)
+        MemtableCursor::new(Arc::clone(self))
     }
 
     /// Bytes of keys and values.
     pub fn data_bytes(&self) -> usize {
-        self.data_bytes.load(Ordering::Relaxed)
+        self.counts.data_bytes.load(Ordering::Relaxed)
     }
 
-    /// Bytes of memory in use: entries, index and order.
+    /// Bytes of memory that it holds: entries, index and order, with what is set aside for more.
     pub fn allocated_bytes(&self) -> usize {
-        let used = self.used_bytes.load(Ordering::Relaxed);
-        used + self.index.allocated_bytes() + self.order.allocated_bytes() + size_of::<Self>()
+        size_of::<Self>()
+            + self.arena.chunk_table_bytes()
+            + self.counts.arena_bytes.load(Ordering::Relaxed)
+            + self.index.allocated_bytes()
+            + self.order.allocated_bytes()
     }
 
     /// How many entries it holds.
     pub fn entries(&self) -> usize {
-        self.entries.load(Ordering::Acquire)
+        self.counts.entries.load(Ordering::Acquire)
     }
 
     /// How many of them are tombstones.
     pub fn tombstones(&self) -> usize {
-        self.tombstones.load(Ordering::Relaxed)
+        self.counts.tombstones.load(Ordering::Relaxed)
     }
 
-    /// Whether it holds none.
+    /// Whether it holds no entry.
     pub fn is_empty(&self) -> bool {
         self.entries() == 0
     }
@@ -165,66 +201,28 @@ impl Memtable {
         if self.is_empty() {
             return None;
         }
-        Some((self.first_seq_no.load(Ordering::Acquire), self.last_seq_no.load(Ordering::Acquire)))
+        let load = |seq_no: &AtomicU64| seq_no.load(Ordering::Relaxed);
+        Some((load(&self.counts.first_seq_no), load(&self.counts.last_seq_no)))
     }
 
-    /// Sorts what is left to sort, so that a cursor walks one flat piece. For a memtable that takes
-    /// no more writes. `false` if there was nothing to do.
+    /// Takes no more writes: sorts the few entries that are not. After that,
+    /// [`organize`](Self::organize) leaves a single piece. Waits for a writer that is still alive.
+    pub fn freeze(&self) {
+        let mut end = self.end.lock().expect("no writer panicked");
+        if !self.is_frozen.swap(true, Ordering::AcqRel) {
+            self.order.freeze(&self.arena, &mut end.order);
+        }
+    }
+
+    pub(crate) fn is_frozen(&self) -> bool {
+        self.is_frozen.load(Ordering::Acquire)
+    }
+
+    /// Merges sorted pieces, so that cursors have fewer to merge: four of a kind into one, or all
+    /// into one once the memtable is frozen. For a thread in the background: neither the writer nor
+    /// readers wait for it. `false` if there was nothing to do; as long as it is `true`, there may
+    /// be more.
     pub fn organize(&self) -> bool {
-        let _nobody_writes = self.writer.lock().expect("no writer panicked");
-        self.order.merge_all(&self.arena)
-    }
-}
-
-/// The right to write to a memtable, until dropped.
-#[derive(Debug)]
-pub struct MemtableWriter<'a> {
-    memtable: &'a Memtable,
-    end: MutexGuard<'a, End>,
-}
-
-impl MemtableWriter<'_> {
-    /// Inserts an entry. `hash` is [`lsm_entry::key_hash`] of its key.
-    ///
-    /// # Panics
-    /// If the memtable has no room: the caller asks [`Memtable::has_room`] first. Sequence numbers
-    /// of one key must ascend.
-    #[inline]
-    pub fn insert(&mut self, entry: Entry<'_>, hash: u64) {
-        let memtable = self.memtable;
-        let End { arena: arena_end, index: index_end } = &mut *self.end;
-        let arena = &memtable.arena;
-        let is_it = |position| arena.entry(position).key == entry.key;
-        let slot = memtable.index.find(hash, is_it);
-        debug_assert!(
-            slot.is_none_or(|(_, newest)| arena.entry(newest).seq_no < entry.seq_no),
-            "sequence numbers of one key ascend"
-        );
-        let position = arena.append(arena_end, &entry, slot.map(|(_, newest)| newest));
-        // Order: in the order before in the index, so that whoever reads a version by its key also
-        // finds it by a scan made afterwards.
-        memtable.order.add(arena, position);
-        match slot {
-            Some((slot, _)) => memtable.index.replace(slot, hash, position),
-            None => memtable.index.insert(index_end, hash, position),
-        }
-        self.tell(&entry);
-    }
-
-    #[inline]
-    fn tell(&self, entry: &Entry<'_>) {
-        // Plain stores would do for the one writer; relaxed atomics cost the same.
-        let memtable = self.memtable;
-        let add = |counter: &AtomicUsize, count: usize| {
-            counter.store(counter.load(Ordering::Relaxed) + count, Ordering::Release);
-        };
-        if memtable.entries.load(Ordering::Relaxed) == 0 {
-            memtable.first_seq_no.store(entry.seq_no, Ordering::Release);
-        }
-        memtable.last_seq_no.store(entry.seq_no, Ordering::Release);
-        memtable.used_bytes.store(self.end.arena.used_bytes(), Ordering::Release);
-        add(&memtable.data_bytes, entry.key.len() + entry.value.len());
-        add(&memtable.tombstones, usize::from(entry.tag.is_tombstone()));
-        add(&memtable.entries, 1);
+        self.order.organize(&self.arena)
     }
 }

@@ -1,129 +1,222 @@
-//! The order of a memtable's entries: a short unsorted tail, and sorted pieces of growing length.
+//! The order of a memtable's entries: sorted pieces of falling length, and an unsorted tail.
 //!
 //! ```text
-//!   tail      up to 32 entries, as they came
-//!   pieces    32 32 | 128 128 128 | 512 | 2048 2048 | ...    four of a kind are merged into one
+//!   pieces   262,144   65,536 65,536 65,536   32,768   1,024   112      tail   9
+//!            └── settled: merged four by four ──┘  └─ merged by the writer ─┘
 //! ```
 //!
-//! The writer merges; a reader takes the present pieces (one atomic load), sorts a copy of the tail,
-//! and never waits. An entry is merged once per length, so keeping order costs about log4(n) moves
-//! of 16 bytes per entry, in memory that the cache holds.
+//! A full tail becomes a piece, which the writer merges with the pieces before it as long as they
+//! are of no higher *level* (digits of the length in base 16). So there is one piece of each level,
+//! an entry is copied eight times a level, and the copies are of 16 bytes in memory that the cache
+//! holds. From level 4 on pieces are *settled*: the writer leaves them to [`Order::organize`].
+//!
+//! A reader takes the present pieces (one atomic load), copies the tail, and never waits.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
+use lsm_entry::{Entry, SeqNo, common_prefix, digest};
 
 use crate::arena::{Arena, Position};
-use crate::piece::Piece;
+use crate::piece::{Piece, Slot};
+use crate::prefix::Probe;
+use crate::tail::{TAIL_ENTRIES, Tail};
 
-/// Entries in the tail.
-const TAIL_ENTRIES: usize = 32;
-/// Pieces of one length that are merged into one.
+/// The first level that the writer does not merge: from 65,536 entries on.
+const SETTLED_LEVEL: u32 = 4;
+/// How many settled pieces of one tier are merged into one.
 const FAN_IN: usize = 4;
-/// The writer merges into pieces up to this many entries; longer ones are left to
-/// [`Order::merge_all`].
-const MERGED_ENTRIES_MAX: usize = 32 << 10;
 
-/// The entries in order, as far as they are sorted, and those that are not.
+/// The order of a memtable's entries. One writer; readers need only take the present.
 #[derive(Debug)]
 pub(crate) struct Order {
     present: ArcSwap<Present>,
+    /// Held by whoever merges settled pieces. Neither the writer nor a reader takes it.
+    organizing: Mutex<()>,
 }
 
-/// One moment of the order.
+/// One moment of the order. Only its tail still grows.
 #[derive(Debug)]
 pub(crate) struct Present {
-    /// Longest first.
+    /// The first entry of all: every prefix is a beginning of its key.
+    first: Option<Position>,
+    /// How many bytes of the first key all keys share.
+    pub(crate) prefix_bytes: usize,
+    /// Settled ones first, then one of each level, falling.
     pub(crate) pieces: Vec<Arc<Piece>>,
-    tail: Tail,
+    tail: Arc<Tail>,
+    /// Nothing is added any more.
+    is_frozen: bool,
 }
 
+/// Where the writer stands. Each order has one.
 #[derive(Debug)]
-struct Tail {
-    positions: [AtomicU64; TAIL_ENTRIES],
-    len: AtomicUsize,
-}
-
-impl Tail {
-    fn new() -> Self {
-        Self { positions: [const { AtomicU64::new(0) }; TAIL_ENTRIES], len: AtomicUsize::new(0) }
-    }
-
-    fn copy(&self) -> Vec<Position> {
-        let len = self.len.load(Ordering::Acquire);
-        let bits = self.positions[..len].iter().map(|bits| bits.load(Ordering::Relaxed));
-        bits.filter_map(Position::from_bits).collect()
-    }
+pub(crate) struct OrderEnd {
+    tail: Arc<Tail>,
+    first: Option<Position>,
+    prefix: Vec<u8>,
 }
 
 impl Present {
-    /// The unsorted entries as a piece of their own.
-    pub(crate) fn tail_piece(&self, arena: &Arena) -> Piece {
-        Piece::sorted(arena, &self.tail.copy())
+    /// The first key of all; empty while there is none.
+    pub(crate) fn first_key<'a>(&self, arena: &'a Arena) -> &'a [u8] {
+        self.first.map_or(&[], |first| arena.entry(first).key)
+    }
+
+    /// What the tail holds now, as a piece.
+    pub(crate) fn sorted_tail(&self, arena: &Arena) -> Piece {
+        Piece::sorted(arena, self.tail.prefix_bytes, self.tail.slots().collect())
+    }
+
+    /// The newest version of `key` up to `seq_no`.
+    fn find<'a>(&self, arena: &'a Arena, key: &[u8], seq_no: SeqNo) -> Option<Entry<'a>> {
+        let probe = Probe::new(self.first_key(arena), key, seq_no);
+        let sorted = self.pieces.iter().filter_map(|piece| {
+            let slot = piece.slot(piece.seek(arena, &probe))?;
+            Some(arena.entry(slot.position))
+        });
+        let unsorted = self.tail.slots().map(|slot| arena.entry(slot.position));
+        sorted
+            .chain(unsorted)
+            .filter(|entry| entry.key == key && entry.seq_no <= seq_no)
+            .max_by_key(|entry| entry.seq_no)
+    }
+
+    /// Which settled pieces are to be merged: all if nothing is added any more, else all of one
+    /// tier (digits of the length in base 4) once there are enough of them.
+    fn due(&self) -> Vec<&Arc<Piece>> {
+        if self.is_frozen {
+            return if self.pieces.len() > 1 { self.pieces.iter().collect() } else { Vec::new() };
+        }
+        let settled = || self.pieces.iter().filter(|piece| level(piece) >= SETTLED_LEVEL);
+        let of_tier =
+            |wanted: u32| settled().filter(move |piece| tier(piece) == wanted).collect::<Vec<_>>();
+        settled()
+            .map(|piece| of_tier(tier(piece)))
+            .find(|pieces| pieces.len() >= FAN_IN)
+            .unwrap_or_default()
     }
 }
 
 impl Order {
-    pub(crate) fn new() -> Self {
-        let present = Present { pieces: Vec::new(), tail: Tail::new() };
-        Self { present: ArcSwap::from_pointee(present) }
+    pub(crate) fn new() -> (Self, OrderEnd) {
+        let tail = Arc::new(Tail::new(0));
+        let end = OrderEnd { tail: Arc::clone(&tail), first: None, prefix: Vec::new() };
+        let present =
+            Present { first: None, prefix_bytes: 0, pieces: Vec::new(), tail, is_frozen: false };
+        (Self { present: ArcSwap::from_pointee(present), organizing: Mutex::new(()) }, end)
     }
 
-    /// The order as it is now; entries go on being added to its tail, but never beyond its room.
+    /// The order as it is now.
     pub(crate) fn present(&self) -> Arc<Present> {
         self.present.load_full()
     }
 
+    /// The newest version of `key` up to `seq_no`.
+    pub(crate) fn find<'a>(
+        &self,
+        arena: &'a Arena,
+        key: &[u8],
+        seq_no: SeqNo,
+    ) -> Option<Entry<'a>> {
+        self.present.load().find(arena, key, seq_no)
+    }
+
     /// Adds an entry whose bytes are written. Only the writer calls it.
     #[inline]
-    pub(crate) fn add(&self, arena: &Arena, position: Position) {
-        let present = self.present.load();
-        let tail = &present.tail;
-        let len = tail.len.load(Ordering::Relaxed);
-        tail.positions[len].store(position.to_bits(), Ordering::Relaxed);
-        tail.len.store(len + 1, Ordering::Release);
-        if len + 1 == TAIL_ENTRIES {
-            self.sort_tail(arena, &present);
+    pub(crate) fn add(&self, arena: &Arena, end: &mut OrderEnd, key: &[u8], position: Position) {
+        if !key.starts_with(&end.prefix) || end.first.is_none() {
+            self.shorten_prefix(arena, end, key, position);
+        }
+        let slot = Slot { digest: digest(key, end.prefix.len()), position };
+        if end.tail.push(slot) == TAIL_ENTRIES {
+            self.begin_tail(arena, end, false);
         }
     }
 
-    fn sort_tail(&self, arena: &Arena, present: &Present) {
-        let mut pieces = present.pieces.clone();
-        pieces.push(Arc::new(present.tail_piece(arena)));
-        while let Some(start) = pieces.len().checked_sub(FAN_IN) {
-            let last = &pieces[start..];
-            let length = last[FAN_IN - 1].len();
-            let merged: usize = last.iter().map(|piece| piece.len()).sum();
-            if merged > MERGED_ENTRIES_MAX || last.iter().any(|piece| piece.len() > length) {
+    /// Sees to it that the prefix fits a key that does not begin with it.
+    #[cold]
+    fn shorten_prefix(&self, arena: &Arena, end: &mut OrderEnd, key: &[u8], position: Position) {
+        if end.first.is_none() {
+            end.first = Some(position);
+            end.prefix = key.to_vec();
+        } else {
+            end.prefix.truncate(common_prefix(&end.prefix, key));
+        }
+        self.begin_tail(arena, end, false);
+    }
+
+    /// Adds nothing any more. Only the writer calls it.
+    pub(crate) fn freeze(&self, arena: &Arena, end: &mut OrderEnd) {
+        self.begin_tail(arena, end, true);
+    }
+
+    /// Turns the tail into a piece, merges it with others, and begins a new one.
+    fn begin_tail(&self, arena: &Arena, end: &mut OrderEnd, is_frozen: bool) {
+        let prefix_bytes = end.prefix.len();
+        let present = self.present.load();
+        let mut carried = present.sorted_tail(arena);
+        // How many pieces at the end go into the new one.
+        let mut merged = 0;
+        for piece in present.pieces.iter().rev() {
+            if level(piece) > level(&carried) || level(&carried) >= SETTLED_LEVEL {
                 break;
             }
-            let last: Vec<&Piece> = last.iter().map(|piece| &**piece).collect();
-            let merged = Piece::merged(arena, &last);
-            pieces.truncate(start);
-            pieces.push(Arc::new(merged));
+            let first_key = present.first_key(arena);
+            carried = Piece::merged(arena, first_key, prefix_bytes, &[piece, &carried]);
+            merged += 1;
         }
-        self.present.store(Arc::new(Present { pieces, tail: Tail::new() }));
+        drop(present);
+        let carried = (carried.len() > 0).then(|| Arc::new(carried));
+        end.tail = Arc::new(Tail::new(prefix_bytes));
+        // Meanwhile settled pieces may have been merged, but none of those at the end.
+        self.present.rcu(|present| {
+            let kept = present.pieces.len() - merged;
+            let mut pieces = Vec::with_capacity(kept + 1);
+            pieces.extend_from_slice(&present.pieces[..kept]);
+            pieces.extend(carried.clone());
+            let tail = Arc::clone(&end.tail);
+            Present { first: end.first, prefix_bytes, pieces, tail, is_frozen }
+        });
     }
 
-    /// Makes one piece of everything. Only while nothing is added. `false` if it is one already.
-    pub(crate) fn merge_all(&self, arena: &Arena) -> bool {
-        let present = self.present.load_full();
-        let tail = present.tail_piece(arena);
-        if tail.len() == 0 && present.pieces.len() <= 1 {
+    /// Merges settled pieces; `false` if none are due. Whoever comes second waits.
+    pub(crate) fn organize(&self, arena: &Arena) -> bool {
+        let _one_at_a_time = self.organizing.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.present.load_full();
+        let due = before.due();
+        if due.is_empty() {
             return false;
         }
-        let pieces: Vec<&Piece> =
-            present.pieces.iter().map(|piece| &**piece).chain(std::iter::once(&tail)).collect();
-        let merged = Arc::new(Piece::merged(arena, &pieces));
-        self.present.store(Arc::new(Present { pieces: vec![merged], tail: Tail::new() }));
+        let due: Vec<&Piece> = due.into_iter().map(|piece| &**piece).collect();
+        let first_key = before.first_key(arena);
+        let merged = Arc::new(Piece::merged(arena, first_key, before.prefix_bytes, &due));
+        let is_due = |piece: &Arc<Piece>| due.iter().any(|due| std::ptr::eq(*due, &**piece));
+        self.present.rcu(|present| {
+            let others = present.pieces.iter().filter(|piece| !is_due(piece));
+            Present {
+                pieces: std::iter::once(&merged).chain(others).cloned().collect(),
+                tail: Arc::clone(&present.tail),
+                ..**present
+            }
+        });
         true
     }
 
-    /// Bytes that pieces take.
+    /// Bytes that pieces and tail take.
     pub(crate) fn allocated_bytes(&self) -> usize {
         let present = self.present.load();
         let pieces = present.pieces.iter().map(|piece| piece.allocated_bytes());
-        pieces.sum::<usize>() + size_of::<Present>()
+        pieces.sum::<usize>() + size_of::<Present>() + size_of::<Tail>()
     }
+}
+
+/// Digits of a piece's length in base 16, less one.
+fn level(piece: &Piece) -> u32 {
+    piece.len().max(1).ilog2() / 4
+}
+
+/// Digits of a piece's length in base 4, less one.
+fn tier(piece: &Piece) -> u32 {
+    piece.len().max(1).ilog2() / 2
 }

@@ -1,107 +1,147 @@
 //! A sorted part of a memtable: digests and positions, in internal order.
 
 use std::cmp::Ordering;
+use std::fmt;
 
-use lsm_entry::{SeqNo, common_prefix, compare_internal, digest};
+use lsm_entry::compare_internal;
 
 use crate::arena::{Arena, Position};
+use crate::prefix::{Probe, Rebase, Standing};
+
+/// Slots from one fence to the next.
+const FENCE_DISTANCE: usize = 32;
 
 /// Entries in internal order. Immutable.
-#[derive(Debug)]
 pub(crate) struct Piece {
-    /// How many bytes all its keys have in common.
+    /// How many bytes all its keys share, with each other and with the first key of the memtable.
     prefix_bytes: usize,
-    /// Digest of each key after the prefix, beside the entry's position: a search looks at an entry
-    /// only where digests are equal.
-    slots: Box<[PieceSlot]>,
+    slots: Box<[Slot]>,
+    /// The digest of every [`FENCE_DISTANCE`]th slot: few enough to stay in the cache, so that a
+    /// search misses it once or twice, not once a step.
+    fences: Box<[u64]>,
 }
 
+/// The digest of a key after the piece's prefix, beside the position of the entry: what moves and
+/// compares slots looks at an entry only where digests are equal.
 #[derive(Clone, Copy, Debug)]
-struct PieceSlot {
-    digest: u64,
-    position: Position,
-}
-
-/// The order of two entries whose digests after one prefix are known.
-#[inline]
-fn compare(arena: &Arena, one: &PieceSlot, other: &PieceSlot) -> Ordering {
-    one.digest.cmp(&other.digest).then_with(|| {
-        arena.entry(one.position).compare(&arena.entry(other.position))
-    })
+pub(crate) struct Slot {
+    pub(crate) digest: u64,
+    pub(crate) position: Position,
 }
 
 impl Piece {
-    /// The piece of these entries, in any order.
-    pub(crate) fn sorted(arena: &Arena, positions: &[Position]) -> Self {
-        let mut keys = positions.iter().map(|position| arena.entry(*position).key);
-        let first = keys.next().unwrap_or(&[]);
-        let prefix_bytes = keys.fold(first.len(), |shared, key| shared.min(common_prefix(first, key)));
-        let slot = |position: &Position| {
-            let digest = digest(arena.entry(*position).key, prefix_bytes);
-            PieceSlot { digest, position: *position }
-        };
-        let mut slots: Vec<PieceSlot> = positions.iter().map(slot).collect();
-        slots.sort_unstable_by(|one, other| compare(arena, one, other));
-        Self { prefix_bytes, slots: slots.into() }
+    /// The piece of slots in any order.
+    pub(crate) fn sorted(arena: &Arena, prefix_bytes: usize, mut slots: Vec<Slot>) -> Self {
+        // No two are equal, but the stable sort is the one that finds and merges what is sorted.
+        slots.sort_by(|one, other| compare(arena, one, other));
+        let fences = slots.iter().step_by(FENCE_DISTANCE).map(|slot| slot.digest);
+        // A short piece needs none.
+        let fences =
+            if slots.len() <= 2 * FENCE_DISTANCE { Box::default() } else { fences.collect() };
+        Self { prefix_bytes, slots: slots.into(), fences }
     }
 
-    /// One piece of several.
-    pub(crate) fn merged(arena: &Arena, pieces: &[&Self]) -> Self {
-        let mut keys = pieces.iter().flat_map(|piece| [piece.first_key(arena), piece.last_key(arena)]);
-        let first = keys.next().flatten().unwrap_or(&[]);
-        let prefix_bytes =
-            keys.flatten().fold(first.len(), |shared, key| shared.min(common_prefix(first, key)));
+    /// One piece of several, under a prefix that is no longer than theirs.
+    pub(crate) fn merged(
+        arena: &Arena,
+        first_key: &[u8],
+        prefix_bytes: usize,
+        pieces: &[&Self],
+    ) -> Self {
         let mut slots = Vec::with_capacity(pieces.iter().map(|piece| piece.len()).sum());
         for piece in pieces {
-            let start = slots.len();
-            slots.extend_from_slice(&piece.slots);
-            if piece.prefix_bytes != prefix_bytes {
-                for slot in &mut slots[start..] {
-                    slot.digest = digest(arena.entry(slot.position).key, prefix_bytes);
-                }
+            if piece.prefix_bytes == prefix_bytes {
+                slots.extend_from_slice(&piece.slots);
+            } else {
+                let rebase = piece.rebase(first_key, prefix_bytes);
+                slots.extend(piece.slots.iter().map(|slot| Slot {
+                    digest: rebase.apply(slot.digest),
+                    position: slot.position,
+                }));
             }
         }
-        // The standard sort finds the sorted pieces and merges them.
-        slots.sort_by(|one, other| compare(arena, one, other));
-        Self { prefix_bytes, slots: slots.into() }
+        Self::sorted(arena, prefix_bytes, slots)
     }
 
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         self.slots.len()
     }
 
-    pub(crate) fn position(&self, index: usize) -> Option<Position> {
-        self.slots.get(index).map(|slot| slot.position)
+    /// How its digests become those after a prefix of `prefix_bytes`.
+    pub(crate) fn rebase(&self, first_key: &[u8], prefix_bytes: usize) -> Rebase {
+        Rebase::new(first_key, self.prefix_bytes, prefix_bytes)
     }
 
-    pub(crate) fn first_key<'a>(&self, arena: &'a Arena) -> Option<&'a [u8]> {
-        self.slots.first().map(|slot| arena.entry(slot.position).key)
+    #[inline]
+    pub(crate) fn slot(&self, index: usize) -> Option<&Slot> {
+        self.slots.get(index)
     }
 
-    pub(crate) fn last_key<'a>(&self, arena: &'a Arena) -> Option<&'a [u8]> {
-        self.slots.last().map(|slot| arena.entry(slot.position).key)
-    }
-
-    /// Index of the first entry at or after an internal key.
-    pub(crate) fn seek(&self, arena: &Arena, key: &[u8], seq_no: SeqNo) -> usize {
-        let Some(first) = self.first_key(arena) else { return 0 };
-        let prefix = &first[..self.prefix_bytes];
-        if !key.starts_with(prefix) {
-            return if key < prefix { 0 } else { self.len() };
+    /// Index of the first entry at or after an internal key; the piece's length if there is none.
+    pub(crate) fn seek(&self, arena: &Arena, probe: &Probe<'_>) -> usize {
+        let wanted = match probe.standing(self.prefix_bytes) {
+            Standing::Below => return 0,
+            Standing::Above => return self.len(),
+            Standing::Among(digest) => digest,
+        };
+        let start = self.seek_digest(wanted);
+        if self.slot(start).is_none_or(|slot| slot.digest != wanted) {
+            return start;
         }
-        let wanted = digest(key, self.prefix_bytes);
-        let start = self.slots.partition_point(|slot| slot.digest < wanted);
-        let equal = self.slots[start..].partition_point(|slot| {
-            slot.digest == wanted && {
-                let entry = arena.entry(slot.position);
-                compare_internal(entry.key, entry.seq_no, key, seq_no).is_lt()
-            }
+        // Versions of the key, or keys that begin alike for longer than the digest is.
+        let smaller = self.slots[start..].partition_point(|slot| {
+            slot.digest == wanted && compare_with(arena, slot, probe).is_lt()
         });
-        start + equal
+        start + smaller
+    }
+
+    /// Index of the last entry at or before an internal key; beyond every index if there is none.
+    pub(crate) fn seek_for_prev(&self, arena: &Arena, probe: &Probe<'_>) -> usize {
+        let index = self.seek(arena, probe);
+        let is_exact = self.slot(index).is_some_and(|slot| {
+            probe.standing(self.prefix_bytes) == Standing::Among(slot.digest)
+                && compare_with(arena, slot, probe).is_eq()
+        });
+        if is_exact { index } else { index.wrapping_sub(1) }
+    }
+
+    /// Index of the first slot whose digest is not below `wanted`.
+    #[inline]
+    fn seek_digest(&self, wanted: u64) -> usize {
+        let (start, end) = if self.fences.is_empty() {
+            (0, self.len())
+        } else {
+            let fence = self.fences.partition_point(|fence| *fence < wanted);
+            (fence.saturating_sub(1) * FENCE_DISTANCE, (fence * FENCE_DISTANCE).min(self.len()))
+        };
+        start + self.slots[start..end].partition_point(|slot| slot.digest < wanted)
     }
 
     /// Bytes that it takes.
     pub(crate) fn allocated_bytes(&self) -> usize {
-        self.slots.len() * size_of::<PieceSlot>()
+        size_of::<Self>() + size_of_val(&*self.slots) + size_of_val(&*self.fences)
+    }
+}
+
+/// The order of two entries whose digests were taken after one prefix.
+#[inline]
+fn compare(arena: &Arena, one: &Slot, other: &Slot) -> Ordering {
+    one.digest
+        .cmp(&other.digest)
+        .then_with(|| arena.entry(one.position).compare(&arena.entry(other.position)))
+}
+
+fn compare_with(arena: &Arena, slot: &Slot, probe: &Probe<'_>) -> Ordering {
+    let entry = arena.entry(slot.position);
+    compare_internal(entry.key, entry.seq_no, probe.key, probe.seq_no)
+}
+
+impl fmt::Debug for Piece {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Piece")
+            .field("entries", &self.len())
+            .field("prefix_bytes", &self.prefix_bytes)
+            .finish()
     }
 }
