@@ -75,6 +75,16 @@ impl CompactionPolicy {
         }
     }
 
+    /// Bytes of a table that its merges write.
+    pub fn table_bytes(&self) -> u64 {
+        match self {
+            Self::Leveled(options) => options.table_bytes,
+            Self::Tiered(options) => options.table_bytes,
+            Self::LazyLeveled(options) => options.table_bytes,
+            Self::Fifo(options) => options.table_bytes,
+        }
+    }
+
     /// Its name and its options, by name.
     fn named(&mut self) -> (&'static str, Vec<(&'static str, &mut u64)>) {
         match self {

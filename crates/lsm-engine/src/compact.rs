@@ -33,9 +33,6 @@ use crate::shared::Shared;
 use crate::source::Source;
 use crate::view::Tree;
 
-/// Bytes of a table that a merge of a range writes.
-const RANGE_TABLE_BYTES: u64 = 64 << 20;
-
 /// Plans that are being carried out, by keyspace.
 #[derive(Debug, Default)]
 pub(crate) struct CompactionState {
@@ -91,11 +88,12 @@ impl Shared {
         self.check_writable()?;
         self.flush_keyspace(core)?;
         let (lower, upper) = (scan.lower_key(), scan.upper_key());
+        let table_bytes = core.options().compaction.table_bytes();
         loop {
             self.check_writable()?;
             let mut must_wait = false;
             let planned = self.enter_plan(core, |version, running| {
-                match plan_range(version, running, &lower, upper.as_deref(), RANGE_TABLE_BYTES) {
+                match plan_range(version, running, &lower, upper.as_deref(), table_bytes) {
                     RangePlan::Merge(plan) => Some(*plan),
                     RangePlan::Wait => {
                         must_wait = true;

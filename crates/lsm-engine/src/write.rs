@@ -23,7 +23,7 @@ use std::sync::Arc;
 use lsm_entry::{Entry, Record, Records, SeqNo, Tag};
 use lsm_wal::{FrameKind, PayloadHash, hash_payload};
 
-use crate::batch::{DEFAULT_KEYSPACE, WriteBatch};
+use crate::batch::{DEFAULT_KEYSPACE, KeyspaceStretch, WriteBatch};
 use crate::commit::{Goal, Order};
 use crate::error::{Error, Result};
 use crate::keyspace::KeyspaceCore;
@@ -36,8 +36,9 @@ const BUFFER_BYTES: usize = 256 << 10;
 const BUFFER_BYTES_MAX: usize = 8 << 20;
 
 /// What one batch brings to one keyspace.
-struct Share {
-    core: Arc<KeyspaceCore>,
+#[derive(Clone, Copy)]
+struct Share<'a> {
+    core: &'a KeyspaceCore,
     entries: usize,
     bytes: usize,
 }
@@ -97,12 +98,22 @@ impl Shared {
         if batch.is_empty() {
             return Ok(self.commit.visible());
         }
-        let shares = self.shares(batch, only)?;
+        let (one, several);
+        let shares: &[Share<'_>] = match batch.stretches.as_slice() {
+            [stretch] => {
+                one = [self.share(stretch, only)?];
+                &one
+            }
+            stretches => {
+                several = self.shares(stretches, only)?;
+                &several
+            }
+        };
         self.admit(batch.payload.len(), options.deadline_from_now())?;
         let hash = hash_payload(&batch.payload);
         let mut order = self.commit.lock_order();
         self.check_writable()?;
-        let through = self.order_and_insert(&mut order, batch, &shares, hash)?;
+        let through = self.order_and_insert(&mut order, batch, shares, hash)?;
         self.commit.ordered(&mut order, through, durability);
         let buffered = order.log().buffered_bytes();
         drop(order);
@@ -113,33 +124,41 @@ impl Shared {
         Ok(through)
     }
 
-    /// How much of the batch goes to which keyspace.
-    fn shares(&self, batch: &WriteBatch, only: Option<&Arc<KeyspaceCore>>) -> Result<Vec<Share>> {
-        let mut shares: Vec<Share> = Vec::with_capacity(1);
-        for stretch in &batch.stretches {
-            let core = match (&stretch.handle, only) {
-                (Some(handle), _) => {
-                    if !std::ptr::eq(Arc::as_ptr(&handle.db.shared), self) {
-                        return Err(Error::invalid(format!(
-                            "keyspace \"{}\" belongs to another open database",
-                            handle.name()
-                        )));
-                    }
-                    &handle.core
+    /// What a stretch brings, and to which keyspace.
+    fn share<'a>(
+        &'a self,
+        stretch: &'a KeyspaceStretch,
+        only: Option<&'a Arc<KeyspaceCore>>,
+    ) -> Result<Share<'a>> {
+        let core = match (&stretch.handle, only) {
+            (Some(handle), _) if !std::ptr::eq(Arc::as_ptr(&handle.db.shared), self) => {
+                return Err(Error::invalid(format!(
+                    "keyspace \"{}\" belongs to another open database",
+                    handle.name()
+                )));
+            }
+            (Some(handle), _) => &handle.core,
+            (None, Some(core)) => core,
+            (None, None) => &self.default_keyspace,
+        };
+        Ok(Share { core, entries: stretch.entries, bytes: stretch.bytes })
+    }
+
+    /// The same for several stretches: one share for each keyspace.
+    fn shares<'a>(
+        &'a self,
+        stretches: &'a [KeyspaceStretch],
+        only: Option<&'a Arc<KeyspaceCore>>,
+    ) -> Result<Vec<Share<'a>>> {
+        let mut shares: Vec<Share<'_>> = Vec::new();
+        for stretch in stretches {
+            let share = self.share(stretch, only)?;
+            match shares.iter_mut().find(|known| known.core.id == share.core.id) {
+                Some(known) => {
+                    known.entries += share.entries;
+                    known.bytes += share.bytes;
                 }
-                (None, Some(core)) => core,
-                (None, None) => &self.default_keyspace,
-            };
-            match shares.iter_mut().find(|share| share.core.id == core.id) {
-                Some(share) => {
-                    share.entries += stretch.entries;
-                    share.bytes += stretch.bytes;
-                }
-                None => shares.push(Share {
-                    core: Arc::clone(core),
-                    entries: stretch.entries,
-                    bytes: stretch.bytes,
-                }),
+                None => shares.push(share),
             }
         }
         Ok(shares)
@@ -149,7 +168,7 @@ impl Shared {
         &self,
         order: &mut Order,
         batch: &WriteBatch,
-        shares: &[Share],
+        shares: &[Share<'_>],
         hash: PayloadHash,
     ) -> Result<SeqNo> {
         if let Some(share) = shares.iter().find(|share| share.core.is_dropped()) {
@@ -175,8 +194,8 @@ impl Shared {
     }
 
     /// Sees to it that the share fits the active memtable, sealing it if it does not.
-    fn make_room(&self, share: &Share) {
-        let core = &share.core;
+    fn make_room(&self, share: &Share<'_>) {
+        let core = share.core;
         if core.view.load().active.has_room(share.entries, share.bytes) {
             return;
         }
@@ -203,27 +222,39 @@ impl Shared {
 const ENTRY_OVERHEAD_BYTES: usize = 64;
 
 /// Inserts every entry of the batch at its place in the order.
-fn insert(batch: &WriteBatch, first: SeqNo, shares: &[Share]) {
-    let mut hashes = batch.hashes.iter();
-    let mut writers: Vec<_> = shares.iter().map(|share| (share, share.core.view.load())).collect();
-    let mut writers: Vec<_> =
-        writers.iter_mut().map(|(share, view)| (share.core.id, view.active.writer())).collect();
-    // The first entry's keyspace, where no selector comes before it.
-    let mut keyspace = batch.stretches.first().map_or(DEFAULT_KEYSPACE, |s| s.keyspace);
-    let mut current = writers.iter().position(|(id, _)| *id == keyspace).unwrap_or(0);
+fn insert(batch: &WriteBatch, first: SeqNo, shares: &[Share<'_>]) {
+    let hashes = batch.hashes.iter().copied();
+    if let [only] = shares {
+        let view = only.core.view.load();
+        let mut writer = view.active.writer();
+        for_each_entry(batch, first, hashes, |_, entry, hash| writer.insert(entry, hash));
+        return;
+    }
+    let views: Vec<_> =
+        shares.iter().map(|share| (share.core.id, share.core.view.load())).collect();
+    let mut writers: Vec<_> = views.iter().map(|(id, view)| (*id, view.active.writer())).collect();
+    for_each_entry(batch, first, hashes, |keyspace, entry, hash| {
+        let writer = writers.iter_mut().find(|(id, _)| *id == keyspace);
+        let (_, writer) = writer.expect("every keyspace of the batch has a share");
+        writer.insert(entry, hash);
+    });
+}
+
+/// Calls `take` with each entry of the batch, its keyspace and its key's hash.
+#[inline]
+fn for_each_entry<'a>(
+    batch: &'a WriteBatch,
+    first: SeqNo,
+    mut hashes: impl Iterator<Item = u64>,
+    mut take: impl FnMut(u32, Entry<'a>, u64),
+) {
+    let mut keyspace = DEFAULT_KEYSPACE;
     for (seq_no, record) in (first..).zip(Records::new(&batch.payload)) {
         match record.expect("this batch was encoded here") {
-            Record::Keyspace(id) => {
-                keyspace = id;
-                current = writers
-                    .iter()
-                    .position(|(id, _)| *id == keyspace)
-                    .expect("every selector has a share");
-            }
+            Record::Keyspace(id) => keyspace = id,
             Record::Entry { tag, key, value } => {
-                let hash = *hashes.next().expect("one hash an entry");
-                let entry = Entry { key, seq_no, tag, value };
-                writers[current].1.insert(entry, hash);
+                let hash = hashes.next().expect("one hash an entry");
+                take(keyspace, Entry { key, seq_no, tag, value }, hash);
             }
         }
     }
