@@ -1,0 +1,28 @@
+//! Measures this repository's store, and others beside it, by the same work at the same settings.
+//!
+//! ```text
+//! lsm-bench run --suite smoke
+//! lsm-bench run --suite full --engines lsm,fjall,lmdb --rows fillrandom,get --json figures.jsonl
+//! ```
+//!
+//! A *row* is a workload on given data with a number of threads; it is measured for each *engine*
+//! in turn, several times, each time in a process of its own. To see the rows, open `row.rs`; what
+//! is done in them, `work.rs`; what is noted, `measure.rs`; in which order, `suite.rs`; what an
+//! engine must offer, `store.rs`; this store behind it, `lsm.rs`. The peers are in the package
+//! `peers`, so that building this one does not build them.
+
+mod cli;
+mod latency;
+mod lsm;
+mod measure;
+mod process;
+mod report;
+mod row;
+mod scale;
+mod suite;
+mod work;
+
+pub mod store;
+
+pub use cli::main_with;
+pub use lsm::ENGINE as LSM;

@@ -1,0 +1,294 @@
+//! Carries out one row's work and takes the time.
+
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use lsm_workload::{Rng, ValueMaker, Ycsb, YcsbOp, YcsbStream, key_bytes};
+
+use crate::latency::Latencies;
+use crate::row::{Row, Work};
+use crate::scale::Scale;
+use crate::store::{Key, Range, Result, Seen, Store};
+
+/// Reads are timed one in so many, since reading the clock costs a good part of a read. Writes are
+/// timed all, so that the longest is found.
+const READS_PER_SAMPLE: u64 = 8;
+const SEED: u64 = 0x6C73_6D62;
+
+/// What the clock and the threads say.
+#[derive(Debug, Default)]
+pub(crate) struct Timed {
+    pub(crate) operations: u64,
+    pub(crate) seconds: f64,
+    pub(crate) latencies: Latencies,
+}
+
+/// Operations per second and latencies of a row's work on an open store.
+pub(crate) fn run(store: &dyn Store, row: &Row, scale: &Scale) -> Result<Timed> {
+    let entries = row.entries(scale);
+    prepare(store, row, scale, entries)?;
+    match row.work {
+        Work::FillSeq | Work::FillRandom | Work::FillBatch(_) | Work::Overwrite => {
+            fill(store, row.work, scale, entries)
+        }
+        _ => for_a_while(row.threads, Duration::from_secs_f64(scale.seconds), |thread, running| {
+            repeat(store, row, scale, entries, thread, running)
+        }),
+    }
+}
+
+/// What comes before the clock starts: caches are warm, and deletes are done.
+fn prepare(store: &dyn Store, row: &Row, scale: &Scale, entries: u64) -> Result<()> {
+    if let Work::SeekAfterDeletes(_) = row.work {
+        for number in (0..entries).filter(|number| number % 5 < 2) {
+            store.delete(&key_bytes(number))?;
+        }
+        store.settle()?;
+    }
+    let is_read = matches!(
+        row.work,
+        Work::Get
+            | Work::GetAbsent
+            | Work::Forward
+            | Work::Backward
+            | Work::Seek(_)
+            | Work::SeekAfterDeletes(_)
+            | Work::Prefix
+            | Work::Ycsb(_)
+    );
+    if !is_read {
+        return Ok(());
+    }
+    let mut seen = Seen::default();
+    store.scan(Range::Forward, &mut seen)?;
+    let deleted = if matches!(row.work, Work::SeekAfterDeletes(_)) { deleted(entries) } else { 0 };
+    if seen.entries != entries - deleted {
+        return Err(format!("{} entries of {} are there", seen.entries, entries - deleted).into());
+    }
+    let until = Instant::now() + Duration::from_secs_f64(scale.seconds / 2.0);
+    let mut rng = Rng::new(SEED ^ 1);
+    while Instant::now() < until {
+        store.get(&key_bytes(rng.below(entries)), &mut seen)?;
+    }
+    Ok(())
+}
+
+/// How many of the keys below `entries` have a number whose remainder by 5 is below 2.
+fn deleted(entries: u64) -> u64 {
+    entries / 5 * 2 + (entries % 5).min(2)
+}
+
+/// Writes a fixed number of entries from one thread.
+fn fill(store: &dyn Store, work: Work, scale: &Scale, entries: u64) -> Result<Timed> {
+    let mut values = ValueMaker::new(scale.value_bytes, 0.5, SEED);
+    let mut rng = Rng::new(SEED);
+    let mut latencies = Latencies::default();
+    let mut batch: Vec<(Key, Vec<u8>)> = Vec::new();
+    let (started, limit) = (Instant::now(), Duration::from_secs_f64(scale.seconds_max));
+    let (mut number, mut last) = (0, started);
+    while number < entries && last - started < limit {
+        match work {
+            Work::FillBatch(length) => {
+                batch.clear();
+                let until = (number + length as u64).min(entries);
+                batch.extend((number..until).map(|n| (key_bytes(n), values.next().to_vec())));
+                store.put_batch(&batch)?;
+                number = until;
+            }
+            _ => {
+                let key = match work {
+                    Work::FillSeq => sequential_key(number),
+                    Work::Overwrite => key_bytes(rng.below(entries)),
+                    _ => key_bytes(number),
+                };
+                store.put(&key, values.next())?;
+                number += 1;
+            }
+        }
+        // One reading of the clock per operation: the end of one is the beginning of the next.
+        let now = Instant::now();
+        latencies.record(now - last);
+        last = now;
+    }
+    Ok(Timed { operations: number, seconds: (last - started).as_secs_f64(), latencies })
+}
+
+fn sequential_key(number: u64) -> Key {
+    let mut key = [b'0'; 16];
+    key[8..].copy_from_slice(&number.to_be_bytes());
+    key
+}
+
+/// Runs `body` in threads until the time is over, and adds up what they did.
+fn for_a_while(
+    threads: usize,
+    time: Duration,
+    body: impl Fn(u64, &AtomicBool) -> Result<(u64, Latencies)> + Sync,
+) -> Result<Timed> {
+    let (running, barrier) = (AtomicBool::new(true), Barrier::new(threads + 1));
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads as u64)
+            .map(|thread| {
+                let (body, running, barrier) = (&body, &running, &barrier);
+                scope.spawn(move || {
+                    barrier.wait();
+                    body(thread, running)
+                })
+            })
+            .collect();
+        barrier.wait();
+        let started = Instant::now();
+        thread::sleep(time);
+        running.store(false, Ordering::Relaxed);
+        let mut timed = Timed::default();
+        for worker in workers {
+            let (operations, latencies) = worker.join().map_err(|_| "a thread panicked")??;
+            timed.operations += operations;
+            timed.latencies.merge(&latencies);
+        }
+        timed.seconds = started.elapsed().as_secs_f64();
+        Ok(timed)
+    })
+}
+
+/// One thread's share of a row that is measured for a while.
+fn repeat(
+    store: &dyn Store,
+    row: &Row,
+    scale: &Scale,
+    entries: u64,
+    thread: u64,
+    running: &AtomicBool,
+) -> Result<(u64, Latencies)> {
+    let mut rng = Rng::new(SEED ^ (thread << 32) ^ 2);
+    let mut values = ValueMaker::new(scale.value_bytes, 0.5, SEED ^ thread);
+    let mut latencies = Latencies::default();
+    let mut seen = Seen::default();
+    let mut operations = 0;
+    // Durable puts of different threads go to different keys.
+    let mut number = thread << 40;
+    let mut next = || {
+        number += 1;
+        key_bytes(number)
+    };
+    match row.work {
+        Work::Puts => {
+            while running.load(Ordering::Relaxed) {
+                let started = Instant::now();
+                store.put(&next(), values.next())?;
+                latencies.record(started.elapsed());
+                operations += 1;
+            }
+        }
+        Work::Pipelined(in_flight) => {
+            let mut pipeline = store.pipeline(in_flight).ok_or("the engine has no such writes")?;
+            while running.load(Ordering::Relaxed) {
+                pipeline.put(&next(), values.next())?;
+                operations += 1;
+            }
+            pipeline.finish()?;
+        }
+        Work::Get | Work::GetAbsent => {
+            let (base, expected) = if row.work == Work::Get { (0, true) } else { (entries, false) };
+            while running.load(Ordering::Relaxed) {
+                let key = key_bytes(base + rng.below(entries));
+                let started = (operations % READS_PER_SAMPLE == 0).then(Instant::now);
+                let found = store.get(&key, &mut seen)?;
+                if let Some(started) = started {
+                    latencies.record(started.elapsed());
+                }
+                if found != expected {
+                    return Err("a get found what is not there, or did not find what is".into());
+                }
+                operations += 1;
+            }
+        }
+        Work::Seek(length) | Work::SeekAfterDeletes(length) => {
+            while running.load(Ordering::Relaxed) {
+                let key = key_bytes(rng.below(entries));
+                let started = Instant::now();
+                store.scan(Range::From(&key, length), &mut seen)?;
+                latencies.record(started.elapsed());
+                operations += 1;
+            }
+        }
+        Work::Forward | Work::Backward | Work::Prefix => {
+            while running.load(Ordering::Relaxed) {
+                let prefix = &rng.next_u64().to_be_bytes()[..2];
+                let range = match row.work {
+                    Work::Forward => Range::Forward,
+                    Work::Backward => Range::Backward,
+                    _ => Range::Prefix(prefix),
+                };
+                store.scan(range, &mut seen)?;
+            }
+            operations = seen.entries;
+        }
+        Work::Ycsb(mix) => {
+            return ycsb(store, mix, entries, row.threads as u64, thread, &mut values, running);
+        }
+        _ => return Err("this row is not measured for a while".into()),
+    }
+    Ok((operations, latencies))
+}
+
+fn ycsb(
+    store: &dyn Store,
+    mix: Ycsb,
+    records: u64,
+    threads: u64,
+    thread: u64,
+    values: &mut ValueMaker,
+    running: &AtomicBool,
+) -> Result<(u64, Latencies)> {
+    let mut latencies = Latencies::default();
+    let mut seen = Seen::default();
+    let mut operations = 0;
+    // Each thread inserts keys of its own, and reads the latest of those.
+    let key_of = |number: u64| {
+        let added = number.checked_sub(records);
+        key_bytes(added.map_or(number, |added| records + added * threads + thread))
+    };
+    for op in YcsbStream::new(mix, records, SEED ^ thread) {
+        if !running.load(Ordering::Relaxed) {
+            break;
+        }
+        let started = Instant::now();
+        match op {
+            YcsbOp::Read(number) => found(store.get(&key_of(number), &mut seen)?)?,
+            YcsbOp::Update(number) | YcsbOp::Insert(number) => {
+                store.put(&key_of(number), values.next())?;
+            }
+            YcsbOp::Scan { key, len } => {
+                store.scan(Range::From(&key_of(key), len as u64), &mut seen)?;
+            }
+            YcsbOp::ReadModifyWrite(number) => {
+                let key = key_of(number);
+                found(store.get(&key, &mut seen)?)?;
+                store.put(&key, values.next())?;
+            }
+        }
+        latencies.record(started.elapsed());
+        operations += 1;
+    }
+    Ok((operations, latencies))
+}
+
+fn found(is_there: bool) -> Result<()> {
+    if is_there { Ok(()) } else { Err("a key that was written is not there".into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_of_deleted_keys_is_that_of_the_deletes() {
+        for entries in 0..30 {
+            let counted = (0..entries).filter(|number| number % 5 < 2).count() as u64;
+            assert_eq!(deleted(entries), counted);
+        }
+    }
+}
