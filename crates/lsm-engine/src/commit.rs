@@ -204,17 +204,43 @@ impl Commit {
         self.database_time_ms.fetch_max(now_ms, Ordering::AcqRel).max(now_ms)
     }
 
-    /// A commit has been appended and inserted: from now on it may become visible.
-    pub(crate) fn ordered(&self, order: &mut Order, through: SeqNo, need: Durability) {
+    /// A commit has been appended and inserted: from now on it may become visible. One that need not
+    /// wait for the disk is stored, if the log can, and visible at once.
+    pub(crate) fn ordered(
+        &self,
+        order: &mut Order,
+        through: SeqNo,
+        need: Durability,
+    ) -> lsm_io::Result<()> {
         self.appended.store(through, Ordering::Release);
-        if need == Durability::Disk {
-            self.wanted_durable.fetch_max(through, Ordering::AcqRel);
-        }
-        if need == Durability::Memory && order.unmet.is_empty() {
+        let is_met = match need {
+            Durability::Disk => {
+                self.wanted_durable.fetch_max(through, Ordering::AcqRel);
+                false
+            }
+            Durability::Os => self.store(order, through)?,
+            Durability::Memory => {
+                self.store(order, through)?;
+                true
+            }
+        };
+        if is_met && order.unmet.is_empty() {
             self.visible.store(through, Ordering::Release);
         } else {
             order.note_commit(through, need);
         }
+        Ok(())
+    }
+
+    /// Stores what the log has buffered; `false` if somebody has to write it.
+    fn store(&self, order: &mut Order, through: SeqNo) -> lsm_io::Result<bool> {
+        let bytes = order.log().buffered_bytes() as u64;
+        let is_stored = order.log().store()?;
+        if is_stored {
+            self.log_bytes.fetch_add(bytes, Ordering::Relaxed);
+            self.written.fetch_max(through, Ordering::AcqRel);
+        }
+        Ok(is_stored)
     }
 
     /// Waits until `goal` is reached, leading a round of writing and syncing if nobody does.
@@ -340,7 +366,8 @@ impl Commit {
         self.rounds.fetch_add(1, Ordering::Relaxed);
         self.log_bytes.fetch_add(pending.bytes() as u64, Ordering::Relaxed);
         pending.write()?;
-        self.written.store(through, Ordering::Release);
+        // Later commits may have been stored meanwhile.
+        self.written.fetch_max(through, Ordering::AcqRel);
         if sync {
             self.syncs.fetch_add(1, Ordering::Relaxed);
             pending.sync()?;
@@ -348,7 +375,7 @@ impl Commit {
             self.durable.store(through, Ordering::Release);
         }
         let mut order = self.lock_order();
-        order.log().recycle_buffer(pending);
+        order.log().note_written(pending);
         self.publish(&mut order);
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use lsm_io::{File, Mapping, Result, SharedFile};
+use lsm_io::{File, Mapping, Result, SharedFile, SharedStores};
 
 /// Who goes first when the rate is short.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,6 +116,11 @@ impl File for LimitedFile {
 
     fn map(&self) -> Result<Mapping> {
         self.file.map()
+    }
+
+    /// Limited files are tables, which are written in whole blocks.
+    fn map_for_stores(&self) -> Result<Option<SharedStores>> {
+        Ok(None)
     }
 }
 

@@ -311,7 +311,10 @@ fn recover(
     // Step 6: a fresh segment and a fresh manifest.
     let segment_number = recovery.file_numbers.fetch_add(1, Ordering::Relaxed);
     let identity = Identity { database_id: state.database_id, file_number: segment_number };
-    let segment = PreparedSegment::prepare(&fs, dir, identity, FIRST_SEGMENT_BYTES, None)?;
+    let mut segment = PreparedSegment::prepare(&fs, dir, identity, FIRST_SEGMENT_BYTES, None)?;
+    if recovery.options.map_log {
+        segment = segment.mapped()?;
+    }
     let manifest_number = recovery.file_numbers.fetch_add(1, Ordering::Relaxed);
     edit.log_number = Some(segment_number);
     edit.log_first_seq_no = Some(state.last_seq_no + 1);

@@ -101,7 +101,7 @@ impl Shared {
         self.segments
             .last_bytes
             .fetch_max(bytes.min(self.options.log_segment_bytes), Ordering::Relaxed);
-        Ok(segment)
+        if self.options.map_log { Ok(segment.mapped()?) } else { Ok(segment) }
     }
 
     /// Takes over segments that no replay needs any more.

@@ -114,7 +114,11 @@ impl Shared {
         let mut order = self.commit.lock_order();
         self.check_writable()?;
         let through = self.order_and_insert(&mut order, batch, shares, hash)?;
-        self.commit.ordered(&mut order, through, durability);
+        if let Err(error) = self.commit.ordered(&mut order, through, durability) {
+            let error = Error::from(error);
+            self.commit.set_poison(&error);
+            return Err(error.with_unknown_outcome());
+        }
         let buffered = order.log().buffered_bytes();
         drop(order);
         self.stats.note_write(batch.len() as u64, shares.iter().map(|s| s.bytes as u64).sum());

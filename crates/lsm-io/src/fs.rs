@@ -13,6 +13,8 @@ use crate::{Mapping, Result};
 pub type SharedFs = Arc<dyn Fs>;
 /// An open file as every layer above sees it.
 pub type SharedFile = Arc<dyn File>;
+/// A file mapped to be stored into, as every layer above sees it.
+pub type SharedStores = Arc<dyn Stores>;
 
 /// How a file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,4 +178,21 @@ pub trait File: fmt::Debug + Send + Sync {
     /// # Errors
     /// `Io`.
     fn map(&self) -> Result<Mapping>;
+    /// The file as memory to store into; what was stored is as safe as what was written, and
+    /// [`sync`](Self::sync) makes it durable. `None` where overwriting may need room on the disk: a
+    /// disk that is full could not be told of otherwise than by killing the process.
+    ///
+    /// # Errors
+    /// `Io`.
+    fn map_for_stores(&self) -> Result<Option<SharedStores>>;
+}
+
+/// Memory that the operating system keeps the same as a file. Storing is as good as writing, at a
+/// tenth of the price: it takes no system call.
+pub trait Stores: fmt::Debug + Send + Sync {
+    /// Copies `bytes` to `offset`. The caller sees to it that nobody else stores there meanwhile.
+    ///
+    /// # Errors
+    /// `Io`; kind `InvalidInput` beyond the length that the file had when it was mapped.
+    fn store(&self, offset: u64, bytes: &[u8]) -> Result<()>;
 }

@@ -50,7 +50,10 @@ pub mod fuzz;
 
 pub use bytes::Malformed;
 pub use error::{Error, Result};
-pub use fs::{DirEntry, File, Fs, LockGuard, LockOutcome, OpenMode, SharedFile, SharedFs};
+pub use fs::{
+    DirEntry, File, Fs, LockGuard, LockOutcome, OpenMode, SharedFile, SharedFs, SharedStores,
+    Stores,
+};
 pub use identity::Identity;
 pub use mapping::Mapping;
 pub use sim::{CrashPolicy, Fault, Hold, Schedule, SimFs, every, nth, once};

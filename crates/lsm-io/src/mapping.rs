@@ -1,9 +1,13 @@
-//! A whole file as read-only memory.
+//! A whole file as memory: to be read, or to be stored into.
 #![allow(unsafe_code)] // One of the few files that may: memmap2's `map` is unsafe by nature.
 
 use std::fmt;
+use std::io;
 use std::ops::Deref;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use crate::{Error, Result, Stores};
 
 /// Read-only bytes of a file: mapped by the operating system, or held by a simulated disk.
 /// Cheap to clone; dereferences to `[u8]`.
@@ -23,7 +27,7 @@ impl Mapping {
     }
 
     /// Maps the whole of `file`, which nobody changes while the mapping lives.
-    pub(crate) fn of_file(file: &std::fs::File) -> std::io::Result<Self> {
+    pub(crate) fn of_file(file: &std::fs::File) -> io::Result<Self> {
         // SAFETY: callers map only files that are complete and never written again (tables), in a
         // directory locked against other writers; see docs/fault-model.md for a failing disk.
         let map = unsafe { memmap2::Mmap::map(file)? };
@@ -47,5 +51,44 @@ impl Deref for Mapping {
 impl fmt::Debug for Mapping {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Mapping").field("bytes", &self.len()).finish()
+    }
+}
+
+/// A file of the operating system, mapped to be stored into.
+pub(crate) struct StoreMapping {
+    path: PathBuf,
+    map: memmap2::MmapRaw,
+}
+
+impl StoreMapping {
+    /// Maps the whole of `file`, whose blocks are all allocated and which nobody shortens while the
+    /// mapping lives.
+    pub(crate) fn of_file(path: &Path, file: &std::fs::File) -> io::Result<Self> {
+        Ok(Self { path: path.to_owned(), map: memmap2::MmapRaw::map_raw(file)? })
+    }
+}
+
+impl Stores for StoreMapping {
+    #[inline]
+    fn store(&self, offset: u64, bytes: &[u8]) -> Result<()> {
+        let start = usize::try_from(offset).unwrap_or(usize::MAX);
+        let end = start.saturating_add(bytes.len());
+        if end > self.map.len() {
+            let outside = io::Error::from(io::ErrorKind::InvalidInput);
+            return Err(Error::io("store beyond the end of", &self.path, outside));
+        }
+        // SAFETY: the range lies inside the mapping; no reference to mapped memory exists, and nobody
+        // else stores there meanwhile (the trait's contract).
+        unsafe {
+            let target = self.map.as_mut_ptr().add(start);
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), target, bytes.len());
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for StoreMapping {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoreMapping").field("path", &self.path).finish_non_exhaustive()
     }
 }

@@ -10,9 +10,10 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::mapping::StoreMapping;
 use crate::{
     DirEntry, Error, File, Fs, LockGuard, LockOutcome, Mapping, OpenMode, Result, SharedFile,
-    SharedFs, space,
+    SharedFs, SharedStores, space,
 };
 
 /// New files are their owner's alone: a database holds whatever its user puts there.
@@ -211,6 +212,17 @@ impl File for StdFile {
                 return Ok(Mapping::held(Arc::from([])));
             }
             Mapping::of_file(&self.file)
+        });
+        self.failed("map", mapped)
+    }
+
+    fn map_for_stores(&self) -> Result<Option<SharedStores>> {
+        let mapped = space::overwrites_in_place(&self.file).and_then(|is_safe| {
+            if !is_safe || self.file.metadata()?.len() == 0 {
+                return Ok(None);
+            }
+            let mapping = StoreMapping::of_file(&self.path, &self.file)?;
+            Ok(Some(Arc::new(mapping) as SharedStores))
         });
         self.failed("map", mapped)
     }

@@ -22,6 +22,8 @@ const SCAN_ENTRIES: usize = 50;
 const SMALL_LIST_ENTRIES: usize = 4000;
 
 type Key = [u8; 16];
+/// A key, and its newest version first.
+type InternalKey = (Box<[u8]>, Reverse<u64>);
 
 fn main() -> Result<(), Box<dyn Error>> {
     let count = std::env::args().nth(1).map_or(Ok(500_000), |count| count.parse())?;
@@ -118,7 +120,7 @@ fn measure_order(state: &str, memtable: &Arc<Memtable>, probes: &[Key]) {
 /// The usual memtable: one skip list of owned keys and values.
 fn measure_skip_list(keys: &[Key], probes: &[Key], absent: &[Key]) {
     println!("skip list, random keys");
-    let list: SkipMap<(Box<[u8]>, Reverse<u64>), Box<[u8]>> = SkipMap::new();
+    let list: SkipMap<InternalKey, Box<[u8]>> = SkipMap::new();
     let start = Instant::now();
     for (key, seq_no) in keys.iter().zip(1..) {
         list.insert((key.as_slice().into(), Reverse(seq_no)), VALUE.as_slice().into());

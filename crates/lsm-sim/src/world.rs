@@ -20,6 +20,8 @@ pub struct Setup {
     pub memtable_bytes: u64,
     /// Where blocks are read from.
     pub read_mode: ReadMode,
+    /// Whether log segments are mapped.
+    pub map_log: bool,
     /// Compression of all levels.
     pub compression: Compression,
     /// Size of a block.
@@ -40,6 +42,7 @@ impl Setup {
             block_bytes: *rng.pick(&[256, 1024, 4096]),
             filters: rng.chance(0.8),
             policy: rng.below(u64::from(POLICIES)) as u8,
+            map_log: rng.chance(0.7),
         }
     }
 
@@ -52,6 +55,7 @@ impl Setup {
             format!("block {}", self.block_bytes),
             format!("memtable {}", self.memtable_bytes),
             format!("policy {}", self.policy),
+            format!("mapped log {}", self.map_log),
         ]
     }
 
@@ -63,6 +67,7 @@ impl Setup {
             log_segment_bytes: 64 << 10,
             log_bytes_max: 256 << 10,
             read_mode: self.read_mode,
+            map_log: self.map_log,
             keyspace: KeyspaceOptions {
                 compaction: policy(self.policy),
                 compression: vec![self.compression],

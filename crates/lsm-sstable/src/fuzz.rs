@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lsm_entry::{Cursor, MAX_SEQ_NO, key_hash};
-use lsm_io::{Error, File, Mapping, Result, SharedFile};
+use lsm_io::{Error, File, Mapping, Result, SharedFile, SharedStores};
 
 use crate::block::{BlockLayout, BlockView};
 use crate::compression::{Method, decompress};
@@ -163,5 +163,9 @@ impl File for HeldFile {
 
     fn map(&self) -> Result<Mapping> {
         Ok(Mapping::held(Arc::clone(&self.bytes)))
+    }
+
+    fn map_for_stores(&self) -> Result<Option<SharedStores>> {
+        Ok(None)
     }
 }

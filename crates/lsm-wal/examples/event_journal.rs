@@ -97,7 +97,7 @@ impl Journal {
         let mut pending = self.log.take_pending(Pending::Sync);
         pending.write()?;
         pending.sync()?;
-        self.log.recycle_buffer(pending);
+        self.log.note_written(pending);
         Ok(())
     }
 

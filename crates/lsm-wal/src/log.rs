@@ -2,12 +2,12 @@
 //!
 //! Nothing in this file waits for a disk: a [`Log`] is meant to be held under a lock for as long as
 //! it takes to copy a payload. What was appended is taken as a [`PendingWrite`], and written and
-//! synced outside the lock.
+//! synced outside the lock; or, in a mapped segment, stored at once, for a crash of the process.
 //!
 //! Invariant: every segment but the current one ends with a closing frame that names the next, and
 //! the current one always has room for its own.
 
-use lsm_io::SharedFile;
+use lsm_io::{Result, SharedFile, SharedStores};
 
 use crate::frame::{
     FRAME_HEADER_BYTES, FrameKind, Header, MARK_EXTRA_BYTES_MAX, NUMBER_BYTES, PayloadHash,
@@ -26,6 +26,10 @@ const SPARE_BYTES_MAX: usize = 4 << 20;
 #[derive(Debug)]
 pub struct Log {
     file: SharedFile,
+    /// The current segment as memory, if it is mapped.
+    stores: Option<SharedStores>,
+    /// Mappings of earlier segments that nobody has taken yet.
+    retired: Vec<SharedStores>,
     salt: u64,
     /// Where the next frame goes in the current segment.
     offset: u64,
@@ -40,6 +44,8 @@ pub struct Log {
     segments: Vec<SegmentInfo>,
     /// An empty buffer to use again.
     spare: Vec<u8>,
+    /// Frames were taken, and are perhaps not written yet.
+    is_writing: bool,
     is_closed: bool,
 }
 
@@ -56,8 +62,11 @@ impl Log {
             next_seq_no,
             segments: vec![prepared.info(next_seq_no)],
             spare: Vec::new(),
+            is_writing: false,
             is_closed: false,
             file: prepared.file,
+            stores: prepared.stores,
+            retired: Vec::new(),
         }
     }
 
@@ -152,6 +161,7 @@ impl Log {
         self.segments.push(prepared.info(self.next_seq_no));
         self.salt = prepared.identity.salt();
         self.file = prepared.file;
+        self.retired.extend(std::mem::replace(&mut self.stores, prepared.stores));
         self.offset = IDENTITY_FRAME_BYTES as u64;
     }
 
@@ -181,19 +191,43 @@ impl Log {
         self.offset += header.frame_bytes();
     }
 
-    /// Takes everything appended so far.
+    /// Stores what is buffered into the mapped segment, after which it is with the operating system
+    /// as if it were written. `false` if somebody has to write: the segment is not mapped, or what
+    /// was appended earlier is on its way still. Costs a copy, and no system call.
+    ///
+    /// # Errors
+    /// `Io`; the log must not be written any more then. The real disk has none.
+    pub fn store(&mut self) -> Result<bool> {
+        let Some(stores) = &self.stores else { return Ok(false) };
+        // Order: frames reach the operating system in the order in which they were appended.
+        if self.is_writing || !self.chunks.is_empty() {
+            return Ok(false);
+        }
+        let frame_bytes = self.buffer.len();
+        let offset = self.offset - frame_bytes as u64;
+        self.buffer.resize(frame_bytes + self.end_room(END_BYTES), 0);
+        stores.store(offset, &self.buffer)?;
+        self.buffer.clear();
+        self.note_unsynced();
+        Ok(true)
+    }
+
+    /// Takes everything appended so far. Until it is [written](Self::note_written) nothing can be
+    /// stored.
     pub fn take_pending(&mut self, how: Pending) -> PendingWrite {
         self.retire_buffer(END_BYTES);
         let chunks = std::mem::take(&mut self.chunks);
+        self.is_writing |= !chunks.is_empty();
         let unsynced = match how {
             Pending::Write => Vec::new(),
             Pending::Sync => std::mem::take(&mut self.unsynced),
         };
-        PendingWrite { chunks, unsynced }
+        PendingWrite { chunks, unsynced, retired: std::mem::take(&mut self.retired) }
     }
 
-    /// Gives the memory of a pending write back, to be used again.
-    pub fn recycle_buffer(&mut self, mut pending: PendingWrite) {
+    /// Takes note that what was taken is written, and its memory back, to be used again.
+    pub fn note_written(&mut self, mut pending: PendingWrite) {
+        self.is_writing = false;
         if let Some(chunk) = pending.chunks.pop()
             && chunk.bytes.capacity() <= SPARE_BYTES_MAX
         {
@@ -218,13 +252,21 @@ impl Log {
         let mut bytes = std::mem::replace(&mut self.buffer, std::mem::take(&mut self.spare));
         let frame_bytes = bytes.len();
         let offset = self.offset - frame_bytes as u64;
+        bytes.resize(frame_bytes + self.end_room(end_bytes), 0);
+        self.note_unsynced();
+        self.chunks.push(Chunk { file: SharedFile::clone(&self.file), offset, bytes, frame_bytes });
+    }
+
+    /// How many of `end_bytes` zeros fit behind the last frame.
+    fn end_room(&self, end_bytes: usize) -> usize {
         let room = usize::try_from(self.current().bytes - self.offset).unwrap_or(usize::MAX);
-        bytes.resize(frame_bytes + end_bytes.min(room), 0);
-        let file = SharedFile::clone(&self.file);
-        if self.unsynced.last().is_none_or(|last| !SharedFile::ptr_eq(last, &file)) {
-            self.unsynced.push(SharedFile::clone(&file));
+        end_bytes.min(room)
+    }
+
+    fn note_unsynced(&mut self) {
+        if self.unsynced.last().is_none_or(|last| !SharedFile::ptr_eq(last, &self.file)) {
+            self.unsynced.push(SharedFile::clone(&self.file));
         }
-        self.chunks.push(Chunk { file, offset, bytes, frame_bytes });
     }
 
     fn current(&self) -> &SegmentInfo {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use lsm_io::{Identity, OpenMode, Result, SharedFile, SharedFs};
+use lsm_io::{Identity, OpenMode, Result, SharedFile, SharedFs, SharedStores};
 
 use crate::frame::FRAME_HEADER_BYTES;
 use crate::identity_frame::{IDENTITY_FRAME_BYTES, encode_identity};
@@ -51,6 +51,8 @@ pub struct SegmentInfo {
 pub struct PreparedSegment {
     pub(crate) file: SharedFile,
     pub(crate) identity: Identity,
+    /// Where frames may be stored without a system call.
+    pub(crate) stores: Option<SharedStores>,
     bytes: u64,
 }
 
@@ -111,7 +113,17 @@ impl PreparedSegment {
         // Order: bytes, identity and name are durable before the first frame can be.
         file.sync()?;
         fs.sync_dir(dir)?;
-        Ok(Self { file, identity, bytes })
+        Ok(Self { file, identity, stores: None, bytes })
+    }
+
+    /// Maps the segment, where the file system allows it, so that [`Log::store`](crate::Log::store)
+    /// works.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn mapped(mut self) -> Result<Self> {
+        self.stores = self.file.map_for_stores()?;
+        Ok(self)
     }
 
     /// Its number.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::disk::NodeId;
 use super::fault::{Effect, Operation};
 use super::machine::{Call, Machine};
-use crate::{File, LockGuard, Mapping, Result};
+use crate::{Error, File, LockGuard, Mapping, Result, SharedStores, Stores};
 
 /// A handle: it keeps its file alive after the last name is gone.
 pub(super) struct SimFile {
@@ -107,6 +107,36 @@ impl File for SimFile {
             state.maps.note(&self.path);
             Ok(Mapping::held(state.disk.inode_mut(self.node).mapped()))
         })
+    }
+
+    fn map_for_stores(&self) -> Result<Option<SharedStores>> {
+        let bytes = self.machine.call(self.call(Operation::Map, "map"), |state, _| {
+            self.check_writable()?;
+            // At the moment of a crash nobody receives the mapping, so there is none to count.
+            if !state.has_crashed {
+                state.disk.inode_mut(self.node).handles += 1;
+            }
+            Ok(state.disk.inode(self.node).len())
+        })?;
+        let file = Self::new(self.machine.clone(), self.node, self.path.clone(), true);
+        Ok(Some(Arc::new(SimStores { file, bytes })))
+    }
+}
+
+/// A file mapped to be stored into: a store is a write that never makes the file longer.
+#[derive(Debug)]
+struct SimStores {
+    file: SimFile,
+    bytes: u64,
+}
+
+impl Stores for SimStores {
+    fn store(&self, offset: u64, bytes: &[u8]) -> Result<()> {
+        if offset.saturating_add(bytes.len() as u64) > self.bytes {
+            let outside = io::Error::from(io::ErrorKind::InvalidInput);
+            return Err(Error::io("store beyond the end of", &self.file.path, outside));
+        }
+        self.file.write_at(offset, bytes)
     }
 }
 

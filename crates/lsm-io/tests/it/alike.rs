@@ -226,6 +226,30 @@ fn an_empty_file_can_be_mapped() {
 }
 
 #[test]
+fn what_is_stored_is_read_and_what_does_not_fit_is_refused() {
+    check_both(|fs, root| {
+        let file = fs.open(&root.join("log"), OpenMode::CreateNew).expect("created");
+        file.write_at(0, &[b'.'; 12]).expect("written");
+        let Some(stores) = file.map_for_stores().expect("mapped") else {
+            eprintln!("skipped: this file system may need room to overwrite");
+            return;
+        };
+        stores.store(4, b"stored").expect("stored");
+        file.write_at(2, b"writ").expect("written");
+        stores.store(11, b"!").expect("stored");
+        file.sync().expect("synced");
+        let mut buffer = [0; 12];
+        file.read_at(0, &mut buffer).expect("readable");
+        assert_eq!(&buffer, b"..writored.!");
+        for (offset, bytes) in [(12, &b"x"[..]), (11, b"xx"), (u64::MAX, b"x")] {
+            let error = stores.store(offset, bytes).expect_err("beyond the end");
+            assert_eq!(error.io_kind(), Some(std::io::ErrorKind::InvalidInput));
+        }
+        assert_eq!(file.len().expect("known"), 12);
+    });
+}
+
+#[test]
 fn there_is_room_somewhere() {
     check_both(|fs, root| assert!(fs.available_bytes(root).expect("an answer") > 0));
 }

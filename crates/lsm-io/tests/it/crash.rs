@@ -49,6 +49,19 @@ fn outcomes<T: Ord>(fs: &SimFs, policy: CrashPolicy, look: impl Fn(&SimFs) -> T)
 // --- the eight policies, each by what sets it apart ---
 
 #[test]
+fn what_is_stored_is_a_step_and_durable_once_synced() {
+    let (fs, log) = disk_with_a_log();
+    let stores = log.map_for_stores().expect("mapped").expect("a simulated disk can");
+    let steps = fs.count_steps(|_| stores.store(0, b"synced").expect("stored"));
+    assert_eq!(steps, 1);
+    log.sync().expect("synced");
+    stores.store(6, b" and not").expect("stored");
+    let image = |policy| fs.crash_image(policy, 0).read_file("log")[..14].to_vec();
+    assert_eq!(image(CrashPolicy::LoseUnsynced), b"syncedaaaaaaaa");
+    assert_eq!(fs.kill_image().read_file("log")[..14], *b"synced and not");
+}
+
+#[test]
 fn lose_unsynced_keeps_the_last_sync_of_each_file_and_directory() {
     let (fs, log) = disk_with_a_log();
     log.write_at(0, b"changed").expect("written");

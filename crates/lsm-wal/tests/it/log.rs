@@ -43,7 +43,7 @@ fn appending_goes_on_while_a_sync_is_under_way() {
     assert_eq!(owner.log.next_seq_no(), 3);
     hold.release();
     let pending = syncing.join().expect("no panic").expect("synced");
-    owner.log.recycle_buffer(pending);
+    owner.log.note_written(pending);
     owner.sync().expect("synced");
     let (found, _) = read(&owner.fs, owner.start, RecoveryMode::Absolute).expect("a sound log");
     assert_eq!(found, owner.written);
@@ -291,4 +291,24 @@ fn the_directory_is_not_asked_for_more_than_it_holds() {
     let expected =
         format!("{}/000001.log at byte 0: the segment is missing from the log", dir().display());
     assert_eq!(error.expect_err("nothing is there").to_string(), expected);
+}
+
+#[test]
+fn nothing_is_stored_in_front_of_what_is_on_its_way() {
+    let fs = disk(0);
+    let mut owner = Owner::start(&fs, 1, 1, 400).expect("an empty disk");
+    owner.batch("taken");
+    let mut pending = owner.log.take_pending(Pending::Write);
+    owner.batch("waits for it");
+    assert!(!owner.log.store().expect("no failure"), "the process may be killed before the write");
+    pending.write().expect("written");
+    owner.log.note_written(pending);
+    assert!(owner.log.store().expect("no failure"));
+    assert_eq!(owner.log.buffered_bytes(), 0);
+    owner.rotate().expect("rotated");
+    owner.batch("in the next segment");
+    assert!(!owner.log.store().expect("no failure"), "the closing frame is not written");
+    owner.write().expect("written");
+    let (found, _) = read(&fs.kill_image(), owner.start, RecoveryMode::Absolute).expect("whole");
+    assert_eq!(found, owner.written);
 }

@@ -82,7 +82,7 @@ pub(crate) fn prepare(
 ) -> Result<PreparedSegment> {
     let identity = Identity { database_id: DATABASE_ID, file_number: number };
     let recycle = recycle.map(path);
-    PreparedSegment::prepare(&fs.shared(), dir(), identity, bytes, recycle.as_deref())
+    PreparedSegment::prepare(&fs.shared(), dir(), identity, bytes, recycle.as_deref())?.mapped()
 }
 
 /// Everything that a replay delivers, and its report.
@@ -169,8 +169,13 @@ impl Owner {
     pub(crate) fn write(&mut self) -> Result<()> {
         let mut pending = self.log.take_pending(Pending::Write);
         pending.write()?;
-        self.log.recycle_buffer(pending);
+        self.log.note_written(pending);
         Ok(())
+    }
+
+    /// Hands everything to the operating system by storing it, if that can be.
+    pub(crate) fn store(&mut self) -> Result<()> {
+        if self.log.store()? { Ok(()) } else { self.write() }
     }
 
     pub(crate) fn sync(&mut self) -> Result<()> {
@@ -178,7 +183,7 @@ impl Owner {
         let mut pending = self.log.take_pending(Pending::Sync);
         pending.write()?;
         pending.sync()?;
-        self.log.recycle_buffer(pending);
+        self.log.note_written(pending);
         self.durable = through;
         Ok(())
     }
