@@ -32,6 +32,14 @@ mod prefix;
 mod tail;
 mod writer;
 
+#[doc(hidden)]
+pub mod fuzz;
+
 pub use cursor::MemtableCursor;
 pub use memtable::{Memtable, MemtableOptions};
 pub use writer::MemtableWriter;
+
+/// Runs the README's example as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
