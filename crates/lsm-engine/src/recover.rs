@@ -159,6 +159,7 @@ fn find_state(
     let has_current = listing.iter().any(|entry| entry.name == file_name(FileKind::Current, 0));
     if has_current {
         let read = Manifest::read(fs, dir)?;
+        check_features(dir, read.unknown_features_to_write)?;
         check_tables_present(dir, &read.state, listing)?;
         return Ok(FoundState { state: read.state, closed_cleanly: read.closed_cleanly });
     }
@@ -174,6 +175,18 @@ fn find_state(
     };
     apply(&mut state, &create)?;
     Ok(FoundState { state, closed_cleanly: true })
+}
+
+/// A newer program may have written what this one can read but would not keep.
+fn check_features(dir: &Path, unknown: u64) -> Result<()> {
+    if unknown == 0 {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "{} needs features {unknown:#x} to be written, which this program does not know; open it \
+         read-only, or with a newer program",
+        dir.display()
+    )))
 }
 
 /// Without `CURRENT` a directory may hold what an unfinished creation left, and nothing else.

@@ -20,6 +20,9 @@ pub struct ManifestRead {
     pub number: u64,
     /// The database was closed, and the manifest is as it was then.
     pub closed_cleanly: bool,
+    /// Features without which nobody may write to the database, and that this program does not
+    /// know, one bit each.
+    pub unknown_features_to_write: u64,
     /// Bytes read.
     pub bytes: u64,
     /// Where it ends in bytes that are no edit, if it does: an edit that a crash cut short.
@@ -71,6 +74,7 @@ pub(crate) fn read(fs: &SharedFs, dir: &Path) -> Result<ManifestRead> {
         state,
         number: current.number,
         closed_cleanly: current.closed_bytes.is_some(),
+        unknown_features_to_write: reader.unknown_features_to_write(),
         bytes: end,
         cut,
     })

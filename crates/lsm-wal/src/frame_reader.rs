@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use lsm_io::{Error, Identity, OpenMode, Result, SharedFile, SharedFs};
 
 use crate::frame::{FRAME_HEADER_BYTES, FrameRef, Header};
-use crate::identity_frame::{IDENTITY_FRAME_BYTES, IDENTITY_FRAME_BYTES_MAX, decode_identity};
+use crate::identity_frame::{
+    FileStart, IDENTITY_FRAME_BYTES, IDENTITY_FRAME_BYTES_MAX, decode_identity,
+};
 
 /// Bytes read at first; each further read takes twice as many, up to the maximum.
 const READ_BYTES_FIRST: usize = 4 << 10;
@@ -56,7 +58,7 @@ pub enum FrameStep<'a> {
 pub struct FrameReader {
     file: SharedFile,
     path: PathBuf,
-    identity: Identity,
+    start: FileStart,
     file_bytes: u64,
     offset: u64,
     window: Window,
@@ -81,17 +83,23 @@ impl FrameReader {
         let file_bytes = file.len()?;
         let mut window = Window::default();
         let first_bytes = file_bytes.min(IDENTITY_FRAME_BYTES_MAX as u64) as usize;
-        let identity = decode_identity(path, window.get(&file, file_bytes, 0, first_bytes)?)?;
-        if database_id.is_some_and(|wanted| wanted != identity.database_id) {
+        let start = decode_identity(path, window.get(&file, file_bytes, 0, first_bytes)?)?;
+        if database_id.is_some_and(|wanted| wanted != start.identity.database_id) {
             return Err(Error::corrupt(path, 0, "the file belongs to another database"));
         }
         let offset = IDENTITY_FRAME_BYTES as u64;
-        Ok(Self { file, path: path.to_owned(), identity, file_bytes, offset, window })
+        Ok(Self { file, path: path.to_owned(), start, file_bytes, offset, window })
     }
 
     /// Who the file says it is.
     pub fn identity(&self) -> Identity {
-        self.identity
+        self.start.identity
+    }
+
+    /// Features without which nobody may write to what this file belongs to, and that this program
+    /// does not know, one bit each. 0: it may be written.
+    pub fn unknown_features_to_write(&self) -> u64 {
+        self.start.unknown_to_write
     }
 
     /// The file's name.
@@ -140,11 +148,11 @@ impl FrameReader {
         let frame_bytes = header.frame_bytes() as usize;
         let frame = self.window.get(&self.file, self.file_bytes, offset, frame_bytes)?;
         let payload = &frame[FRAME_HEADER_BYTES..];
-        if !header.validates(payload, self.identity.salt()) {
+        if !header.validates(payload, self.start.identity.salt()) {
             return bad("the frame's checksum does not match");
         }
         self.offset += header.frame_bytes();
-        Ok(FrameStep::Frame(header.frame(payload, self.identity.file_number, offset)))
+        Ok(FrameStep::Frame(header.frame(payload, self.start.identity.file_number, offset)))
     }
 
     /// Where the bytes at the reader's place would end if they were the frame that their header

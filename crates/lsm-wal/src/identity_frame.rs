@@ -21,7 +21,7 @@ use crate::frame::{FRAME_HEADER_BYTES, FrameKind, Header, encode_frame};
 pub const FORMAT_VERSION: u32 = 1;
 
 const MAGIC: &[u8; 8] = b"lsmframe";
-/// Features that this crate can read, one bit each: none are defined yet.
+/// Features that this crate knows, one bit each: none are defined yet.
 const KNOWN_FEATURES: u64 = 0;
 const PAYLOAD_BYTES: usize = MAGIC.len() + 4 + 8 + 8 + Identity::BYTES;
 /// Bytes of the identity frame: what follows begins here.
@@ -43,9 +43,17 @@ pub(crate) fn encode_identity(identity: Identity) -> Vec<u8> {
     frame
 }
 
+/// What the first frame of a file that this program may read says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FileStart {
+    pub(crate) identity: Identity,
+    /// Features without which nobody may write here, and that this program does not know.
+    pub(crate) unknown_to_write: u64,
+}
+
 /// Reads the identity frame from a file's first bytes, of which there are
 /// [`IDENTITY_FRAME_BYTES_MAX`] or all.
-pub(crate) fn decode_identity(path: &Path, bytes: &[u8]) -> Result<Identity> {
+pub(crate) fn decode_identity(path: &Path, bytes: &[u8]) -> Result<FileStart> {
     let corrupt = |reason: &'static str| Error::corrupt(path, 0, reason);
     let Some((header, rest)) = bytes.split_first_chunk() else {
         return Err(corrupt("the file is too short for its identity"));
@@ -63,8 +71,8 @@ pub(crate) fn decode_identity(path: &Path, bytes: &[u8]) -> Result<Identity> {
     decode_payload(path, payload)
 }
 
-/// The identity, unless this program must not read the file.
-fn decode_payload(path: &Path, payload: &[u8]) -> Result<Identity> {
+/// What the file says of itself, unless this program must not read it.
+fn decode_payload(path: &Path, payload: &[u8]) -> Result<FileStart> {
     let base = FRAME_HEADER_BYTES as u64;
     let lift = |malformed: Malformed| malformed.at(path, base);
     let refuse = |reason: String| Err(Error::corrupt(path, base, reason));
@@ -85,11 +93,10 @@ fn decode_payload(path: &Path, payload: &[u8]) -> Result<Identity> {
              this program, of version {FORMAT_VERSION}, knows {KNOWN_FEATURES:#x}"
         ));
     }
-    // What writing needs does not matter here: nobody writes into a file that is there already.
-    let _needed_to_write = reader.u64().map_err(lift)?;
+    let unknown_to_write = reader.u64().map_err(lift)? & !KNOWN_FEATURES;
     let identity = Identity::from_bytes(&reader.array().map_err(lift)?);
     reader.expect_end("the identity frame is too long").map_err(lift)?;
-    Ok(identity)
+    Ok(FileStart { identity, unknown_to_write })
 }
 
 #[cfg(test)]
@@ -112,7 +119,8 @@ mod tests {
     fn an_identity_comes_back() {
         let frame = encode_identity(IDENTITY);
         assert_eq!(frame.len(), IDENTITY_FRAME_BYTES);
-        assert_eq!(decode_identity(Path::new("1.log"), &frame).expect("decodes"), IDENTITY);
+        let start = decode_identity(Path::new("1.log"), &frame).expect("decodes");
+        assert_eq!(start, FileStart { identity: IDENTITY, unknown_to_write: 0 });
     }
 
     #[test]
@@ -135,13 +143,14 @@ mod tests {
     }
 
     #[test]
-    fn features_needed_to_write_do_not_matter_to_readers() {
+    fn features_needed_to_write_do_not_keep_from_reading() {
         let mut payload = encode_identity(IDENTITY).split_off(FRAME_HEADER_BYTES);
         payload[20] = 1;
         let header = Header::new(FrameKind::IDENTITY, 0, 0, payload.len());
         let mut frame = Vec::new();
         encode_frame(&header, &payload, 0, &mut frame);
-        assert_eq!(decode_identity(Path::new("1.log"), &frame).expect("decodes"), IDENTITY);
+        let start = decode_identity(Path::new("1.log"), &frame).expect("decodes");
+        assert_eq!(start, FileStart { identity: IDENTITY, unknown_to_write: 1 });
     }
 
     #[test]

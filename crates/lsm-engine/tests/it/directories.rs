@@ -60,19 +60,16 @@ fn a_database_that_is_open_is_busy_and_names_its_holder() {
     Db::open(dir.path()).expect("opens again");
 }
 
-#[test]
-fn a_newer_format_is_refused_naming_both_versions() {
-    let fs = SimFs::new(0);
-    open(&fs).close().expect("closes");
+/// Changes the first manifest's identity frame from `offset` on, under a right checksum, as a newer
+/// program would have written it.
+fn write_as_a_newer_program(fs: &SimFs, offset: usize, change: &[u8]) {
     let (manifest, _) = fs
         .files()
         .into_iter()
         .find(|(path, _)| path.extension().is_some_and(|extension| extension == "manifest"))
         .expect("there is a manifest");
-    // The identity frame: 24 bytes of header, 8 of magic, then the version. Its checksum is made
-    // anew, as a newer program would have.
     fs.damage(&manifest, |bytes| {
-        bytes[32..36].copy_from_slice(&99u32.to_le_bytes());
+        bytes[offset..offset + change.len()].copy_from_slice(change);
         let length = u32::from_le_bytes(bytes[4..8].try_into().expect("4 bytes")) as usize;
         let mut hashed = bytes[24..24 + length].to_vec();
         hashed.extend_from_slice(&bytes[4..24]);
@@ -80,9 +77,32 @@ fn a_newer_format_is_refused_naming_both_versions() {
         let checksum = lsm_io::checksum::crc32(&hashed);
         bytes[..4].copy_from_slice(&checksum.to_le_bytes());
     });
+}
+
+#[test]
+fn a_newer_format_is_refused_naming_both_versions() {
+    let fs = SimFs::new(0);
+    open(&fs).close().expect("closes");
+    // 24 bytes of header, 8 of magic, then the version.
+    write_as_a_newer_program(&fs, 32, &99u32.to_le_bytes());
     let error = Db::open_with("db", tiny_options(&fs)).expect_err("refused");
     let message = error.to_string();
     assert!(message.contains("99") && message.contains('1'), "{message}");
+}
+
+#[test]
+fn what_only_a_newer_program_may_write_can_be_read() {
+    let fs = SimFs::new(0);
+    let db = open(&fs);
+    db.put("key", "value").expect("writes");
+    db.close().expect("closes");
+    // After the version, 8 bytes of features needed to read and 8 of those needed to write.
+    write_as_a_newer_program(&fs, 44, &4u64.to_le_bytes());
+    let error = Db::open_with("db", tiny_options(&fs)).expect_err("refused");
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert!(error.to_string().contains("needs features 0x4 to be written"), "{error}");
+    let db = Db::open_read_only_with("db", tiny_options(&fs)).expect("opens");
+    assert_eq!(db.get("key").expect("reads").expect("there"), "value");
 }
 
 #[test]
