@@ -22,6 +22,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::task::Waker;
 use std::thread::Thread;
+use std::time::{Duration, Instant};
 
 use lsm_entry::SeqNo;
 use lsm_wal::{Log, Pending};
@@ -59,11 +60,51 @@ pub(crate) struct Commit {
     manifest_edit: AtomicU64,
     database_time_ms: AtomicU64,
     queue: Mutex<Queue>,
+    pace: Pace,
     poison: OnceLock<Error>,
     /// Rounds of writing and syncing so far, and how many of them synced.
     pub(crate) rounds: AtomicU64,
     pub(crate) syncs: AtomicU64,
     pub(crate) log_bytes: AtomicU64,
+}
+
+/// How large groups are, and how long their syncs take.
+#[derive(Debug, Default)]
+struct Pace {
+    /// Commits that wait for a sync, and that no round has taken yet.
+    arrived: AtomicU64,
+    /// How many the last round has taken.
+    last_group: AtomicU64,
+    /// How long a sync takes, smoothed.
+    sync_nanos: AtomicU64,
+}
+
+impl Pace {
+    /// Gives those whom the last round has woken the time to join this one, up to half a sync: two
+    /// syncs for half a group each cost more than one for the whole, and waiting for it. A single
+    /// writer, whose group is himself, never waits.
+    fn gather(&self) {
+        let expected = self.last_group.load(Ordering::Relaxed);
+        if expected <= 1 {
+            return;
+        }
+        let patience = Duration::from_nanos(self.sync_nanos.load(Ordering::Relaxed) / 2);
+        let begun = Instant::now();
+        while self.arrived.load(Ordering::Relaxed) < expected && begun.elapsed() < patience {
+            std::thread::yield_now();
+        }
+    }
+
+    /// A round takes whoever has arrived.
+    fn take(&self) {
+        self.last_group.store(self.arrived.swap(0, Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    fn note_sync(&self, took: Duration) {
+        let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        let known = self.sync_nanos.load(Ordering::Relaxed);
+        self.sync_nanos.store(known - known / 8 + took / 8, Ordering::Relaxed);
+    }
 }
 
 #[derive(Debug, Default)]
@@ -144,6 +185,7 @@ impl Commit {
             manifest_edit: AtomicU64::new(0),
             database_time_ms: AtomicU64::new(database_time_ms),
             queue: Mutex::default(),
+            pace: Pace::default(),
             poison: OnceLock::new(),
             rounds: AtomicU64::new(0),
             syncs: AtomicU64::new(0),
@@ -216,6 +258,7 @@ impl Commit {
         let is_met = match need {
             Durability::Disk => {
                 self.wanted_durable.fetch_max(through, Ordering::AcqRel);
+                self.pace.arrived.fetch_add(1, Ordering::Relaxed);
                 false
             }
             Durability::Os => self.store(order, through)?,
@@ -352,12 +395,18 @@ impl Commit {
     }
 
     fn round(&self) -> lsm_io::Result<()> {
+        if self.wants_sync() {
+            self.pace.gather();
+        }
         let (mut pending, through, sync) = {
             let mut order = self.lock_order();
             let durable = self.durable();
-            let sync = self.wanted_durable.load(Ordering::Acquire) > durable;
-            if sync && durable > order.marked {
-                self.append_mark(&mut order, durable);
+            let sync = self.wants_sync();
+            if sync {
+                self.pace.take();
+                if durable > order.marked {
+                    self.append_mark(&mut order, durable);
+                }
             }
             let through = order.log().next_seq_no() - 1;
             let kind = if sync { Pending::Sync } else { Pending::Write };
@@ -370,7 +419,9 @@ impl Commit {
         self.written.fetch_max(through, Ordering::AcqRel);
         if sync {
             self.syncs.fetch_add(1, Ordering::Relaxed);
+            let begun = Instant::now();
             pending.sync()?;
+            self.pace.note_sync(begun.elapsed());
             // Order: durable before visible. A reader must never see what a power cut can take.
             self.durable.store(through, Ordering::Release);
         }
@@ -378,6 +429,10 @@ impl Commit {
         order.log().note_written(pending);
         self.publish(&mut order);
         Ok(())
+    }
+
+    fn wants_sync(&self) -> bool {
+        self.wanted_durable.load(Ordering::Acquire) > self.durable()
     }
 
     fn append_mark(&self, order: &mut Order, durable: SeqNo) {
