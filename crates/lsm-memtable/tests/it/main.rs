@@ -1,0 +1,8 @@
+//! The memtable as its users meet it, beside a sorted map that says what it has to answer.
+
+mod concurrent;
+mod fuzz;
+mod model;
+mod room;
+mod support;
+mod versions;
