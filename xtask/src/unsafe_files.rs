@@ -10,6 +10,7 @@ use crate::tree::{SourceFile, Tree};
 /// The files that may contain unsafe code, and what they buy with it.
 const UNSAFE_FILES: &[(&str, &str)] = &[
     ("crates/lsm-io/src/mapping.rs", "files mapped into memory"),
+    ("crates/lsm-io/src/priority.rs", "a thread's priority, set by system call"),
     ("crates/lsm-io/src/space.rs", "the free space of a file system, asked by system call"),
     ("crates/lsm-memtable/src/arena.rs", "entries that stay put while readers hold them"),
     ("crates/lsm-memtable/src/index.rs", "a hash index read without a lock"),

@@ -149,6 +149,11 @@ impl Background {
 fn spawn(shared: &Arc<Shared>, name: &str, step: Step) -> Option<JoinHandle<()>> {
     let shared = Arc::clone(shared);
     let work = move || {
+        // A merge that is late delays writes smoothly; one that takes their processor stops them
+        // for whole time slices.
+        if step == Step::Compact {
+            lsm_io::give_way();
+        }
         while !shared.background.is_stopping() {
             let wait = match shared.step(step) {
                 Ok(true) => continue,

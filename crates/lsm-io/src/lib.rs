@@ -24,6 +24,7 @@
 //! |---|---|
 //! | what can be done with files, and what is durable when | `fs.rs` |
 //! | the real disk | `std_fs.rs`, `mapping.rs`, `space.rs` |
+//! | which threads go first | `priority.rs` |
 //! | the simulated disk | `sim.rs`, and from there `sim/` |
 //! | what a power cut keeps | `sim/crash.rs` |
 //! | how calls are made to fail | `sim/fault.rs` |
@@ -40,6 +41,7 @@ pub mod bytes;
 pub mod checksum;
 
 mod mapping;
+mod priority;
 mod space;
 mod std_fs;
 
@@ -56,6 +58,7 @@ pub use fs::{
 };
 pub use identity::Identity;
 pub use mapping::Mapping;
+pub use priority::give_way;
 pub use sim::{CrashPolicy, Fault, Hold, Schedule, SimFs, every, nth, once};
 pub use std_fs::StdFs;
 
