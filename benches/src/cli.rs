@@ -5,6 +5,7 @@ use std::process::{Command, ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::lsm::ENGINES as OURS;
 use crate::measure;
 use crate::row::{ROWS, Row};
 use crate::scale::{Scale, Suite};
@@ -14,7 +15,7 @@ use crate::suite::Run;
 /// The package that has the peers compiled in.
 const PEERS_MANIFEST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/Cargo.toml");
 /// The engines that `--suite full` compares unless told otherwise.
-const FULL_ENGINES: [&str; 5] = ["lsm", "fjall", "lmdb", "redb", "surrealkv"];
+const FULL_ENGINES: [&str; 6] = ["lsm", "rocksdb", "fjall", "surrealkv", "lmdb", "redb"];
 
 #[derive(Parser)]
 #[command(name = "lsm-bench", about = "Measures the store, and its peers beside it", version)]
@@ -25,8 +26,10 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Measure, and print a table for each row
+    /// Measure, print a table for each row, and write figures, charts and a report
     Run(RunArgs),
+    /// Print and report the figures of earlier runs again, without measuring
+    Report(RunArgs),
     /// List the rows
     Rows,
     /// Measure one row once, in this process (for profilers)
@@ -49,9 +52,12 @@ struct RunArgs {
     /// How often each is measured
     #[arg(long, default_value_t = 3)]
     repetitions: usize,
-    /// Add each measurement to this file, a line of JSON each
+    /// Where figures.jsonl, the charts and report.html go
+    #[arg(long, default_value = "target/lsm-bench")]
+    out: PathBuf,
+    /// Keep the figures of the same scale that are there, and measure what is missing
     #[arg(long)]
-    json: Option<PathBuf>,
+    resume: bool,
     /// Make stores below this directory [default: the system's temporary one]
     #[arg(long)]
     dir: Option<PathBuf>,
@@ -105,7 +111,8 @@ pub fn main_with(engines: &[Engine]) -> ExitCode {
 
 fn carry_out(task: Task, engines: &[Engine]) -> Result<bool> {
     match task {
-        Task::Run(args) => run(args, engines),
+        Task::Run(args) => run(args, engines, false),
+        Task::Report(args) => run(args, engines, true),
         Task::Rows => {
             ROWS.iter().for_each(|row| println!("{:<11} {}", row.name, row.about));
             Ok(true)
@@ -123,14 +130,14 @@ fn carry_out(task: Task, engines: &[Engine]) -> Result<bool> {
     }
 }
 
-fn run(args: RunArgs, engines: &[Engine]) -> Result<bool> {
+fn run(args: RunArgs, engines: &[Engine], only_reports: bool) -> Result<bool> {
     let wanted: Vec<String> = match (args.engines.is_empty(), args.suite) {
         (false, _) => args.engines,
         (true, Suite::Smoke) => vec!["lsm".to_owned()],
         (true, Suite::Full) => FULL_ENGINES.map(str::to_owned).to_vec(),
     };
     let is_here = |name: &String| engines.iter().any(|engine| engine.name == *name);
-    if !wanted.iter().all(is_here) && engines.len() == 1 {
+    if !wanted.iter().all(is_here) && engines.len() == OURS.len() {
         return with_peers(&wanted);
     }
     let mut scale = Scale::of(args.suite);
@@ -153,14 +160,17 @@ fn run(args: RunArgs, engines: &[Engine]) -> Result<bool> {
         scale,
         repetitions: args.repetitions.max(1),
         dir: dir.join(format!("lsm-bench-{}", std::process::id())),
-        json: args.json,
+        out: args.out,
+        resumes: args.resume || only_reports,
+        only_reports,
     };
     run.carry_out()
 }
 
 /// Hands over to the program with the peers compiled in, with the same words.
 fn with_peers(wanted: &[String]) -> Result<bool> {
-    let features: Vec<&str> = wanted.iter().map(String::as_str).filter(|name| *name != "lsm").collect();
+    let is_ours = |name: &&str| OURS.iter().any(|engine| engine.name == *name);
+    let features: Vec<&str> = wanted.iter().map(String::as_str).filter(|n| !is_ours(n)).collect();
     let status = Command::new("cargo")
         .args(["run", "--release", "--no-default-features", "--manifest-path", PEERS_MANIFEST])
         .args(["--features", &features.join(","), "--"])

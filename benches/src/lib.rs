@@ -2,16 +2,19 @@
 //!
 //! ```text
 //! lsm-bench run --suite smoke
-//! lsm-bench run --suite full --engines lsm,fjall,lmdb --rows fillrandom,get --json figures.jsonl
+//! lsm-bench run --suite full --engines lsm,fjall,lmdb --rows fillrandom,get --out figures
 //! ```
 //!
 //! A *row* is a workload on given data with a number of threads; it is measured for each *engine*
 //! in turn, several times, each time in a process of its own. To see the rows, open `row.rs`; what
-//! is done in them, `work.rs`; what is noted, `measure.rs`; in which order, `suite.rs`; what an
-//! engine must offer, `store.rs`; this store behind it, `lsm.rs`. The peers are in the package
-//! `peers`, so that building this one does not build them.
+//! they must reach, `target.rs`; what is done in them, `work.rs`; what is noted, `measure.rs`; in
+//! which order, `suite.rs`; what an engine must offer, `store.rs`; this store behind it, `lsm.rs`;
+//! what is printed and drawn, `table.rs` and `report.rs`. The peers are in the package `peers`, so
+//! that building this one does not build them.
 
+mod chart;
 mod cli;
+mod figures;
 mod latency;
 mod lsm;
 mod measure;
@@ -20,9 +23,12 @@ mod report;
 mod row;
 mod scale;
 mod suite;
+mod table;
+mod target;
 mod work;
 
 pub mod store;
 
 pub use cli::main_with;
-pub use lsm::ENGINE as LSM;
+pub use lsm::ENGINES as OURS;
+pub use process::wait_until_quiet;

@@ -1,23 +1,38 @@
 //! This repository's store.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use lsm_engine::{
-    Compression, Db, Durability, KeyspaceOptions, Options, Reads, Scan, Ticket, WriteBatch,
+    Compression, Db, Durability, KeyspaceOptions, Options, ReadMode, Reads, Ticket, WriteBatch,
 };
 
-use crate::store::{self, Engine, Key, Pipeline, Range, Result, Seen, Settings, Store};
+use crate::store::{self, Counted, Engine, Key, Pipeline, Range, Result, Seen, Settings, Store};
 
-/// This repository's store.
-pub const ENGINE: Engine = Engine { name: "lsm", open, settings };
+/// This repository's store: with its default way to read, from mapped files, and with blocks read
+/// into its cache, for those who fear a mapped file on a failing disk.
+pub const ENGINES: [Engine; 2] = [
+    Engine {
+        name: "lsm",
+        is_lsm: true,
+        open: |settings| open(settings, ReadMode::Mapped),
+        settings: |settings| describe(settings, ReadMode::Mapped),
+    },
+    Engine {
+        name: "lsm-cached",
+        is_lsm: true,
+        open: |settings| open(settings, ReadMode::Cached),
+        settings: |settings| describe(settings, ReadMode::Cached),
+    },
+];
 
 struct Lsm(Db);
 
-fn open(settings: &Settings) -> Result<Box<dyn Store>> {
-    Ok(Box::new(Lsm(Db::open_with(&settings.path, options(settings))?)))
+fn open(settings: &Settings, read_mode: ReadMode) -> Result<Box<dyn Store>> {
+    Ok(Box::new(Lsm(Db::open_with(&settings.path, options(settings, read_mode))?)))
 }
 
-fn options(settings: &Settings) -> Options {
+fn options(settings: &Settings, read_mode: ReadMode) -> Options {
     let compression =
         if settings.lz4 { vec![Compression::None, Compression::Lz4] } else { Vec::new() };
     Options {
@@ -30,16 +45,18 @@ fn options(settings: &Settings) -> Options {
             store::Durability::Os => Durability::Os,
             store::Durability::Disk => Durability::Disk,
         },
+        read_mode,
         keyspace: KeyspaceOptions { compression, ..KeyspaceOptions::default() },
         ..Options::default()
     }
 }
 
-fn settings(settings: &Settings) -> String {
-    let options = options(settings);
+fn describe(settings: &Settings, read_mode: ReadMode) -> String {
+    let options = options(settings, read_mode);
     format!(
-        "memtable {} MiB, cache {} MiB, {:?} tables, {} compaction threads, filter 10 bits, \
-         lz4 below level 0: {}; uncompressed blocks are read from mapped files",
+        "{}: memtable {} MiB, cache {} MiB, {:?} tables, {} threads that compact and one that \
+         flushes, filter 10 bits, 4 KiB blocks, lz4 below level 0: {}",
+        env!("CARGO_PKG_VERSION"),
         options.effective_memtable_bytes() >> 20,
         options.effective_cache_bytes() >> 20,
         options.read_mode,
@@ -71,6 +88,17 @@ impl Store for Lsm {
         Ok(value.is_some())
     }
 
+    fn multi_get(&self, keys: &[Key], seen: &mut Seen) -> Result<u64> {
+        let mut found = 0;
+        for (key, value) in keys.iter().zip(self.0.multi_get(keys)?) {
+            if let Some(value) = value {
+                seen.see(key, &value);
+                found += 1;
+            }
+        }
+        Ok(found)
+    }
+
     fn scan(&self, range: Range<'_>, seen: &mut Seen) -> Result<()> {
         let mut cursor = self.0.cursor();
         match range {
@@ -88,19 +116,22 @@ impl Store for Lsm {
                     cursor.prev()?;
                 }
             }
-            Range::From(from, entries) => {
+            Range::From(from, count) => {
                 cursor.seek(from)?;
-                for _ in 0..entries {
+                for left in (0..count).rev() {
                     let Some((key, value)) = cursor.entry() else { break };
                     seen.see(key, value);
-                    cursor.next()?;
+                    if left > 0 {
+                        cursor.next()?;
+                    }
                 }
             }
             Range::Prefix(prefix) => {
-                // The iterator, as a user would write it.
-                for entry in self.0.scan(Scan::prefix(prefix)) {
-                    let (key, value) = entry?;
-                    seen.see(&key, &value);
+                cursor.seek(prefix)?;
+                while let Some((key, value)) = cursor.entry().filter(|(k, _)| k.starts_with(prefix))
+                {
+                    seen.see(key, value);
+                    cursor.next()?;
                 }
             }
         }
@@ -112,8 +143,18 @@ impl Store for Lsm {
         Some(Box::new(Tickets { db: &self.0, in_flight, tickets, batch }))
     }
 
-    fn settle(&self) -> Result<()> {
-        Ok(self.0.settle()?)
+    fn settle(&self) -> Result<Duration> {
+        self.0.settle()?;
+        Ok(Duration::ZERO)
+    }
+
+    fn counted(&self) -> Counted {
+        let metrics = self.0.metrics();
+        let tables = metrics.flush_bytes_written + metrics.compaction_bytes_written;
+        Counted {
+            bytes_written: Some(metrics.log_bytes_written + tables),
+            table_bytes: Some(metrics.table_bytes()),
+        }
     }
 
     fn close(self: Box<Self>) -> Result<()> {

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    lsm_bench::main_with(&[lsm_bench::LSM])
+    lsm_bench::main_with(&lsm_bench::OURS)
 }

@@ -1,13 +1,16 @@
 //! What the operating system knows of this process and of a directory.
 
 use std::fs;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use crate::store::Result;
 
 /// How often memory is looked at.
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(20);
@@ -75,42 +78,44 @@ pub(crate) fn space_bytes(dir: &Path) -> io::Result<u64> {
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
         let metadata = entry.metadata()?;
-        total += if metadata.is_dir() { space_bytes(&entry.path())? } else { metadata.blocks() * 512 };
+        total +=
+            if metadata.is_dir() { space_bytes(&entry.path())? } else { metadata.blocks() * 512 };
     }
     Ok(total)
 }
 
 /// Copies a directory; what is a hole in a file stays one.
-pub(crate) fn copy_dir(source: &Path, target: &Path) -> io::Result<()> {
-    fs::create_dir_all(target)?;
-    for entry in fs::read_dir(source)? {
-        let entry = entry?;
-        let target = target.join(entry.file_name());
-        let metadata = entry.metadata()?;
-        if metadata.is_dir() {
-            copy_dir(&entry.path(), &target)?;
-        } else if metadata.blocks() * 512 < metadata.len() {
-            copy_sparse(&entry.path(), &target, metadata.len())?;
-        } else {
-            fs::copy(entry.path(), target)?;
-        }
-    }
-    Ok(())
+pub(crate) fn copy_dir(source: &Path, target: &Path) -> Result<()> {
+    succeed(Command::new("cp").args(["--archive", "--sparse=auto", "--"]).args([source, target]))
 }
 
-fn copy_sparse(source: &Path, target: &Path, bytes: u64) -> io::Result<()> {
-    let (mut source, mut target) = (fs::File::open(source)?, fs::File::create(target)?);
-    target.set_len(bytes)?;
-    let mut chunk = vec![0; 1 << 20];
+/// Waits until what was written to a directory's file system is on disk, so that one measurement
+/// does not pay for what came before it.
+pub(crate) fn sync_dir(dir: &Path) -> Result<()> {
+    succeed(Command::new("sync").arg("--file-system").arg(dir))
+}
+
+fn succeed(command: &mut Command) -> Result<()> {
+    let status = command.status()?;
+    if status.success() { Ok(()) } else { Err(format!("{command:?} ended with {status}").into()) }
+}
+
+/// How long an engine has to be quiet before it counts as settled.
+const QUIET: Duration = Duration::from_millis(100);
+const QUIET_POLL: Duration = Duration::from_millis(20);
+/// A process that uses less of the processor than this while it is watched does nothing.
+const QUIET_CPU_SECONDS: f64 = 0.015;
+
+/// For engines that do not say when their background work is done: waits until `is_busy` is false
+/// and the process has hardly used the processor for a while. Returns that while.
+pub fn wait_until_quiet(is_busy: impl Fn() -> bool) -> Duration {
+    let (mut since, mut cpu) = (Instant::now(), cpu_seconds());
     loop {
-        let count = source.read(&mut chunk)?;
-        if count == 0 {
-            return Ok(());
-        }
-        if chunk[..count].iter().all(|&byte| byte == 0) {
-            target.seek(SeekFrom::Current(count as i64))?;
-        } else {
-            target.write_all(&chunk[..count])?;
+        thread::sleep(QUIET_POLL);
+        if is_busy() || cpu_seconds() - cpu > QUIET_CPU_SECONDS {
+            (since, cpu) = (Instant::now(), cpu_seconds());
+        } else if since.elapsed() >= QUIET {
+            return since.elapsed();
         }
     }
 }

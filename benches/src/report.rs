@@ -1,97 +1,79 @@
-//! What the measurements come to: a table for each row.
+//! The figures as files: an SVG chart for each row, and one HTML page of everything.
 
-use serde_json::Value;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
 
-use crate::row::Row;
+use crate::chart::{self, escaped};
+use crate::figures::RowFigures;
+use crate::store::Result;
+use crate::table;
+use crate::target::{Outcome, Verdict};
 
-/// Prints one table: a line for each engine, from the measurements of its repetitions.
-pub(crate) fn print(row: &Row, measurements: &[(&'static str, Vec<Value>)]) {
-    let threads = if row.threads == 1 { "1 thread".into() } else { format!("{} threads", row.threads) };
-    println!("\n{}: {}, {threads}", row.name, row.about);
-    println!(
-        "{:<10} {:>11} {:>23} {:>11} {:>8} {:>8} {:>8} {:>9} {:>8} {:>9} {:>7} {:>8} {:>8}",
-        "engine", "ops/s", "(min .. max)", "settled/s", "p50 us", "p99 us", "p99.9", "max us",
-        "cpu us", "wrote MiB", "x user", "anon MiB", "disk MiB"
+const STYLE: &str = "body{font-family:sans-serif;max-width:76em;margin:2em auto;padding:0 1em}\
+    table{border-collapse:collapse;font-size:13px;margin:.5em 0 1em}\
+    th,td{padding:2px 8px;text-align:right;border-bottom:1px solid #e2e8f0}\
+    th:first-child,td:first-child,.text td{text-align:left}\
+    .missed{color:#b91c1c}.reached{color:#15803d}.goal{color:#15803d;font-weight:bold}";
+
+/// Writes `report.html` and a chart for each row into `dir`.
+pub(crate) fn write(
+    dir: &Path,
+    settings: &[String],
+    rows: &[(RowFigures, Vec<Verdict>)],
+) -> Result<()> {
+    let mut page = format!(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Benchmarks</title>\
+         <style>{STYLE}</style><h1>Benchmarks</h1>\n"
     );
-    for (engine, values) in measurements {
-        match line(values) {
-            Some(line) => println!("{engine:<10} {line}"),
-            None => println!("{engine:<10} did not finish"),
+    for line in settings {
+        let _ = writeln!(page, "<p>{}</p>", escaped(line));
+    }
+    page.push_str("<h2>What was reached</h2>\n<table class=\"text\">\n");
+    for (measured, verdicts) in rows {
+        for verdict in verdicts {
+            let name = measured.row.name;
+            let link = format!("<a href=\"#{name}\">{name}</a>");
+            let _ = writeln!(page, "<tr><td>{link}</td>{}</tr>", verdict_cells(verdict));
         }
     }
-}
-
-fn line(values: &[Value]) -> Option<String> {
-    let figure = |name: &str| median(values.iter().filter_map(|value| value[name].as_f64()));
-    let all = || values.iter().filter_map(|value| value["ops_per_second"].as_f64());
-    let (lowest, highest) = (all().reduce(f64::min)?, all().reduce(f64::max)?);
-    let mib = |name: &str| figure(name).map(|bytes| bytes / f64::from(1 << 20));
-    // What a row without writes wrote is no multiple of anything.
-    let amplification = figure("settled_ops_per_second")
-        .and_then(|_| Some(figure("bytes_written")? / figure("user_bytes")?));
-    Some(format!(
-        "{:>11} {:>23} {:>11} {:>8} {:>8} {:>8} {:>9} {:>8} {:>9} {:>7} {:>8} {:>8}",
-        grouped(figure("ops_per_second")?),
-        format!("({} .. {})", grouped(lowest), grouped(highest)),
-        figure("settled_ops_per_second").map_or_else(String::new, grouped),
-        short(figure("p50_us")),
-        short(figure("p99_us")),
-        short(figure("p999_us")),
-        short(figure("max_us")),
-        short(figure("cpu_us_per_op")),
-        short(mib("bytes_written")),
-        amplification.map_or_else(String::new, |times| format!("{times:.2}")),
-        short(mib("rss_anon_peak_bytes")),
-        short(mib("space_bytes")),
-    ))
-}
-
-fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len().checked_sub(1)? / 2).copied()
-}
-
-/// `1,234,567`; with a decimal below 100.
-fn grouped(number: f64) -> String {
-    if number < 100.0 {
-        return format!("{number:.1}");
+    page.push_str("</table>\n");
+    for (measured, _) in rows {
+        let title = table::title(measured);
+        let chart = chart::svg(measured, &title);
+        fs::write(dir.join(format!("{}.svg", measured.row.name)), &chart)?;
+        let _ = writeln!(page, "<div id=\"{}\">{chart}</div>", measured.row.name);
+        push_table(&mut page, measured);
     }
-    let digits = format!("{number:.0}");
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
+    page.push_str("</html>\n");
+    Ok(fs::write(dir.join("report.html"), page)?)
+}
+
+fn verdict_cells(verdict: &Verdict) -> String {
+    let class = match verdict.outcome {
+        Outcome::Missed => "missed",
+        Outcome::Reached => "reached",
+        Outcome::Goal => "goal",
+    };
+    let text = escaped(&verdict.text);
+    format!("<td class=\"{class}\">{}</td><td>{text}</td>", verdict.outcome.word())
+}
+
+fn push_table(page: &mut String, measured: &RowFigures) {
+    page.push_str("<table><tr><th>engine</th>");
+    table::HEADS.iter().for_each(|head| {
+        let _ = write!(page, "<th>{}</th>", escaped(head));
+    });
+    page.push_str("</tr>\n");
+    for (engine, cells) in table::lines(measured) {
+        let _ = write!(page, "<tr><td>{}</td>", escaped(engine));
+        match cells {
+            Some(cells) => cells.iter().for_each(|cell| {
+                let _ = write!(page, "<td>{}</td>", escaped(cell));
+            }),
+            None => page.push_str("<td>did not finish</td>"),
         }
-        text.push(digit);
+        page.push_str("</tr>\n");
     }
-    text
-}
-
-fn short(number: Option<f64>) -> String {
-    match number {
-        None => String::new(),
-        Some(number) if number < 10.0 => format!("{number:.2}"),
-        Some(number) if number < 100.0 => format!("{number:.1}"),
-        Some(number) => format!("{number:.0}"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn thousands_are_set_apart() {
-        assert_eq!(grouped(1_234_567.0), "1,234,567");
-        assert_eq!(grouped(999.0), "999");
-        assert_eq!(grouped(12.34), "12.3");
-    }
-
-    #[test]
-    fn the_median_of_two_is_the_lower() {
-        assert_eq!(median([2.0, 1.0].into_iter()), Some(1.0));
-        assert_eq!(median([3.0, 1.0, 2.0].into_iter()), Some(2.0));
-        assert_eq!(median([].into_iter()), None);
-    }
+    page.push_str("</table>\n");
 }

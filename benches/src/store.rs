@@ -5,6 +5,7 @@
 
 use std::error::Error;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Whatever went wrong; a measurement that fails is reported and the others go on.
 pub type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
@@ -40,6 +41,8 @@ pub struct Settings {
 pub struct Engine {
     /// As `--engines` names it.
     pub name: &'static str,
+    /// Whether it is a log-structured merge tree; some targets are against those alone.
+    pub is_lsm: bool,
     /// Opens a store, creating it if there is none.
     pub open: fn(&Settings) -> Result<Box<dyn Store>>,
     /// Its version and every setting that is not the engine's default, in a line.
@@ -96,6 +99,15 @@ pub trait Store: Send + Sync {
     /// Reads a key; whether it is there.
     fn get(&self, key: &[u8], seen: &mut Seen) -> Result<bool>;
 
+    /// Reads many keys, all at one moment where the engine can; how many are there.
+    fn multi_get(&self, keys: &[Key], seen: &mut Seen) -> Result<u64> {
+        let mut found = 0;
+        for key in keys {
+            found += u64::from(self.get(key, seen)?);
+        }
+        Ok(found)
+    }
+
     /// Reads a range.
     fn scan(&self, range: Range<'_>, seen: &mut Seen) -> Result<()>;
 
@@ -104,11 +116,27 @@ pub trait Store: Send + Sync {
         None
     }
 
-    /// Waits until background work is done.
-    fn settle(&self) -> Result<()>;
+    /// Writes what is in memtables as tables, and waits until background work is done.
+    ///
+    /// Returns how much of the wait was only to make sure; it is not held against the engine.
+    fn settle(&self) -> Result<Duration>;
+
+    /// What the engine itself counts, where it does.
+    fn counted(&self) -> Counted {
+        Counted::default()
+    }
 
     /// Closes the store properly.
     fn close(self: Box<Self>) -> Result<()>;
+}
+
+/// An engine's own figures.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counted {
+    /// Bytes written to log and tables since it was opened, zero-filling apart.
+    pub bytes_written: Option<u64>,
+    /// Bytes of all live tables.
+    pub table_bytes: Option<u64>,
 }
 
 /// Writes that are waited for later.
@@ -118,4 +146,28 @@ pub trait Pipeline {
 
     /// Waits for all.
     fn finish(&mut self) -> Result<()>;
+}
+
+/// The first key beyond all that begin with `prefix`; `None` if there is none.
+pub fn upper_of_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
+    let mut upper = prefix.to_vec();
+    while let Some(last) = upper.pop() {
+        if last < 0xFF {
+            upper.push(last + 1);
+            return Some(upper);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_upper_bound_of_a_prefix_grows_the_last_byte_that_can() {
+        assert_eq!(upper_of_prefix(b"ab").as_deref(), Some(&b"ac"[..]));
+        assert_eq!(upper_of_prefix(&[7, 0xFF]), Some(vec![8]));
+        assert_eq!(upper_of_prefix(&[0xFF, 0xFF]), None);
+    }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use lsm_workload::{Rng, ValueMaker, Ycsb, YcsbOp, YcsbStream, key_bytes};
 
 use crate::latency::Latencies;
-use crate::row::{Row, Work};
+use crate::row::{Row, Start, Work};
 use crate::scale::Scale;
 use crate::store::{Key, Range, Result, Seen, Store};
 
@@ -17,48 +17,49 @@ use crate::store::{Key, Range, Result, Seen, Store};
 const READS_PER_SAMPLE: u64 = 8;
 const SEED: u64 = 0x6C73_6D62;
 
+/// Seconds of a row that is watched second by second, for each second of other rows.
+const PACED_TIMES: f64 = 10.0;
+
 /// What the clock and the threads say.
 #[derive(Debug, Default)]
 pub(crate) struct Timed {
     pub(crate) operations: u64,
     pub(crate) seconds: f64,
     pub(crate) latencies: Latencies,
+    /// Operations in the slowest whole second, as a share of the median second's; in rows at a
+    /// constant rate.
+    pub(crate) slowest_second_share: Option<f64>,
 }
 
-/// Operations per second and latencies of a row's work on an open store.
+/// Operations per second and latencies of a row's work on an open store; `scale` is the row's.
 pub(crate) fn run(store: &dyn Store, row: &Row, scale: &Scale) -> Result<Timed> {
-    let entries = row.entries(scale);
-    prepare(store, row, scale, entries)?;
     match row.work {
         Work::FillSeq | Work::FillRandom | Work::FillBatch(_) | Work::Overwrite => {
-            fill(store, row.work, scale, entries)
+            fill(store, row.work, scale)
         }
+        Work::Paced(per_second) => paced(store, scale, per_second),
         _ => for_a_while(row.threads, Duration::from_secs_f64(scale.seconds), |thread, running| {
-            repeat(store, row, scale, entries, thread, running)
+            repeat(store, row, scale, thread, running)
         }),
     }
 }
 
 /// What comes before the clock starts: caches are warm, and deletes are done.
-fn prepare(store: &dyn Store, row: &Row, scale: &Scale, entries: u64) -> Result<()> {
-    if let Work::SeekAfterDeletes(_) = row.work {
-        for number in (0..entries).filter(|number| number % 5 < 2) {
-            store.delete(&key_bytes(number))?;
+pub(crate) fn prepare(store: &dyn Store, row: &Row, scale: &Scale) -> Result<()> {
+    let entries = scale.entries;
+    match row.work {
+        Work::SeekAfterDeletes(_) => {
+            for number in (0..entries).filter(|number| number % 5 < 2) {
+                store.delete(&key_bytes(number))?;
+            }
+            store.settle()?;
         }
-        store.settle()?;
+        Work::Queue(length) => {
+            (0..length).try_for_each(|number| store.put(&sequential_key(number), b"queued"))?;
+        }
+        _ => {}
     }
-    let is_read = matches!(
-        row.work,
-        Work::Get
-            | Work::GetAbsent
-            | Work::Forward
-            | Work::Backward
-            | Work::Seek(_)
-            | Work::SeekAfterDeletes(_)
-            | Work::Prefix
-            | Work::Ycsb(_)
-    );
-    if !is_read {
+    if row.start == Start::Empty || row.settles() {
         return Ok(());
     }
     let mut seen = Seen::default();
@@ -81,7 +82,8 @@ fn deleted(entries: u64) -> u64 {
 }
 
 /// Writes a fixed number of entries from one thread.
-fn fill(store: &dyn Store, work: Work, scale: &Scale, entries: u64) -> Result<Timed> {
+fn fill(store: &dyn Store, work: Work, scale: &Scale) -> Result<Timed> {
+    let entries = scale.entries;
     let mut values = ValueMaker::new(scale.value_bytes, 0.5, SEED);
     let mut rng = Rng::new(SEED);
     let mut latencies = Latencies::default();
@@ -112,7 +114,36 @@ fn fill(store: &dyn Store, work: Work, scale: &Scale, entries: u64) -> Result<Ti
         latencies.record(now - last);
         last = now;
     }
-    Ok(Timed { operations: number, seconds: (last - started).as_secs_f64(), latencies })
+    let seconds = (last - started).as_secs_f64();
+    Ok(Timed { operations: number, seconds, latencies, slowest_second_share: None })
+}
+
+/// Overwrites at a constant rate from one thread. A write that has to wait for an earlier one is
+/// timed from when it was due, so that a pause counts for all that it holds up.
+fn paced(store: &dyn Store, scale: &Scale, per_second: u64) -> Result<Timed> {
+    let mut values = ValueMaker::new(scale.value_bytes, 0.5, SEED);
+    let mut rng = Rng::new(SEED);
+    let mut timed = Timed::default();
+    let whole_seconds = (scale.seconds * PACED_TIMES).ceil().max(2.0) as u64;
+    let mut by_second = vec![0_u64; usize::try_from(whole_seconds)?];
+    let started = Instant::now();
+    loop {
+        let due = Duration::from_secs_f64(timed.operations as f64 / per_second as f64);
+        while started.elapsed() < due {
+            std::hint::spin_loop();
+        }
+        store.put(&key_bytes(rng.below(scale.entries)), values.next())?;
+        let now = started.elapsed();
+        let Some(second) = by_second.get_mut(now.as_secs() as usize) else { break };
+        *second += 1;
+        timed.latencies.record(now - due);
+        timed.operations += 1;
+    }
+    timed.seconds = started.elapsed().as_secs_f64();
+    by_second.sort_unstable();
+    let median = by_second[by_second.len() / 2].max(1);
+    timed.slowest_second_share = by_second.first().map(|&least| least as f64 / median as f64);
+    Ok(timed)
 }
 
 fn sequential_key(number: u64) -> Key {
@@ -158,10 +189,10 @@ fn repeat(
     store: &dyn Store,
     row: &Row,
     scale: &Scale,
-    entries: u64,
     thread: u64,
     running: &AtomicBool,
 ) -> Result<(u64, Latencies)> {
+    let entries = scale.entries;
     let mut rng = Rng::new(SEED ^ (thread << 32) ^ 2);
     let mut values = ValueMaker::new(scale.value_bytes, 0.5, SEED ^ thread);
     let mut latencies = Latencies::default();
@@ -202,6 +233,28 @@ fn repeat(
                 if found != expected {
                     return Err("a get found what is not there, or did not find what is".into());
                 }
+                operations += 1;
+            }
+        }
+        Work::MultiGet(count) => {
+            while running.load(Ordering::Relaxed) {
+                let keys: Vec<Key> = (0..count).map(|_| key_bytes(rng.below(entries))).collect();
+                let started = Instant::now();
+                let found = store.multi_get(&keys, &mut seen)?;
+                latencies.record(started.elapsed());
+                if found != count as u64 {
+                    return Err("a multi_get did not find what is there".into());
+                }
+                operations += found;
+            }
+        }
+        Work::Queue(length) => {
+            while running.load(Ordering::Relaxed) {
+                let started = Instant::now();
+                store.put(&sequential_key(length + operations), values.next())?;
+                store.scan(Range::From(&[], 1), &mut seen)?;
+                store.delete(&sequential_key(operations))?;
+                latencies.record(started.elapsed());
                 operations += 1;
             }
         }
