@@ -186,8 +186,8 @@ impl Twin {
         let is_forward = direction == Direction::Forward;
         let bounds = if is_forward { (from, Bound::Unbounded) } else { (Bound::Unbounded, from) };
         let mut range = self.map.range(bounds);
-        let mut step = move || if is_forward { range.next() } else { range.next_back() };
-        std::iter::from_fn(move || step()).filter(move |(_, version)| version.born < born)
+        let step = move || if is_forward { range.next() } else { range.next_back() };
+        std::iter::from_fn(step).filter(move |(_, version)| version.born < born)
     }
 }
 

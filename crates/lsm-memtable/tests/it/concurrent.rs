@@ -130,6 +130,33 @@ fn readers_see_all_that_was_published_before_they_began() {
 }
 
 #[test]
+fn what_a_point_read_saw_is_seen_by_cursors_made_afterwards() {
+    const WRITES: SeqNo = 200_000;
+    let memtable = memtable(64 << 20);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut writer = memtable.writer();
+            (1..=WRITES)
+                .for_each(|seq_no| writer.insert(Entry::delete(b"k", seq_no), key_hash(b"k")));
+        });
+        scope.spawn(|| {
+            let newest =
+                || memtable.get(b"k", key_hash(b"k"), MAX_SEQ_NO).map(|entry| entry.seq_no);
+            loop {
+                // Nobody published it: it is seen as soon as it is there.
+                let seen = newest();
+                let mut cursor = memtable.cursor();
+                let Ok(()) = cursor.seek_first();
+                assert!(cursor.entry().map(|entry| entry.seq_no) >= seen);
+                if seen == Some(WRITES) {
+                    break;
+                }
+            }
+        });
+    });
+}
+
+#[test]
 fn cursors_and_what_they_borrow_outlive_the_memtable() {
     let memtable = memtable(1 << 20);
     memtable.writer().insert(Entry::put(b"k", 1, b"v"), key_hash(b"k"));

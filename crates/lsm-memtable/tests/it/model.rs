@@ -141,7 +141,7 @@ fn check_history(seed: u64, keys: Keys) {
     let steps = 200 + history.rng.below(400);
     let frozen_at = history.rng.below(steps);
     for step in 0..steps {
-        if step == frozen_at && seed % 2 == 0 {
+        if step == frozen_at && seed.is_multiple_of(2) {
             history.twin.memtable.freeze();
             break;
         }
