@@ -21,7 +21,7 @@
 //! ```
 //!
 //! To see what is known of a table, open `table_record.rs`; how tables lie in levels and runs,
-//! `version.rs`; how one version becomes the next, `edit.rs`.
+//! `version.rs`; how one version becomes the next, `edit.rs`; how one is drawn as text, `picture.rs`.
 
 mod edit;
 #[doc(hidden)]
@@ -32,3 +32,8 @@ mod version;
 pub use edit::{Place, VersionEdit};
 pub use table_record::TableRecord;
 pub use version::{EditError, LEVELS, Level, Run, RunId, Version};
+
+/// Runs the README's example as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,6 +1,6 @@
 //! Which tables are live.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -194,7 +194,8 @@ impl Version {
             version.remove(place, number)?;
         }
         let mut live: HashSet<u64> = version.tables().map(|(_, table)| table.number).collect();
-        let mut touched = HashSet::new();
+        // Sorted, so that of several overlaps always the same one is told.
+        let mut touched = BTreeSet::new();
         for (place, table) in &edit.added {
             let number = table.number;
             if table.lower > table.upper {

@@ -1,0 +1,6 @@
+//! Versions as their users meet them: changed by edits, searched by key, drawn as pictures.
+
+mod model;
+mod pictures;
+mod refusals;
+mod support;
