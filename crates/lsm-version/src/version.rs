@@ -103,7 +103,7 @@ pub enum EditError {
     Overlap {
         /// Where they are.
         place: Place,
-        /// The one with the smaller lower bound.
+        /// The one with the smaller lower bound; the smaller number if they have one bound.
         first: u64,
         /// The other.
         second: u64,
@@ -233,7 +233,10 @@ impl Version {
     fn sort_run(&mut self, place: Place) -> Result<(), EditError> {
         let runs = &mut self.levels[place.level].runs;
         let Some(run) = runs.iter_mut().find(|run| run.id == place.run) else { return Ok(()) };
-        run.tables.sort_by(|one, other| one.lower.cmp(&other.lower));
+        // By number where bounds are equal: such tables overlap, and are told in the same order
+        // whichever came first.
+        run.tables
+            .sort_by(|one, other| (&one.lower, one.number).cmp(&(&other.lower, other.number)));
         for pair in run.tables.windows(2) {
             if pair[0].upper >= pair[1].lower {
                 let (first, second) = (pair[0].number, pair[1].number);

@@ -53,6 +53,11 @@ fn tables_of_one_run_share_no_key() {
         ]),
         expect!["tables 6 and 7 overlap in level 2, run 1"],
     );
+    // Nor does it matter in which order they came.
+    check_refused(
+        &add(&[(place(2, 1), table(7, "x", "x")), (place(2, 1), table(6, "x", "y"))]),
+        expect!["tables 6 and 7 overlap in level 2, run 1"],
+    );
 }
 
 #[test]
