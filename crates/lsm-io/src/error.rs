@@ -33,7 +33,21 @@ pub enum Error {
 /// The result of an operation on files.
 pub type Result<T> = std::result::Result<T, Error>;
 
+/// What is said of [`Fs::sync_dir`](crate::Fs::sync_dir) when it fails.
+pub(crate) const SYNC_DIR: &str = "sync the names in";
+
 impl Error {
+    /// The operating system failed to make the names in `dir` durable.
+    pub fn dir_sync(dir: &Path, source: io::Error) -> Self {
+        Self::io(SYNC_DIR, dir, source)
+    }
+
+    /// Whether names in a directory could not be made durable. Like any failed sync it must not be
+    /// tried again: the next one may report success for names that are lost.
+    pub fn is_failed_dir_sync(&self) -> bool {
+        matches!(self, Self::Io { action, .. } if *action == SYNC_DIR)
+    }
+
     /// The operating system refused `action` on `path`.
     pub fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
         Self::Io { action, path: path.to_owned(), source }

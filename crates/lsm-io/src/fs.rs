@@ -119,7 +119,8 @@ pub trait Fs: fmt::Debug + Send + Sync + 'static {
     /// Makes the names in a directory durable.
     ///
     /// # Errors
-    /// `Io`. After a failure nothing about the directory's names may be assumed.
+    /// `Io`. After a failed sync ([`Error::is_failed_dir_sync`](crate::Error::is_failed_dir_sync))
+    /// nothing about the directory's names may be assumed, and it must not be tried again.
     fn sync_dir(&self, dir: &Path) -> Result<()>;
 
     /// Takes the exclusive lock on `path`, creating the file if needed and writing `holder` into
@@ -178,6 +179,7 @@ pub trait File: fmt::Debug + Send + Sync {
     /// # Errors
     /// `Io`.
     fn map(&self) -> Result<Mapping>;
+
     /// The file as memory to store into; what was stored is as safe as what was written, and
     /// [`sync`](Self::sync) makes it durable. `None` where overwriting may need room on the disk: a
     /// disk that is full could not be told of otherwise than by killing the process.

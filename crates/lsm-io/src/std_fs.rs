@@ -120,12 +120,12 @@ impl Fs for StdFs {
     }
 
     fn sync_dir(&self, dir: &Path) -> Result<()> {
-        OpenOptions::new()
+        let opened = OpenOptions::new()
             .read(true)
             .custom_flags(libc::O_DIRECTORY)
             .open(or_here(dir))
-            .and_then(|opened| opened.sync_all())
-            .map_err(|source| Error::io("sync", dir, source))
+            .map_err(|source| Error::io("open", dir, source))?;
+        opened.sync_all().map_err(|source| Error::dir_sync(dir, source))
     }
 
     fn try_lock(&self, path: &Path, holder: &str) -> Result<LockOutcome> {

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use super::SimFs;
 use super::disk::Node;
-use super::fault::Operation;
+use super::fault::{Effect, Operation};
 use super::file::{SimFile, SimLock};
 use super::machine::Call;
-use crate::{DirEntry, Fs, LockOutcome, OpenMode, Result, SharedFile};
+use crate::error::SYNC_DIR;
+use crate::{DirEntry, Error, Fs, LockOutcome, OpenMode, Result, SharedFile};
 
 /// The room on a disk without a limit: large, but sums of it do not overflow.
 const UNLIMITED_BYTES: u64 = 1 << 40;
@@ -84,10 +85,16 @@ impl Fs for SimFs {
     }
 
     fn sync_dir(&self, dir: &Path) -> Result<()> {
-        self.machine.call(Call::new(Operation::DirSync, "sync", dir), |state, _| {
-            let node = state.disk.find(dir)?;
-            state.disk.sync_dir(node)
-        })
+        let call = Call::new(Operation::DirSync, SYNC_DIR, dir);
+        let opened = self.machine.call(call, |state, effect| {
+            let synced = state.disk.find(dir).and_then(|node| match effect {
+                Effect::LosePages => state.disk.lose_names(node),
+                _ => state.disk.sync_dir(node),
+            });
+            // What fails is to open the directory: one that is there can always be synced.
+            Ok(synced)
+        })?;
+        opened.map_err(|source| Error::io("open", dir, source))
     }
 
     fn try_lock(&self, path: &Path, holder: &str) -> Result<LockOutcome> {

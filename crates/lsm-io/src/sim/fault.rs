@@ -100,7 +100,7 @@ pub(super) enum Effect {
     Nothing,
     /// Part of a read or write.
     Short,
-    /// A sync drops what was pending.
+    /// A sync, of a file or of a directory, drops what was pending.
     LosePages,
     /// All of it.
     Whole,
@@ -208,13 +208,14 @@ impl Fault {
         self
     }
 
-    /// The sync drops what was pending; the next one has nothing to do and reports success. Readers
-    /// go on seeing the bytes until the power is cut.
+    /// The sync drops what was pending, bytes of a file or names in a directory; the next one has
+    /// nothing to do and reports success. Readers go on seeing both until the power is cut.
     ///
     /// # Panics
-    /// If the fault is not about syncs of files.
+    /// If the fault is not about syncs of files or directories.
     pub fn losing_pages(mut self) -> Self {
-        assert_eq!(self.operation, Some(Operation::Sync), "only a sync can lose pages");
+        let is_sync = self.operation.is_some_and(Operation::is_sync);
+        assert!(is_sync, "only a sync can lose pages");
         self.effect = Effect::LosePages;
         self
     }

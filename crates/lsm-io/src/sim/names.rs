@@ -95,6 +95,16 @@ impl Disk {
         Ok(())
     }
 
+    /// Forgets that names in a directory are pending, as a kernel does after a failed sync: the next
+    /// one has nothing to do and succeeds, and the disk has none of the changes.
+    pub(super) fn lose_names(&mut self, dir: NodeId) -> io::Result<()> {
+        self.dir(dir)?;
+        let lost = self.synced_with(dir);
+        self.pending_names.retain(|pending| !lost.contains(&pending.change.dir()));
+        self.sweep();
+        Ok(())
+    }
+
     /// The directories that a sync of `dir` makes durable: itself, and where its files moved.
     fn synced_with(&self, dir: NodeId) -> BTreeSet<NodeId> {
         let mut synced = BTreeSet::from([dir]);

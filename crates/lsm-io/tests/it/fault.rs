@@ -107,6 +107,35 @@ fn a_failed_sync_drops_the_pages_and_the_next_one_reports_success() {
 }
 
 #[test]
+fn a_failed_directory_sync_drops_the_names_and_the_next_one_reports_success() {
+    let (here, added) = (Path::new(""), Path::new("added"));
+    for policy in CrashPolicy::ALL {
+        let fs = SimFs::new(0).fail(nth(3).dir_sync_of("*").losing_pages());
+        create(&fs, "renamed");
+        create(&fs, "removed");
+        let file = fs.open(added, OpenMode::CreateNew).expect("created");
+        file.sync().expect("synced");
+        fs.rename(Path::new("renamed"), Path::new("new")).expect("renamed");
+        fs.remove_file(Path::new("removed")).expect("removed");
+        let error = fs.sync_dir(here).expect_err("the disk failed");
+        assert!(error.is_failed_dir_sync(), "{error}");
+        fs.sync_dir(here).expect("the kernel has forgotten, and reports success");
+        assert_eq!(names(&fs), ["added", "new"], "readers still see the names");
+        let after = fs.crash_image(policy, 0);
+        assert_eq!(names(&after), ["removed", "renamed"], "no power cut leaves any: {policy}");
+        fs.open(Path::new("later"), OpenMode::CreateNew).expect("created");
+        fs.sync_dir(here).expect("synced");
+        let after = fs.crash_image(CrashPolicy::LoseUnsynced, 0);
+        assert_eq!(names(&after), ["later", "removed", "renamed"], "a later sync brings none back");
+    }
+}
+
+fn names(fs: &SimFs) -> Vec<String> {
+    let files = fs.files().into_iter();
+    files.map(|(path, _)| path.to_string_lossy().into_owned()).collect()
+}
+
+#[test]
 fn a_plainly_failed_sync_leaves_all_open() {
     let fs = SimFs::new(0).fail(once().sync_of("*.log"));
     let log = create(&fs, "1.log");
