@@ -35,7 +35,8 @@ impl FrameWriter {
     /// Writes a frame at the end of the file.
     ///
     /// # Errors
-    /// `Io`; the file may then end in part of a frame, and must not be appended to any more.
+    /// `Io`; the file may then end in part of a frame, and must not be appended to before that is
+    /// [cut off](Self::cut_torn_end).
     ///
     /// # Panics
     /// If readers would call the frame bad: `flags` other than 0 (none are defined), a batch, note or
@@ -56,6 +57,14 @@ impl FrameWriter {
         self.file.write_at(self.bytes, &self.scratch)?;
         self.bytes += self.scratch.len() as u64;
         Ok(())
+    }
+
+    /// Cuts off what a failed [`append`](Self::append) has left behind the last whole frame.
+    ///
+    /// # Errors
+    /// `Io`; it may be tried again.
+    pub fn cut_torn_end(&self) -> Result<()> {
+        self.file.set_len(self.bytes)
     }
 
     /// Makes everything appended durable.

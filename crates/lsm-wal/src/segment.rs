@@ -85,7 +85,11 @@ impl PreparedSegment {
     /// segment that no replay needs any more, which loses its name.
     ///
     /// # Errors
-    /// `Io`. What was made so far stays behind; a replay ignores it, and its number is spent.
+    /// `Io`. The number is spent, and what was made so far is removed again, so that a full disk does
+    /// not fill with unfinished segments; if `recycle` is there still, it may be used again. A replay
+    /// ignores what could not be removed. After a failed sync of the directory
+    /// ([`is_failed_dir_sync`](lsm_io::Error::is_failed_dir_sync)) no other segment must be prepared
+    /// in it.
     ///
     /// # Panics
     /// If the number is 0: a closing frame says by it that no segment follows.
@@ -102,10 +106,27 @@ impl PreparedSegment {
         let file = match recycle {
             Some(old) => {
                 fs.rename(old, &path)?;
-                fs.open(&path, OpenMode::ReadWrite)?
+                fs.open(&path, OpenMode::ReadWrite)
             }
-            None => fs.open(&path, OpenMode::CreateNew)?,
+            // What could not be created was not made here, and is not removed.
+            None => Ok(fs.open(&path, OpenMode::CreateNew)?),
         };
+        let made = file.and_then(|file| Self::make(fs, dir, file, identity, bytes));
+        if made.is_err() {
+            // Best effort: what stays behind is removed by the next recovery.
+            let _ = fs.remove_file(&path);
+        }
+        made
+    }
+
+    /// Fills and identifies a file that has its name, and makes all of that durable.
+    fn make(
+        fs: &SharedFs,
+        dir: &Path,
+        file: SharedFile,
+        identity: Identity,
+        bytes: u64,
+    ) -> Result<Self> {
         fill(&file, bytes)?;
         let mut start = encode_identity(identity);
         start.extend_from_slice(&[0; END_BYTES]);

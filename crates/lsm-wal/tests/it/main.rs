@@ -7,5 +7,6 @@ mod frames;
 mod fuzz;
 mod judgement;
 mod log;
+mod prepare;
 mod scan;
 mod support;
