@@ -132,6 +132,8 @@ fn carry_out(task: Task, engines: &[Engine]) -> Result<bool> {
 
 fn run(args: RunArgs, engines: &[Engine], only_reports: bool) -> Result<bool> {
     let wanted: Vec<String> = match (args.engines.is_empty(), args.suite) {
+        // What was measured says by what.
+        _ if only_reports => vec!["lsm".to_owned()],
         (false, _) => args.engines,
         (true, Suite::Smoke) => vec!["lsm".to_owned()],
         (true, Suite::Full) => FULL_ENGINES.map(str::to_owned).to_vec(),

@@ -51,7 +51,7 @@ struct Measured {
     counted: Counted,
 }
 
-/// Measures a row on the store in `path`.
+/// Measures a row on the store in `path`; `null` if the engine does not offer what the row does.
 pub(crate) fn measure(engine: &Engine, row: &Row, scale: &Scale, path: &Path) -> Result<Value> {
     let words = scale.arguments().join(" ");
     let scale = row.scale(scale);
@@ -60,7 +60,10 @@ pub(crate) fn measure(engine: &Engine, row: &Row, scale: &Scale, path: &Path) ->
     let written = process::bytes_written();
     let measured = match row.work {
         Work::Open | Work::Reopen => opening(engine, row, &scale, &settings)?,
-        _ => working(engine, row, &scale, &settings)?,
+        _ => match working(engine, row, &scale, &settings)? {
+            Some(measured) => measured,
+            None => return Ok(Value::Null),
+        },
     };
     let (timed, latencies) = (&measured.timed, &measured.timed.latencies);
     let operations = timed.operations as f64;
@@ -94,8 +97,16 @@ pub(crate) fn measure(engine: &Engine, row: &Row, scale: &Scale, path: &Path) ->
     }))
 }
 
-fn working(engine: &Engine, row: &Row, scale: &Scale, settings: &Settings) -> Result<Measured> {
+fn working(
+    engine: &Engine,
+    row: &Row,
+    scale: &Scale,
+    settings: &Settings,
+) -> Result<Option<Measured>> {
     let store = (engine.open)(settings)?;
+    if matches!(row.work, Work::Pipelined(_)) && store.pipeline(1).is_none() {
+        return Ok(None);
+    }
     work::prepare(store.as_ref(), row, scale)?;
     let cpu = process::cpu_seconds();
     let timed = work::run(store.as_ref(), row, scale)?;
@@ -109,7 +120,7 @@ fn working(engine: &Engine, row: &Row, scale: &Scale, settings: &Settings) -> Re
     let cpu_seconds = process::cpu_seconds() - cpu;
     let counted = store.counted();
     store.close()?;
-    Ok(Measured { timed, settled, cpu_seconds, counted })
+    Ok(Some(Measured { timed, settled, cpu_seconds, counted }))
 }
 
 fn opening(engine: &Engine, row: &Row, scale: &Scale, settings: &Settings) -> Result<Measured> {

@@ -1,5 +1,6 @@
 //! A run: for each row, the engines in turn, again and again, each time in a fresh process.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
@@ -37,16 +38,43 @@ pub(crate) struct Run<'a> {
     pub(crate) only_reports: bool,
 }
 
+/// An engine while a row is measured.
+struct Turn<'a> {
+    engine: &'a Engine,
+    figures: Figures,
+    /// Whether the engine can do what the row does.
+    is_offered: bool,
+    /// Whether it is measured no more.
+    is_over: bool,
+}
+
+impl<'a> Turn<'a> {
+    /// With the figures that are there already, taken out of `noted`.
+    fn new(engine: &'a Engine, noted: &mut RowFigures) -> Self {
+        let place = noted.engines.iter().position(|figures| figures.engine == engine.name);
+        let figures = place.map(|place| noted.engines.swap_remove(place));
+        let figures = figures.unwrap_or_else(|| Figures {
+            engine: engine.name.to_owned(),
+            is_lsm: engine.is_lsm,
+            values: Vec::new(),
+        });
+        Self { engine, figures, is_offered: true, is_over: false }
+    }
+}
+
 impl Run<'_> {
     /// Measures, prints and reports; whether every measurement finished.
     pub(crate) fn carry_out(&self) -> Result<bool> {
         fs::create_dir_all(&self.out)?;
-        let settings = self.settings();
-        settings.iter().for_each(|line| println!("{line}"));
         let noted = self.noted()?;
+        let settings = self.settings(&noted);
+        settings.iter().for_each(|line| println!("{line}"));
         let mut rows: Vec<(RowFigures, Vec<Verdict>)> = Vec::new();
         for row in &self.rows {
             let measured = self.row(row, &noted)?;
+            if measured.engines.is_empty() {
+                continue;
+            }
             let earlier: Vec<_> = rows.iter().map(|(earlier, _)| earlier.clone()).collect();
             let verdicts = target::verdicts(&measured, &self.scale, &earlier);
             table::print(&measured, &verdicts);
@@ -64,7 +92,7 @@ impl Run<'_> {
     }
 
     /// What all rows share, and each engine's settings.
-    fn settings(&self) -> Vec<String> {
+    fn settings(&self, noted: &[Value]) -> Vec<String> {
         let scale = &self.scale;
         let first = format!(
             "{} entries, 16-byte keys, {}-byte values, half compressible; {} s a row; median of \
@@ -75,11 +103,23 @@ impl Run<'_> {
             self.repetitions,
             if scale.in_memory { "nothing" } else { "a killed process" },
         );
-        let engines = self.engines.iter().map(|engine| {
+        let mut lines = vec![first];
+        if self.only_reports {
+            let words = |value: &Value, name: &str| value[name].as_str().unwrap_or("?").to_owned();
+            let mut engines = BTreeMap::new();
+            for value in noted.iter().filter(|value| value["row"] == "get") {
+                engines.insert(words(value, "engine"), words(value, "settings"));
+            }
+            lines.extend(engines.iter().map(|(engine, settings)| format!("{engine} {settings}")));
+        } else {
             let settings = scale.settings(&self.dir, Durability::Os);
-            format!("{} {}", engine.name, (engine.settings)(&settings))
-        });
-        std::iter::once(first).chain(engines).collect()
+            lines.extend(
+                self.engines
+                    .iter()
+                    .map(|engine| format!("{} {}", engine.name, (engine.settings)(&settings))),
+            );
+        }
+        lines
     }
 
     /// The measurements of an earlier run at the same scale; none, and none are left, unless this
@@ -100,42 +140,58 @@ impl Run<'_> {
         Ok(values.filter(|value| value["scale"] == *scale).collect())
     }
 
+    /// What was noted of a row: an engine each, in the order of their first measurements.
+    fn noted_row(row: &'static Row, noted: &[Value]) -> RowFigures {
+        let mut engines: Vec<Figures> = Vec::new();
+        for value in noted.iter().filter(|value| value["row"] == row.name) {
+            let name = value["engine"].as_str().unwrap_or("?");
+            match engines.iter_mut().find(|figures| figures.engine == name) {
+                Some(figures) => figures.values.push(value.clone()),
+                None => engines.push(Figures {
+                    engine: name.to_owned(),
+                    is_lsm: value["is_lsm"] == true,
+                    values: vec![value.clone()],
+                }),
+            }
+        }
+        RowFigures { row, engines }
+    }
+
     fn row(&self, row: &'static Row, noted: &[Value]) -> Result<RowFigures> {
-        let of = |engine: &&Engine| {
-            let is_its =
-                |value: &&Value| value["row"] == row.name && value["engine"] == engine.name;
-            let values = noted.iter().filter(is_its).take(self.repetitions).cloned().collect();
-            Figures { engine: engine.name.to_owned(), is_lsm: engine.is_lsm, values }
-        };
-        let mut measured = RowFigures { row, engines: self.engines.iter().map(of).collect() };
+        let mut measured = Self::noted_row(row, noted);
         if self.only_reports {
-            measured.engines.retain(|figures| !figures.values.is_empty());
             return Ok(measured);
         }
+        let mut turns: Vec<Turn<'_>> =
+            self.engines.iter().map(|engine| Turn::new(engine, &mut measured)).collect();
         for repetition in 0..self.repetitions {
-            let best = measured
-                .engines
-                .iter()
-                .filter_map(|figures| figures.figure(row))
-                .reduce(|best, next| if row.ratio(next, best) > 1.0 { next } else { best });
-            for (engine, figures) in self.engines.iter().zip(&mut measured.engines) {
-                let is_hopeless = figures.figure(row).zip(best);
+            let figures = turns.iter().filter_map(|turn| turn.figures.figure(row));
+            let best =
+                figures.reduce(|best, next| if row.ratio(next, best) > 1.0 { next } else { best });
+            for turn in &mut turns {
+                let count = turn.figures.values.len();
+                let is_hopeless = turn.figures.figure(row).zip(best);
                 let is_hopeless =
                     is_hopeless.is_some_and(|(figure, best)| row.ratio(figure, best) < HOPELESS);
-                // What failed once is not tried again, and says so in the table.
-                if is_hopeless || figures.values.len() != repetition {
+                if turn.is_over || is_hopeless || count > repetition {
                     continue;
                 }
-                match self.measurement(engine, row) {
+                match self.measurement(turn.engine, row) {
+                    Ok(Value::Null) => (turn.is_offered, turn.is_over) = (false, true),
                     Ok(value) => {
                         self.note(&value)?;
-                        figures.values.push(value);
+                        turn.figures.values.push(value);
                     }
-                    Err(error) => eprintln!("{}: {}: {error}", row.name, engine.name),
+                    Err(error) => {
+                        // Not tried again; the table says so.
+                        eprintln!("{}: {}: {error}", row.name, turn.engine.name);
+                        turn.is_over = true;
+                    }
                 }
             }
         }
-        Ok(measured)
+        turns.retain(|turn| turn.is_offered);
+        Ok(RowFigures { row, engines: turns.into_iter().map(|turn| turn.figures).collect() })
     }
 
     fn measurement(&self, engine: &Engine, row: &Row) -> Result<Value> {

@@ -93,6 +93,8 @@ pub(crate) fn verdicts(
     if let Some(least) = measured.least("rss_anon_peak_bytes", true) {
         let mib = |bytes: f64| bytes / f64::from(1 << 20);
         let figure = ours.median("rss_anon_peak_bytes").map(mib);
+        // Below the size of a memtable it is of no interest who has less.
+        let figure = figure.filter(|figure| *figure > scale.memtable_mib as f64);
         verdicts.extend(at_most("peak memory of the process, MiB:", figure, mib(least)));
     }
     verdicts.extend(lz4_verdicts(row, ours, scale));

@@ -57,6 +57,7 @@ pub(crate) fn prepare(store: &dyn Store, row: &Row, scale: &Scale) -> Result<()>
         Work::Queue(length) => {
             (0..length).try_for_each(|number| store.put(&sequential_key(number), b"queued"))?;
         }
+        Work::Puts | Work::Pipelined(_) => warm_log(store, scale)?,
         _ => {}
     }
     if row.start == Start::Empty || row.settles() {
@@ -72,6 +73,19 @@ pub(crate) fn prepare(store: &dyn Store, row: &Row, scale: &Scale) -> Result<()>
     let mut rng = Rng::new(SEED ^ 1);
     while Instant::now() < until {
         store.get(&key_bytes(rng.below(entries)), &mut seen)?;
+    }
+    Ok(())
+}
+
+/// Durable puts for a while, to keys that no thread of the row writes: a log that is made ready
+/// ahead of its use is so when the clock starts.
+fn warm_log(store: &dyn Store, scale: &Scale) -> Result<()> {
+    let mut values = ValueMaker::new(scale.value_bytes, 0.5, SEED);
+    let until = Instant::now() + Duration::from_secs_f64(scale.seconds / 2.0);
+    let mut number = u64::MAX / 2;
+    while Instant::now() < until {
+        store.put(&key_bytes(number), values.next())?;
+        number += 1;
     }
     Ok(())
 }
@@ -252,7 +266,7 @@ fn repeat(
             while running.load(Ordering::Relaxed) {
                 let started = Instant::now();
                 store.put(&sequential_key(length + operations), values.next())?;
-                store.scan(Range::From(&[], 1), &mut seen)?;
+                store.scan(Range::From(b"0", 1), &mut seen)?;
                 store.delete(&sequential_key(operations))?;
                 latencies.record(started.elapsed());
                 operations += 1;

@@ -48,9 +48,7 @@ fn open(settings: &Settings) -> Result<Box<dyn Store>> {
             .filter_policy(FilterPolicy::all(filter))
             .filter_block_pinning_policy(PinningPolicy::all(true))
             .index_block_pinning_policy(PinningPolicy::all(true))
-            .compaction_strategy(Arc::new(
-                Leveled::default().with_table_target_size(TABLE_BYTES),
-            ))
+            .compaction_strategy(Arc::new(Leveled::default().with_table_target_size(TABLE_BYTES)))
             .manual_journal_persist(settings.durability != Durability::Os)
     })?;
     Ok(Box::new(Fjall { db, keyspace, is_durable: settings.durability == Durability::Disk }))

@@ -6,10 +6,11 @@
 //! which writes pages and syncs them.
 #![allow(unsafe_code)]
 
+use std::ops::Bound;
 use std::time::Duration;
 
 use ::heed::types::Bytes;
-use ::heed::{Database, Env, EnvFlags, EnvOpenOptions};
+use ::heed::{CommitOrAbort, Database, Env, EnvFlags, EnvOpenOptions};
 use lsm_bench::store::{Durability, Engine, Key, Range, Result, Seen, Settings, Store};
 
 /// LMDB.
@@ -20,7 +21,7 @@ const MAP_BYTES: usize = 32 << 30;
 
 struct Lmdb {
     env: Env,
-    entries: Database<Bytes, Bytes>,
+    entries: Database<'static, Bytes, Bytes>,
 }
 
 fn open(settings: &Settings) -> Result<Box<dyn Store>> {
@@ -34,9 +35,10 @@ fn open(settings: &Settings) -> Result<Box<dyn Store>> {
     // SAFETY: the directory belongs to this measurement alone, so that nobody else changes the
     // mapped file, and it is opened once in this process.
     let env = unsafe { options.open(&settings.path)? };
-    let mut transaction = env.write_txn()?;
-    let entries = env.create_database(&mut transaction, None)?;
-    transaction.commit()?;
+    let created = env.create_databases_and_commit(env.write_txn()?, |databases, transaction| {
+        databases.create_database(transaction, None).map(CommitOrAbort::<_, ()>::Commit)
+    })?;
+    let entries = created.unwrap_commit();
     Ok(Box::new(Lmdb { env, entries }))
 }
 
@@ -94,7 +96,8 @@ impl Store for Lmdb {
             Range::Forward => see_all(self.entries.iter(&transaction)?, seen),
             Range::Backward => see_all(self.entries.rev_iter(&transaction)?, seen),
             Range::From(from, count) => {
-                let entries = self.entries.range(&transaction, &(from..))?;
+                let bounds = (Bound::Included(from), Bound::Unbounded);
+                let entries = self.entries.range(&transaction, &bounds)?;
                 see_all(entries.take(count as usize), seen)
             }
             Range::Prefix(prefix) => see_all(self.entries.prefix_iter(&transaction, prefix)?, seen),

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ::redb::{
-    Database, ReadableDatabase, ReadableTable, ReadOnlyTable, TableDefinition, WriteTransaction,
+    Database, ReadOnlyTable, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction,
 };
 use lsm_bench::store::{self, Engine, Key, Range, Result, Seen, Settings, Store};
 

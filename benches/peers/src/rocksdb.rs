@@ -85,7 +85,7 @@ impl Store for RocksDb {
     fn put_batch(&self, entries: &[(Key, Vec<u8>)]) -> Result<()> {
         let mut batch = WriteBatch::default();
         entries.iter().for_each(|(key, value)| batch.put(key, value));
-        Ok(self.db.write_opt(&batch, &self.write_options)?)
+        Ok(self.db.write_opt(batch, &self.write_options)?)
     }
 
     fn delete(&self, key: &[u8]) -> Result<()> {

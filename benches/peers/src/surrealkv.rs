@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use ::surrealkv::{LSMIterator, Mode, Options, Transaction, Tree, TreeBuilder};
+use ::surrealkv::{Error, LSMIterator, Mode, Options, Transaction, Tree, TreeBuilder};
 use lsm_bench::store::{Durability, Engine, Key, Range, Result, Seen, Settings, Store};
 use lsm_bench::wait_until_quiet;
 use tokio::runtime::{Builder, Runtime};
@@ -54,11 +54,17 @@ fn settings(settings: &Settings) -> String {
 }
 
 impl SurrealKv {
-    fn write(&self, change: impl FnOnce(&mut Transaction) -> Result<()>) -> Result<()> {
-        let mut transaction = self.tree.begin_with_mode(Mode::WriteOnly)?;
-        transaction.set_durability(self.durability);
-        change(&mut transaction)?;
-        Ok(self.runtime.block_on(transaction.commit())?)
+    fn write(&self, change: impl Fn(&mut Transaction) -> Result<()>) -> Result<()> {
+        loop {
+            let mut transaction = self.tree.begin_with_mode(Mode::WriteOnly)?;
+            transaction.set_durability(self.durability);
+            change(&mut transaction)?;
+            match self.runtime.block_on(transaction.commit()) {
+                // Two threads wrote a key at once; the loser is told to try again.
+                Err(Error::TransactionWriteConflict | Error::TransactionRetry) => {}
+                committed => return Ok(committed?),
+            }
+        }
     }
 }
 
