@@ -18,6 +18,8 @@ use crate::file_name::{FileKind, file_name, parse_file_name};
 /// Longer than any `CURRENT`.
 const BYTES_MAX: u64 = 1024;
 const HEADING: &str = "lsm 1";
+/// The name under which it is written, before it is put in place.
+pub(crate) const CURRENT_TEMP: &str = "CURRENT.tmp";
 
 /// What `CURRENT` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,7 +88,7 @@ impl Current {
     /// Puts it in place of the one before, durably and at once.
     pub(crate) fn install(self, fs: &SharedFs, dir: &Path) -> Result<()> {
         let path = dir.join(file_name(FileKind::Current, 0));
-        let temp = dir.join("CURRENT.tmp");
+        let temp = dir.join(CURRENT_TEMP);
         if fs.exists(&temp)? {
             fs.remove_file(&temp)?;
         }

@@ -1,12 +1,17 @@
 //! The writing end: each edit is durable when `append` returns.
+//!
+//! Only a failed sync is final: the system may have dropped the bytes, and would report success the
+//! next time. What a failed write has left of an edit is cut off before anything follows it, so a
+//! full disk stops nobody for longer than it is full.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use lsm_io::{Error, Identity, Result, SharedFs};
 use lsm_wal::{FrameKind, FrameWriter};
 
 use crate::codec::encode;
-use crate::current::Current;
+use crate::current::{CURRENT_TEMP, Current};
 use crate::edit::ManifestEdit;
 use crate::file_name::{FileKind, file_name};
 use crate::read::{ManifestRead, read};
@@ -29,8 +34,18 @@ pub struct Manifest {
     number: u64,
     snapshot_bytes: u64,
     state: ManifestState,
-    /// An append failed: what the file holds is not known any more.
-    is_poisoned: bool,
+    end: End,
+}
+
+/// What the file ends with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// The last edit.
+    Whole,
+    /// Perhaps part of an edit whose write failed.
+    Torn,
+    /// Nobody knows: a sync failed.
+    Unknown,
 }
 
 impl Manifest {
@@ -47,36 +62,71 @@ impl Manifest {
     /// last step the one before holds.
     ///
     /// # Errors
-    /// `Io`.
+    /// `Io`. Which manifest holds then, [`current`](Self::current) tells.
     pub fn start(fs: &SharedFs, dir: &Path, number: u64, state: ManifestState) -> Result<Self> {
         let (writer, snapshot_bytes) = begin(fs, dir, number, &state)?;
         let (fs, dir) = (SharedFs::clone(fs), dir.to_owned());
-        Ok(Self { fs, dir, writer, number, snapshot_bytes, state, is_poisoned: false })
+        Ok(Self { fs, dir, writer, number, snapshot_bytes, state, end: End::Whole })
+    }
+
+    /// The number of the manifest that `CURRENT` names; `None` if there is no `CURRENT`.
+    ///
+    /// # Errors
+    /// `Corrupt` or `Io`, if it cannot be read.
+    pub fn current(fs: &SharedFs, dir: &Path) -> Result<Option<u64>> {
+        match Current::read(fs, dir) {
+            Err(error) if error.io_kind() == Some(ErrorKind::NotFound) => Ok(None),
+            current => Ok(Some(current?.number)),
+        }
     }
 
     /// Makes an edit durable and applies it; returns its number.
     ///
     /// # Errors
-    /// `Io`; from then on every append fails. An edit that contradicts the state is refused as
-    /// `Corrupt` before anything is written, and the manifest stays usable.
+    /// `Io`. After a failed write the edit is not there, and the next one may succeed: where the disk
+    /// was full, as soon as there is room. After a failed sync nobody knows whether it is there, and
+    /// every append fails from then on ([`is_poisoned`](Self::is_poisoned)). An edit that contradicts
+    /// the state is refused as `Corrupt` before anything is written.
     #[allow(clippy::needless_pass_by_value)]
     pub fn append(&mut self, edit: ManifestEdit) -> Result<u64> {
-        let path = self.path();
-        if self.is_poisoned {
-            let reason = std::io::Error::other("an earlier write or sync failed");
-            return Err(Error::io("append to", &path, reason));
-        }
+        self.check_not_poisoned("append to")?;
         let mut state = self.state.clone();
         let end = self.writer.bytes();
-        state.apply(&edit).map_err(|error| Error::corrupt(&path, end, error.to_string()))?;
+        let fits = state.apply(&edit);
+        fits.map_err(|error| Error::corrupt(&self.path(), end, error.to_string()))?;
+        // Order: what is left of an edit that failed goes before another one comes.
+        self.cut_torn_end()?;
         let number = state.edit_number;
-        self.is_poisoned = true;
+        self.end = End::Torn;
         self.writer.append(EDIT, 0, number, 1, &encode(&edit))?;
         // Order: the edit is durable before anybody acts on it.
+        self.end = End::Unknown;
         self.writer.sync()?;
-        self.is_poisoned = false;
+        self.end = End::Whole;
         self.state = state;
         Ok(number)
+    }
+
+    fn cut_torn_end(&mut self) -> Result<()> {
+        if self.end == End::Torn {
+            self.writer.cut_torn_end()?;
+            self.end = End::Whole;
+        }
+        Ok(())
+    }
+
+    /// Whether a sync has failed: what the file holds is not known any more, and nothing can be
+    /// added to it before it is read anew.
+    pub fn is_poisoned(&self) -> bool {
+        self.end == End::Unknown
+    }
+
+    fn check_not_poisoned(&self, action: &'static str) -> Result<()> {
+        if self.is_poisoned() {
+            let reason = std::io::Error::other("an earlier sync failed");
+            return Err(Error::io(action, &self.path(), reason));
+        }
+        Ok(())
     }
 
     /// What all edits so far add up to.
@@ -102,26 +152,47 @@ impl Manifest {
     /// Begins anew under another number, and removes the file before.
     ///
     /// # Errors
-    /// `Io`; from then on every append fails.
+    /// `Io`. As long as `CURRENT` names it, the file before goes on, and what was begun is removed;
+    /// else every append fails from then on ([`is_poisoned`](Self::is_poisoned)).
     pub fn roll(&mut self, number: u64) -> Result<()> {
+        self.check_not_poisoned("begin anew after")?;
         let old = self.path();
-        self.is_poisoned = true;
-        let (writer, snapshot_bytes) = begin(&self.fs, &self.dir, number, &self.state)?;
-        self.writer = writer;
-        self.snapshot_bytes = snapshot_bytes;
-        self.number = number;
-        self.is_poisoned = false;
-        // Order: CURRENT names the new one before the old one goes.
-        self.fs.remove_file(&old)
+        match begin(&self.fs, &self.dir, number, &self.state) {
+            Ok((writer, snapshot_bytes)) => {
+                (self.writer, self.snapshot_bytes) = (writer, snapshot_bytes);
+                (self.number, self.end) = (number, End::Whole);
+                // Order: CURRENT names the new one before the old one goes. Best effort: what stays
+                // behind is removed by the next recovery.
+                let _ = self.fs.remove_file(&old);
+                Ok(())
+            }
+            Err(error) => {
+                let is_current = Self::current(&self.fs, &self.dir)
+                    .is_ok_and(|current| current == Some(self.number));
+                if error.is_failed_dir_sync() || !is_current {
+                    self.end = End::Unknown;
+                } else {
+                    let begun = file_name(FileKind::Manifest, number);
+                    let _ = self.fs.remove_file(&self.dir.join(begun));
+                    let _ = self.fs.remove_file(&self.dir.join(CURRENT_TEMP));
+                }
+                Err(error)
+            }
+        }
     }
 
     /// Writes into `CURRENT` that the manifest is whole: from then on every bit of it counts.
     ///
     /// # Errors
     /// `Io`.
-    pub fn close(self) -> Result<()> {
-        if self.is_poisoned {
+    pub fn close(mut self) -> Result<()> {
+        if self.is_poisoned() {
             return Ok(());
+        }
+        if self.end == End::Torn {
+            self.cut_torn_end()?;
+            // Order: the torn end is gone for good before CURRENT says that there is none.
+            self.writer.sync()?;
         }
         let closed_bytes = Some(self.bytes());
         Current { number: self.number, closed_bytes }.install(&self.fs, &self.dir)

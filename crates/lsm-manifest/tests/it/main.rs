@@ -2,6 +2,7 @@
 
 mod crash;
 mod damage;
+mod failure;
 mod format;
 mod fuzz;
 mod model;

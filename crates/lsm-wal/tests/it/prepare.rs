@@ -49,7 +49,7 @@ fn a_disk_that_stays_full_does_not_fill_with_unfinished_segments() {
     for number in 1..20 {
         let error = prepare(&fs, number, 8192, None).expect_err("there is no room");
         assert!(error.is_no_space(), "{error}");
-        assert_eq!(files(&fs), [PathBuf::new(); 0]);
+        assert!(files(&fs).is_empty());
     }
     prepare(&fs, 20, 4096, None).expect("there is room for a smaller one");
 }
