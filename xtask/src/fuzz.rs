@@ -6,9 +6,9 @@
 use crate::Result;
 use crate::invocation::Invocation;
 
-/// The crates that read bytes they did not just write.
+/// The crates that read bytes they did not just write, or take operations from bytes.
 const CRATES_WITH_DECODERS: &[&str] =
-    &["lsm-io", "lsm-entry", "lsm-bloom", "lsm-wal", "lsm-sstable", "lsm-manifest"];
+    &["lsm-io", "lsm-entry", "lsm-bloom", "lsm-wal", "lsm-memtable", "lsm-sstable", "lsm-manifest"];
 
 /// Runs the tests with `fuzz` in their path, crate by crate; `false` when one fails or a crate has
 /// none.

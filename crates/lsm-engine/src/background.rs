@@ -40,19 +40,19 @@ pub enum Step {
 }
 
 /// Wakes threads: a channel with room for as many calls as there are sleepers.
-#[derive(Debug)]
-struct Bell {
+#[derive(Clone, Debug)]
+pub(crate) struct Bell {
     ring: Sender<()>,
     rung: Receiver<()>,
 }
 
 impl Bell {
-    fn new(sleepers: usize) -> Self {
+    pub(crate) fn new(sleepers: usize) -> Self {
         let (ring, rung) = bounded(sleepers);
         Self { ring, rung }
     }
 
-    fn ring(&self) {
+    pub(crate) fn ring(&self) {
         // Full: everybody is about to wake already.
         let _ = self.ring.try_send(());
     }
@@ -66,36 +66,45 @@ pub(crate) struct Background {
     flush: Bell,
     compaction: Bell,
     garbage: Receiver<u64>,
+    /// Dead tables whose files could not be removed yet.
+    unremoved: Mutex<Vec<u64>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     last_error: Mutex<Option<Error>>,
 }
 
 impl Background {
-    /// Nothing runs before [`start`](Self::start). `garbage` brings numbers of dead tables.
-    pub(crate) fn new(compaction_threads: usize, garbage: Receiver<u64>) -> Self {
+    /// Nothing runs before [`start`](Self::start). `log` wakes the thread that keeps the log, and
+    /// `garbage` brings numbers of dead tables.
+    pub(crate) fn new(compaction_threads: usize, log: Bell, garbage: Receiver<u64>) -> Self {
         Self {
             is_stopping: AtomicBool::new(false),
-            log: Bell::new(1),
+            log,
             flush: Bell::new(1),
             compaction: Bell::new(compaction_threads),
             garbage,
+            unremoved: Mutex::default(),
             threads: Mutex::default(),
             last_error: Mutex::default(),
         }
     }
 
     /// Starts the threads, unless the owner does the work step by step.
-    pub(crate) fn start(shared: &Arc<Shared>) {
+    ///
+    /// # Errors
+    /// `Io` if the system gives no more threads; those that run already are stopped.
+    pub(crate) fn start(shared: &Arc<Shared>) -> Result<()> {
         if shared.options.env.spawn != Spawn::Threads {
-            return;
+            return Ok(());
         }
-        let mut threads =
-            vec![spawn(shared, "lsm-log", Step::Log), spawn(shared, "lsm-flush", Step::Flush)];
-        for _ in 0..shared.options.background_threads {
-            threads.push(spawn(shared, "lsm-compact", Step::Compact));
+        let compaction = std::iter::repeat_n(Step::Compact, shared.options.background_threads);
+        for step in [Step::Log, Step::Flush].into_iter().chain(compaction) {
+            let thread = spawn(shared, step).map_err(|error| {
+                shared.background.stop();
+                Error::from(lsm_io::Error::io("start a thread for", &shared.dir, error))
+            })?;
+            shared.background.threads.lock().expect("no holder panicked").push(thread);
         }
-        *shared.background.threads.lock().expect("no holder panicked") =
-            threads.into_iter().flatten().collect();
+        Ok(())
     }
 
     /// Stops the threads and waits for them; a merge under way is given up.
@@ -146,7 +155,12 @@ impl Background {
     }
 }
 
-fn spawn(shared: &Arc<Shared>, name: &str, step: Step) -> Option<JoinHandle<()>> {
+fn spawn(shared: &Arc<Shared>, step: Step) -> std::io::Result<JoinHandle<()>> {
+    let name = match step {
+        Step::Log => "lsm-log",
+        Step::Flush => "lsm-flush",
+        Step::Compact => "lsm-compact",
+    };
     let shared = Arc::clone(shared);
     let work = move || {
         // A merge that is late delays writes smoothly; one that takes their processor stops them
@@ -163,8 +177,7 @@ fn spawn(shared: &Arc<Shared>, name: &str, step: Step) -> Option<JoinHandle<()>>
             let _ = shared.background.bell(step).rung.recv_timeout(wait);
         }
     };
-    // Without threads of its own the database still works: a write that needs room does the work.
-    std::thread::Builder::new().name(name.into()).spawn(work).ok()
+    std::thread::Builder::new().name(name.into()).spawn(work)
 }
 
 impl Shared {
@@ -203,13 +216,26 @@ impl Shared {
         Ok(did_work)
     }
 
+    /// Removes the files of dead tables. One that cannot be removed is tried again later.
     fn remove_garbage(&self) -> Result<bool> {
-        let mut did_work = false;
-        while let Ok(number) = self.background.garbage.try_recv() {
-            self.fs.remove_file(&self.tables.path(number))?;
-            did_work = true;
+        let mut unremoved = self.background.unremoved.lock().expect("no holder panicked");
+        unremoved.extend(self.background.garbage.try_iter());
+        let before = unremoved.len();
+        let mut first_error = None;
+        unremoved.retain(|number| match self.fs.remove_file(&self.tables.path(*number)) {
+            Ok(()) => false,
+            Err(error) => {
+                let is_gone = error.io_kind() == Some(std::io::ErrorKind::NotFound);
+                if !is_gone {
+                    first_error.get_or_insert(error);
+                }
+                !is_gone
+            }
+        });
+        match first_error {
+            Some(error) => Err(error.into()),
+            None => Ok(before > unremoved.len()),
         }
-        Ok(did_work)
     }
 
     /// Seals memtables that have held their first entry for longer than `flush_interval_ms`.
@@ -242,7 +268,11 @@ impl Shared {
             let first = core.view.load().first_unflushed()?;
             Some((first, core))
         });
-        if let Some((_, core)) = oldest.min_by_key(|(first, _)| *first) {
+        // If the oldest entries are sealed already, the flush is late, and sealing more does not
+        // make it faster.
+        if let Some((_, core)) = oldest.min_by_key(|(first, _)| *first)
+            && core.view.load().sealed.is_empty()
+        {
             self.seal(&core);
         }
     }

@@ -25,8 +25,9 @@ use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use lsm_entry::SeqNo;
-use lsm_wal::{Log, Pending};
+use lsm_wal::{Log, Pending, PreparedSegment};
 
+use crate::background::Bell;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::Durability;
 
@@ -61,6 +62,8 @@ pub(crate) struct Commit {
     database_time_ms: AtomicU64,
     queue: Mutex<Queue>,
     pace: Pace,
+    /// Leads when only tasks wait.
+    log_thread: Bell,
     poison: OnceLock<Error>,
     /// Rounds of writing and syncing so far, and how many of them synced.
     pub(crate) rounds: AtomicU64,
@@ -88,7 +91,8 @@ impl Pace {
         if expected <= 1 {
             return;
         }
-        let patience = Duration::from_nanos(self.sync_nanos.load(Ordering::Relaxed) / 2);
+        let half_a_sync = Duration::from_nanos(self.sync_nanos.load(Ordering::Relaxed) / 2);
+        let patience = half_a_sync.min(GATHER_MAX);
         let begun = Instant::now();
         while self.arrived.load(Ordering::Relaxed) < expected && begun.elapsed() < patience {
             std::thread::yield_now();
@@ -137,6 +141,9 @@ enum Wake {
     Task(Waker),
 }
 
+/// Whoever has not come after this long does something else.
+const GATHER_MAX: Duration = Duration::from_millis(1);
+
 const WAITING: u8 = 0;
 const DONE: u8 = 1;
 const LEAD: u8 = 2;
@@ -174,7 +181,12 @@ impl Order {
 
 impl Commit {
     /// Starts after `last_seq_no`, everything up to which is durable.
-    pub(crate) fn new(log: Option<Log>, last_seq_no: SeqNo, database_time_ms: u64) -> Self {
+    pub(crate) fn new(
+        log: Option<Log>,
+        last_seq_no: SeqNo,
+        database_time_ms: u64,
+        log_thread: Bell,
+    ) -> Self {
         Self {
             order: Mutex::new(Order { log, unmet: VecDeque::new(), marked: last_seq_no }),
             appended: AtomicU64::new(last_seq_no),
@@ -186,6 +198,7 @@ impl Commit {
             database_time_ms: AtomicU64::new(database_time_ms),
             queue: Mutex::default(),
             pace: Pace::default(),
+            log_thread,
             poison: OnceLock::new(),
             rounds: AtomicU64::new(0),
             syncs: AtomicU64::new(0),
@@ -253,7 +266,7 @@ impl Commit {
         order: &mut Order,
         through: SeqNo,
         need: Durability,
-    ) -> lsm_io::Result<()> {
+    ) -> Result<()> {
         self.appended.store(through, Ordering::Release);
         let is_met = match need {
             Durability::Disk => {
@@ -275,10 +288,23 @@ impl Commit {
         Ok(())
     }
 
+    /// Goes on in another segment of the log.
+    pub(crate) fn rotate(&self, order: &mut Order, segment: PreparedSegment) -> Result<()> {
+        order.log().rotate(segment).map_err(|error| self.poison_with(error))
+    }
+
+    /// A failure after which nothing may be written any more.
+    fn poison_with(&self, error: lsm_io::Error) -> Error {
+        let error = Error::from(error);
+        self.set_poison(&error);
+        error
+    }
+
     /// Stores what the log has buffered; `false` if somebody has to write it.
-    fn store(&self, order: &mut Order, through: SeqNo) -> lsm_io::Result<bool> {
+    fn store(&self, order: &mut Order, through: SeqNo) -> Result<bool> {
         let bytes = order.log().buffered_bytes() as u64;
-        let is_stored = order.log().store()?;
+        let is_stored =
+            order.log().store().map_err(|error| self.poison_with(error).with_unknown_outcome())?;
         if is_stored {
             self.log_bytes.fetch_add(bytes, Ordering::Relaxed);
             self.written.fetch_max(through, Ordering::AcqRel);
@@ -363,11 +389,7 @@ impl Commit {
             order.log().append_close();
             (order.log().take_pending(Pending::Sync), through)
         };
-        pending.write().and_then(|()| pending.sync()).map_err(|error| {
-            let error = Error::from(error);
-            self.set_poison(&error);
-            error
-        })?;
+        pending.write().and_then(|()| pending.sync()).map_err(|error| self.poison_with(error))?;
         self.written.store(through, Ordering::Release);
         self.durable.store(through, Ordering::Release);
         self.publish(&mut self.lock_order());
@@ -389,7 +411,7 @@ impl Commit {
     /// One round: take, write, sync, publish, hand over.
     fn lead(&self) {
         if let Err(error) = self.round() {
-            self.set_poison(&Error::from(error));
+            self.poison_with(error);
         }
         self.hand_over();
     }
@@ -486,8 +508,11 @@ impl Commit {
                 }
             }
             queue.leading = next.is_some();
-            if let Some(next) = next {
-                next.tell(LEAD);
+            match next {
+                Some(next) => next.tell(LEAD),
+                // Tasks cannot lead.
+                None if !queue.waiting.is_empty() => self.log_thread.ring(),
+                None => {}
             }
         }
         for waiter in done {
@@ -495,9 +520,9 @@ impl Commit {
         }
     }
 
-    /// Whether tasks wait and nobody leads, so that the log's own thread has to.
+    /// Whether commits are to become visible and nobody leads, so that the log's own thread has to.
     pub(crate) fn needs_leader(&self) -> bool {
         let queue = self.queue.lock().expect("no waiter panicked");
-        !queue.leading && !queue.waiting.is_empty()
+        !queue.leading && (!queue.waiting.is_empty() || self.visible() < self.appended())
     }
 }

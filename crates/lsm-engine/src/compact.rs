@@ -21,22 +21,32 @@ use lsm_compaction::{
 use lsm_entry::MergingCursor;
 use lsm_manifest::ManifestEdit;
 use lsm_sstable::Origin;
-use lsm_version::{Place, TableRecord, Version, VersionEdit};
+use lsm_version::{Place, Version, VersionEdit};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::keyspace::KeyspaceCore;
 use crate::limiter::Priority;
-use crate::outputs::{OutputSpec, Outputs};
+use crate::outputs::{OutputSpec, Outputs, WrittenTables};
 use crate::reads::Scan;
 use crate::run_cursor::RunCursor;
 use crate::shared::Shared;
 use crate::source::Source;
 use crate::view::Tree;
 
-/// Plans that are being carried out, by keyspace.
+/// What stands in the way of new plans, by keyspace.
 #[derive(Debug, Default)]
 pub(crate) struct CompactionState {
-    running: Mutex<HashMap<u32, Vec<(u64, RunningPlan)>>>,
+    running: Mutex<HashMap<u32, Plans>>,
+}
+
+#[derive(Debug, Default)]
+struct Plans {
+    next_id: u64,
+    /// Those that are being carried out.
+    running: Vec<(u64, RunningPlan)>,
+    /// Those that met damage: trying again would not mend it, so their inputs are left alone until
+    /// the database is opened anew, and the rest of the tree is kept in shape around them.
+    hopeless: Vec<(RunningPlan, Error)>,
 }
 
 /// A plan that is entered as running, taken back when dropped.
@@ -46,24 +56,62 @@ struct Ticket<'a> {
     id: u64,
 }
 
+impl Plans {
+    fn in_the_way(&self) -> Vec<RunningPlan> {
+        let running = self.running.iter().map(|(_, plan)| plan);
+        running.chain(self.hopeless.iter().map(|(plan, _)| plan)).cloned().collect()
+    }
+}
+
+impl CompactionState {
+    /// Forgets a keyspace that was dropped.
+    pub(crate) fn forget(&self, keyspace: u32) {
+        self.running.lock().expect("no planner panicked").remove(&keyspace);
+    }
+
+    /// Fails if nothing runs that a waiting plan could wait for.
+    fn check_hope(&self, keyspace: u32) -> Result<()> {
+        let running = self.running.lock().expect("no planner panicked");
+        match running.get(&keyspace) {
+            Some(Plans { running, hopeless, .. }) if running.is_empty() => {
+                hopeless.first().map_or(Ok(()), |(_, error)| Err(error.clone()))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Ticket<'_> {
+    /// Leaves the plan's inputs alone from now on.
+    fn give_up(&self, plan: RunningPlan, error: &Error) {
+        let mut running = self.state.running.lock().expect("no planner panicked");
+        let plans = running.entry(self.keyspace).or_default();
+        plans.hopeless.push((plan, error.clone()));
+    }
+}
+
 impl Drop for Ticket<'_> {
     fn drop(&mut self) {
         let mut running = self.state.running.lock().expect("no planner panicked");
         if let Some(plans) = running.get_mut(&self.keyspace) {
-            plans.retain(|(id, _)| *id != self.id);
+            plans.running.retain(|(id, _)| *id != self.id);
         }
     }
 }
 
 impl Shared {
-    /// Carries out one plan of whichever keyspace has one. Background work; `false` if none has.
+    /// Carries out one plan of whichever keyspace has one. Background work; `false` if none has. A
+    /// keyspace that fails does not keep the others from their turn.
     pub(crate) fn compact_step(&self) -> Result<bool> {
+        let mut first_error = None;
         for core in self.live_keyspaces() {
-            if self.compact_keyspace_once(&core)? {
-                return Ok(true);
+            match self.compact_keyspace_once(&core) {
+                Ok(true) => return Ok(true),
+                Ok(false) => {}
+                Err(error) => first_error = first_error.or(Some(error)),
             }
         }
-        Ok(false)
+        first_error.map_or(Ok(false), Err)
     }
 
     fn compact_keyspace_once(&self, core: &KeyspaceCore) -> Result<bool> {
@@ -77,10 +125,15 @@ impl Shared {
         let Some((plan, tree, ticket)) = planned else { return Ok(false) };
         // Another thread may find a plan that does not overlap this one.
         self.background.wake_compaction();
-        self.carry_out(core, &plan, &tree)?;
+        let result = self.carry_out(core, &plan, &tree);
+        if let Err(error) = &result
+            && error.kind() == ErrorKind::Corrupt
+        {
+            ticket.give_up(plan.as_running(), error);
+        }
         drop(ticket);
         self.background.wake_compaction();
-        Ok(true)
+        result.map(|()| true)
     }
 
     /// Merges everything in the range down to the deepest level.
@@ -104,8 +157,11 @@ impl Shared {
             });
             match planned {
                 Some((plan, tree, _ticket)) => return self.carry_out(core, &plan, &tree),
-                // A running plan is in the way: it ends by itself.
-                None if must_wait => std::thread::sleep(Duration::from_millis(1)),
+                // A running plan is in the way: it ends by itself, unless it is hopeless.
+                None if must_wait => {
+                    self.compaction.check_hope(core.id)?;
+                    std::thread::sleep(Duration::from_millis(1));
+                }
                 None => return Ok(()),
             }
         }
@@ -117,7 +173,7 @@ impl Shared {
 
     fn is_compacting(&self, core: &KeyspaceCore) -> bool {
         let running = self.compaction.running.lock().expect("no planner panicked");
-        running.get(&core.id).is_some_and(|plans| !plans.is_empty())
+        running.get(&core.id).is_some_and(|plans| !plans.running.is_empty())
     }
 
     /// Makes a plan and enters it as running, in one step, so that no two plans overlap.
@@ -130,22 +186,25 @@ impl Shared {
         let plans = running.entry(core.id).or_default();
         // Order: the view is loaded under the lock, so it shows what every ended plan has done.
         let tree = Arc::clone(&core.view.load().tree);
-        let blocking: Vec<RunningPlan> = plans.iter().map(|(_, plan)| plan.clone()).collect();
-        let plan = make(&tree.version, &blocking)?;
-        let id = self.new_file_number();
-        plans.push((id, plan.as_running()));
+        let plan = make(&tree.version, &plans.in_the_way())?;
+        let id = plans.next_id;
+        plans.next_id += 1;
+        plans.running.push((id, plan.as_running()));
         let ticket = Ticket { state: &self.compaction, keyspace: core.id, id };
         Some((plan, tree, ticket))
     }
 
     fn carry_out(&self, core: &KeyspaceCore, plan: &Plan, tree: &Arc<Tree>) -> Result<()> {
-        let added = match plan.action {
-            Action::Drop => Vec::new(),
-            Action::Move => {
-                let tables = plan.inputs.iter().flat_map(|input| &input.tables);
-                tables.cloned().collect()
+        let written = match plan.action {
+            Action::Drop | Action::Move => None,
+            Action::Merge => Some(self.merge_inputs(core, plan, tree)?),
+        };
+        let added: Vec<_> = match (&written, plan.action) {
+            (Some(written), _) => written.records().to_vec(),
+            (None, Action::Move) => {
+                plan.inputs.iter().flat_map(|input| &input.tables).cloned().collect()
             }
-            Action::Merge => self.merge_inputs(core, plan, tree)?,
+            (None, _) => Vec::new(),
         };
         let removed = plan.inputs.iter().flat_map(|input| {
             let place = Place { level: input.level, run: input.run };
@@ -162,6 +221,7 @@ impl Shared {
         }
         let edit = ManifestEdit { tables: vec![(core.id, edit)], ..ManifestEdit::default() };
         self.append_edit(&mut manifest, edit)?;
+        written.map(WrittenTables::keep);
         self.publish_tree(&manifest, core, &[]);
         Ok(())
     }
@@ -171,7 +231,7 @@ impl Shared {
         core: &KeyspaceCore,
         plan: &Plan,
         tree: &Arc<Tree>,
-    ) -> Result<Vec<Arc<TableRecord>>> {
+    ) -> Result<WrittenTables> {
         let spec = OutputSpec {
             keyspace_id: core.id,
             keyspace_name: core.name.clone(),
@@ -194,9 +254,9 @@ impl Shared {
             MergeError::Read(error) | MergeError::Write(error) => Error::from(error),
             MergeError::Stopped => Error::closed(),
         })?;
-        let records = outputs.finish()?;
-        self.stats.note_compaction(plan, &stats, &records);
-        Ok(records)
+        let written = outputs.finish()?;
+        self.stats.note_compaction(plan, &stats, written.records());
+        Ok(written)
     }
 
     /// About how many bytes the tables in the range take.

@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use lsm_entry::SeqNo;
 use lsm_manifest::ManifestEdit;
@@ -200,6 +201,10 @@ impl Db {
         let shared = self.shared();
         let durability = shared.options.durability;
         let through = shared.submit(batch, None, WriteOptions::default(), durability)?;
+        // Whether anybody waits for the ticket or not, the write goes on.
+        if shared.commit.needs_leader() {
+            shared.background.wake_log();
+        }
         Ok(Ticket { handle: Arc::clone(&self.handle), through })
     }
 
@@ -453,8 +458,20 @@ impl Shared {
         if let Some(core) = find() {
             return Ok(core);
         }
+        // A keyspace of this name that is being dropped is there until its drop is durable.
+        while manifest.state().keyspaces.values().any(|state| state.name == name) {
+            drop(manifest);
+            std::thread::sleep(Duration::from_millis(1));
+            self.check_writable()?;
+            if let Some(core) = find() {
+                return Ok(core);
+            }
+            manifest = self.lock_manifest()?;
+        }
         let id = manifest.state().next_keyspace_id;
-        let created_at = self.commit.appended();
+        // Not `appended`: after a power cut the numbers above `durable` are given out again, and what
+        // is written under them would be taken for flushed.
+        let created_at = self.commit.durable();
         let edit = ManifestEdit {
             create_keyspaces: vec![(id, name.to_owned(), options.to_string(), created_at)],
             ..ManifestEdit::default()
@@ -479,17 +496,15 @@ impl Shared {
         self.check_writable()?;
         {
             let _order = self.commit.lock_order();
-            core.dropped.store(true, Ordering::Release);
+            if core.dropped.swap(true, Ordering::AcqRel) {
+                return Err(core.dropped_error());
+            }
         }
-        // Order: the log is durable up to here before the drop is. Else a power cut could keep the
-        // drop and lose what was written before it.
-        self.commit.reach(Goal::Durable(self.commit.appended()))?;
-        let mut manifest = self.lock_manifest()?;
-        if !manifest.state().keyspaces.contains_key(&core.id) {
-            return Err(Error::invalid(format!("keyspace \"{}\" was dropped", core.name)));
+        if let Err(error) = self.drop_durably(core) {
+            // It is still there, and goes on.
+            core.dropped.store(false, Ordering::Release);
+            return Err(error);
         }
-        let edit = ManifestEdit { drop_keyspaces: vec![core.id], ..ManifestEdit::default() };
-        self.append_edit(&mut manifest, edit)?;
         let view = core.view.load_full();
         view.tree.tables().for_each(|table| table.mark_replaced());
         self.keyspaces.rcu(|keyspaces| {
@@ -497,7 +512,20 @@ impl Shared {
             keyspaces.remove(&core.id);
             keyspaces
         });
+        // Handles that are left keep neither its memory nor writers elsewhere waiting.
+        core.swap_view(|view| view.with_tree(Arc::clone(&view.tree), &view.sealed));
+        self.compaction.forget(core.id);
+        self.update_pressure();
         Ok(())
+    }
+
+    fn drop_durably(&self, core: &KeyspaceCore) -> Result<()> {
+        // Order: the log is durable up to here before the drop is. Else a power cut could keep the
+        // drop and lose what was written before it.
+        self.commit.reach(Goal::Durable(self.commit.appended()))?;
+        let mut manifest = self.lock_manifest()?;
+        let edit = ManifestEdit { drop_keyspaces: vec![core.id], ..ManifestEdit::default() };
+        self.append_edit(&mut manifest, edit)
     }
 
     /// Changes a keyspace's options, durably and live.
@@ -505,6 +533,9 @@ impl Shared {
         options.check()?;
         self.check_writable()?;
         let mut manifest = self.lock_manifest()?;
+        if core.is_dropped() {
+            return Err(core.dropped_error());
+        }
         let edit = ManifestEdit {
             set_options: vec![(core.id, options.to_string())],
             ..ManifestEdit::default()
@@ -521,8 +552,10 @@ impl Shared {
         self.live_keyspaces().iter().any(|core| !core.view.load().sealed.is_empty())
     }
 
-    /// Closes once; later calls do nothing.
+    /// Closes once; whoever comes second waits for the first, and does nothing.
     fn close(&self) -> Result<()> {
+        // Invariant: held until the log has its closing frame, behind which nothing may come.
+        let mut lock = self.lock.lock().expect("no holder panicked");
         if self.closed.load(Ordering::Acquire) {
             return Ok(());
         }
@@ -530,7 +563,7 @@ impl Shared {
         let result =
             if self.is_read_only || self.commit.poison().is_some() { Ok(()) } else { self.shut() };
         self.closed.store(true, Ordering::Release);
-        drop(self.lock.lock().expect("no holder panicked").take());
+        drop(lock.take());
         result
     }
 

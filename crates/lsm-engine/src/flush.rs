@@ -24,7 +24,7 @@ use crate::commit::Goal;
 use crate::error::Result;
 use crate::keyspace::KeyspaceCore;
 use crate::limiter::Priority;
-use crate::outputs::{OutputSpec, Outputs, Workshop};
+use crate::outputs::{OutputSpec, Outputs, Workshop, WrittenTables};
 use crate::shared::Shared;
 
 /// Tables of level 0 are cut at this size, which only oversized memtables reach.
@@ -53,7 +53,11 @@ impl Shared {
         }
         let sealed = core.view.load().sealed.clone();
         for memtable in sealed.iter().rev() {
-            while core.view.load().sealed.iter().any(|waiting| Arc::ptr_eq(waiting, memtable)) {
+            let is_waiting = || {
+                let view = core.view.load();
+                view.sealed.iter().any(|waiting| Arc::ptr_eq(waiting, memtable))
+            };
+            while is_waiting() && !core.is_dropped() {
                 self.check_writable()?;
                 self.flush_oldest(core)?;
             }
@@ -73,12 +77,6 @@ impl Shared {
     fn flush_oldest(&self, core: &KeyspaceCore) -> Result<bool> {
         let _one_at_a_time = core.flushing.lock().expect("no flush panicked");
         let Some(memtable) = core.view.load().sealed.last().cloned() else { return Ok(false) };
-        if core.is_dropped() {
-            core.swap_view(|view| {
-                view.with_tree(Arc::clone(&view.tree), std::slice::from_ref(&memtable))
-            });
-            return Ok(true);
-        }
         self.check_writable()?;
         if let Some((_, last)) = memtable.seq_no_range() {
             // Order: see the file comment, step 1.
@@ -87,22 +85,24 @@ impl Shared {
         }
         let snapshots = self.snapshots.copy();
         let retention = Retention::new(snapshots, self.database_time_ms());
-        let records = write_memtable(self.workshop(), core, &memtable, retention)?;
-        self.stats.note_flush(&records);
-        self.install_flush(core, &memtable, &records)?;
+        let written = write_memtable(self.workshop(), core, &memtable, retention)?;
+        self.install_flush(core, &memtable, written)?;
         Ok(true)
     }
 
-    /// Makes the flushed tables part of the database.
+    /// Makes the flushed tables part of the database, unless its keyspace was dropped meanwhile.
     fn install_flush(
         &self,
         core: &KeyspaceCore,
         memtable: &Arc<Memtable>,
-        records: &[Arc<TableRecord>],
+        written: WrittenTables,
     ) -> Result<()> {
         let flushed = std::slice::from_ref(memtable);
         let mut manifest = self.lock_manifest()?;
         self.check_writable()?;
+        if core.is_dropped() {
+            return Ok(());
+        }
         let (first_unflushed, log_start) = {
             let mut order = self.commit.lock_order();
             let first_unflushed = self.first_unflushed(&mut order, flushed);
@@ -113,7 +113,7 @@ impl Shared {
         };
         let through = memtable.seq_no_range().map(|(_, last)| last);
         let edit = ManifestEdit {
-            tables: vec![(core.id, flush_edit(records))],
+            tables: vec![(core.id, flush_edit(written.records()))],
             flushed_through: through.map(|through| (core.id, through)).into_iter().collect(),
             log_number: log_start.map(|segment| segment.number),
             log_first_seq_no: log_start.map(|segment| segment.first_seq_no),
@@ -121,6 +121,7 @@ impl Shared {
             ..ManifestEdit::default()
         };
         self.append_edit(&mut manifest, edit)?;
+        self.stats.note_flush(&written.keep());
         self.publish_tree(&manifest, core, flushed);
         drop(manifest);
         let released = self.commit.lock_order().log().release_before(first_unflushed);
@@ -138,13 +139,13 @@ pub(crate) fn flush_edit(records: &[Arc<TableRecord>]) -> VersionEdit {
     VersionEdit { removed: Vec::new(), added }
 }
 
-/// Writes what a memtable holds into tables of level 0; returns their records.
+/// Writes what a memtable holds into tables of level 0.
 pub(crate) fn write_memtable(
     workshop: Workshop<'_>,
     core: &KeyspaceCore,
     memtable: &Arc<Memtable>,
     mut retention: Retention,
-) -> Result<Vec<Arc<TableRecord>>> {
+) -> Result<WrittenTables> {
     memtable.organize();
     let spec = OutputSpec {
         keyspace_id: core.id,

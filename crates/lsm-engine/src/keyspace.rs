@@ -43,6 +43,11 @@ impl KeyspaceCore {
         self.dropped.load(Ordering::Acquire)
     }
 
+    /// What whoever still holds a handle is told.
+    pub(crate) fn dropped_error(&self) -> Error {
+        Error::invalid(format!("keyspace \"{}\" was dropped", self.name))
+    }
+
     /// Swaps the view for another made from it.
     pub(crate) fn swap_view(&self, change: impl Fn(&View) -> View) {
         self.view.rcu(|view| change(view));

@@ -51,8 +51,9 @@ impl WriteOptions {
         Self { durability: Some(durability), ..Self::default() }
     }
 
+    /// `None`: the write waits without limit, or so long that it does not matter.
     pub(crate) fn deadline_from_now(&self) -> Option<Instant> {
-        self.deadline.map(|wait| Instant::now() + wait)
+        self.deadline.and_then(|wait| Instant::now().checked_add(wait))
     }
 }
 
@@ -211,7 +212,8 @@ impl KeyspaceOptions {
                 "option filter_bits_per_key is {bits}; 1 to 64 are accepted, or none"
             )));
         }
-        Ok(())
+        // Each table costs a file, and a place in memory and manifest.
+        at_least("table_bytes", self.compaction.table_bytes(), 4 << 10)
     }
 
     /// Reads the form that `Display` writes.

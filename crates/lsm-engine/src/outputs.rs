@@ -56,26 +56,57 @@ pub(crate) struct Outputs<'a> {
     spec: OutputSpec,
     current: Option<(u64, TableWriter)>,
     finished: Vec<Arc<TableRecord>>,
-    /// Every file that was begun.
-    files: Vec<PathBuf>,
-    is_kept: bool,
+    files: BegunFiles,
+}
+
+/// Tables that are whole and durable, and that no edit names yet. Unless they are
+/// [kept](Self::keep), their files are removed.
+pub(crate) struct WrittenTables {
+    records: Vec<Arc<TableRecord>>,
+    files: BegunFiles,
+}
+
+impl WrittenTables {
+    pub(crate) fn records(&self) -> &[Arc<TableRecord>] {
+        &self.records
+    }
+
+    /// They are part of the database from now on.
+    pub(crate) fn keep(mut self) -> Vec<Arc<TableRecord>> {
+        self.files.paths.clear();
+        std::mem::take(&mut self.records)
+    }
+}
+
+/// Every file that a job has begun; what is in it when it is dropped is removed.
+struct BegunFiles {
+    fs: SharedFs,
+    paths: Vec<PathBuf>,
+}
+
+impl Drop for BegunFiles {
+    fn drop(&mut self) {
+        for path in &self.paths {
+            // Best effort: what stays behind is removed as an orphan by the next open.
+            let _ = self.fs.remove_file(path);
+        }
+    }
 }
 
 impl<'a> Outputs<'a> {
     pub(crate) fn new(workshop: Workshop<'a>, spec: OutputSpec) -> Self {
-        let (current, finished, files) = (None, Vec::new(), Vec::new());
-        Self { workshop, spec, current, finished, files, is_kept: false }
+        let files = BegunFiles { fs: Arc::clone(workshop.fs), paths: Vec::new() };
+        Self { workshop, spec, current: None, finished: Vec::new(), files }
     }
 
     /// Everything written and durable, names included: the tables may enter the manifest.
-    pub(crate) fn finish(mut self) -> Result<Vec<Arc<TableRecord>>> {
+    pub(crate) fn finish(mut self) -> Result<WrittenTables> {
         self.cut()?;
         if !self.finished.is_empty() {
             // Order: names durable before the edit that uses them.
             self.workshop.fs.sync_dir(&self.workshop.dir)?;
         }
-        self.is_kept = true;
-        Ok(std::mem::take(&mut self.finished))
+        Ok(WrittenTables { records: self.finished, files: self.files })
     }
 
     fn begin(&mut self) -> Result<&mut TableWriter> {
@@ -84,7 +115,7 @@ impl<'a> Outputs<'a> {
             let number = shop.file_numbers.fetch_add(1, Ordering::Relaxed);
             let path = shop.dir.join(file_name(FileKind::Table, number));
             let file = shop.fs.open(&path, OpenMode::CreateNew)?;
-            self.files.push(path);
+            self.files.paths.push(path);
             let limiter = Arc::clone(&shop.limiter);
             let file: SharedFile = Arc::new(LimitedFile::new(file, limiter, self.spec.priority));
             let identity = Identity { database_id: shop.database_id, file_number: number };
@@ -153,17 +184,5 @@ impl TableSink for Outputs<'_> {
             self.finished.push(record);
         }
         Ok(())
-    }
-}
-
-impl Drop for Outputs<'_> {
-    fn drop(&mut self) {
-        if !self.is_kept {
-            self.current = None;
-            for path in &self.files {
-                // Best effort: what stays behind is removed as an orphan by the next open.
-                let _ = self.workshop.fs.remove_file(path);
-            }
-        }
     }
 }

@@ -11,6 +11,9 @@ use crate::env::Spawn;
 use crate::error::{Error, Result};
 use crate::shared::Shared;
 
+/// How long a stopped write relies on being told that it may go on.
+const STOP_JUDGED_AGAIN: Duration = Duration::from_millis(100);
+
 const FLOW: u8 = 0;
 const SLOW: u8 = 1;
 const STOP: u8 = 2;
@@ -46,8 +49,11 @@ impl PressureGate {
         self.present.lock().expect("no holder panicked").clone()
     }
 
-    fn set(&self, pressure: Pressure) {
+    /// Takes what `judge` says. It judges under the lock, so that no older judgement overwrites a
+    /// newer one.
+    fn set(&self, judge: impl FnOnce() -> Pressure) {
         let mut present = self.present.lock().expect("no holder panicked");
+        let pressure = judge();
         let (state, delay) = match &pressure {
             Pressure::Flow => (FLOW, 0),
             Pressure::Slow { delay_ns_per_kib, .. } => (SLOW, *delay_ns_per_kib),
@@ -97,14 +103,19 @@ impl Shared {
         let cost_ns =
             gate.delay_ns_per_kib.load(Ordering::Relaxed) * (bytes as u64).div_ceil(64) / 16;
         let now_ns = gate.now_ns();
-        let turn = gate.next_turn_ns.fetch_update(Ordering::AcqRel, Ordering::Acquire, |next| {
-            Some(next.max(now_ns) + cost_ns)
+        let patience_ns = deadline.map_or(u64::MAX, |deadline| {
+            let left = deadline.saturating_duration_since(Instant::now());
+            u64::try_from(left.as_nanos()).unwrap_or(u64::MAX)
         });
-        let turn_ns = turn.unwrap_or(now_ns).max(now_ns);
-        let wait = Duration::from_nanos(turn_ns - now_ns);
-        if deadline.is_some_and(|deadline| Instant::now() + wait > deadline) {
-            return Err(self.too_busy(wait));
-        }
+        // Who cannot wait for its turn does not take it.
+        let turn = gate.next_turn_ns.fetch_update(Ordering::AcqRel, Ordering::Acquire, |next| {
+            (next.saturating_sub(now_ns) <= patience_ns).then(|| next.max(now_ns) + cost_ns)
+        });
+        let wait_until = |turn_ns: u64| Duration::from_nanos(turn_ns.saturating_sub(now_ns));
+        let wait = match turn {
+            Ok(turn_ns) => wait_until(turn_ns),
+            Err(turn_ns) => return Err(self.too_busy(wait_until(turn_ns))),
+        };
         // Shorter sleeps than this cost more than they hold back; the debt stays in the turn.
         if wait >= Duration::from_micros(100) {
             std::thread::sleep(wait);
@@ -120,16 +131,22 @@ impl Shared {
         let mut present = gate.present.lock().expect("no holder panicked");
         while matches!(*present, Pressure::Stop { .. }) {
             self.check_writable()?;
-            let wait = match deadline {
-                None => Duration::from_millis(100),
-                Some(deadline) => deadline.saturating_duration_since(Instant::now()),
-            };
-            if wait.is_zero() {
+            let patience = deadline.map_or(STOP_JUDGED_AGAIN, |deadline| {
+                deadline.saturating_duration_since(Instant::now())
+            });
+            if patience.is_zero() {
                 drop(present);
                 return Err(self.too_busy(Duration::from_millis(10)));
             }
-            let wait = wait.min(Duration::from_millis(100));
-            present = gate.eased.wait_timeout(present, wait).expect("no holder panicked").0;
+            let wait = patience.min(STOP_JUDGED_AGAIN);
+            let (held, timeout) =
+                gate.eased.wait_timeout(present, wait).expect("no holder panicked");
+            present = held;
+            if timeout.timed_out() {
+                drop(present);
+                self.update_pressure();
+                present = gate.present.lock().expect("no holder panicked");
+            }
         }
         Ok(())
     }
@@ -152,6 +169,10 @@ impl Shared {
 
     /// Judges the pressure anew. Called whenever a view changes.
     pub(crate) fn update_pressure(&self) {
+        self.pressure.set(|| self.judge_pressure());
+    }
+
+    fn judge_pressure(&self) -> Pressure {
         let limits = PressureLimits {
             memtable_bytes: self.options.effective_memtable_bytes(),
             ..PressureLimits::default()
@@ -167,6 +188,6 @@ impl Shared {
                 worst = present;
             }
         }
-        self.pressure.set(worst);
+        worst
     }
 }

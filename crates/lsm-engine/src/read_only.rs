@@ -15,7 +15,7 @@ use lsm_entry::SeqNo;
 use lsm_manifest::Manifest;
 use lsm_sstable::BlockCache;
 
-use crate::background::Background;
+use crate::background::{Background, Bell};
 use crate::batch::DEFAULT_KEYSPACE;
 use crate::commit::Commit;
 use crate::error::{Error, ErrorKind, Result};
@@ -65,12 +65,13 @@ pub(crate) fn open(dir: &Path, options: Options) -> Result<Arc<Shared>> {
         .get(&DEFAULT_KEYSPACE)
         .cloned()
         .ok_or_else(|| Error::corrupt("the manifest has no default keyspace"))?;
+    let log_thread = Bell::new(1);
     Ok(Arc::new(Shared {
         dir: dir.to_owned(),
         fs,
         database_id: moment.database_id,
         hash_seed,
-        commit: Commit::new(None, moment.last_seq_no, moment.database_time_ms),
+        commit: Commit::new(None, moment.last_seq_no, moment.database_time_ms, log_thread.clone()),
         segments: Default::default(),
         manifest: Mutex::new(None),
         keyspaces: ArcSwap::from_pointee(moment.keyspaces),
@@ -81,7 +82,7 @@ pub(crate) fn open(dir: &Path, options: Options) -> Result<Arc<Shared>> {
         compaction: Default::default(),
         pressure: PressureGate::new(),
         limiter: RateLimiter::new(None),
-        background: Background::new(options.background_threads, garbage),
+        background: Background::new(options.background_threads, log_thread, garbage),
         stats: Default::default(),
         report: moment.report,
         is_read_only: true,

@@ -30,7 +30,7 @@ use lsm_manifest::{
 use lsm_sstable::BlockCache;
 use lsm_wal::{FrameKind, FrameReader, FrameStep, Log, LogReport, PreparedSegment};
 
-use crate::background::Background;
+use crate::background::{Background, Bell};
 use crate::batch::DEFAULT_KEYSPACE;
 use crate::commit::Commit;
 use crate::error::{Error, Result};
@@ -38,6 +38,7 @@ use crate::flush::flush_edit;
 use crate::keyspace::KeyspaceCore;
 use crate::limiter::RateLimiter;
 use crate::options::{KeyspaceOptions, Options};
+use crate::outputs::WrittenTables;
 use crate::pressure::PressureGate;
 use crate::replay::{Recovery, Replayed, replay_log};
 use crate::segments::FIRST_SEGMENT_BYTES;
@@ -91,7 +92,7 @@ pub(crate) fn open(dir: &Path, options: Options) -> Result<Arc<Shared>> {
     let mut report = RecoveryReport::default();
     let found = find_state(&fs, dir, &listing, &options, &mut report)?;
     let shared = recover(dir, options, found, &listing, report, lock, began)?;
-    Background::start(&shared);
+    Background::start(&shared)?;
     Ok(shared)
 }
 
@@ -307,12 +308,16 @@ fn recover(
         state.last_seq_no = state.last_seq_no.max(last);
         report.note_log(&log, recovery.entries);
     }
+    // No number is given out twice, whatever the log has lost.
+    let flushed_through = state.keyspaces.values().map(|keyspace| keyspace.flushed_through);
+    state.last_seq_no = flushed_through.fold(state.last_seq_no, u64::max);
 
     // Step 5: what is left becomes tables, and one edit makes all of them part of the database.
     let mut edit = ManifestEdit::default();
     for (&id, keyspace) in &mut keyspaces {
         recovery.write_out(keyspace)?;
-        for records in keyspace.tables.iter().filter(|records| !records.is_empty()) {
+        let written = keyspace.tables.iter().map(WrittenTables::records);
+        for records in written.filter(|records| !records.is_empty()) {
             report.tables_written += records.len();
             edit.tables.push((id, flush_edit(records)));
         }
@@ -336,6 +341,10 @@ fn recover(
     edit.database_time_ms = Some(recovery.now_ms);
     edit.writer_epoch = Some(state.writer_epoch + 1);
     apply(&mut state, &edit)?;
+    // Whether it succeeds or not, `CURRENT` may name a manifest that names them.
+    for keyspace in keyspaces.values_mut() {
+        keyspace.tables.drain(..).for_each(|written| drop(written.keep()));
+    }
     let manifest = Manifest::start(&fs, dir, manifest_number, state)?;
     let state = manifest.state();
 
@@ -365,8 +374,9 @@ fn recover(
     let last_seq_no = state.last_seq_no;
     report.last_seq_no = last_seq_no;
     report.elapsed = began.elapsed();
-    let commit =
-        Commit::new(Some(Log::start(segment, last_seq_no + 1)), last_seq_no, recovery.now_ms);
+    let log = Log::start(segment, last_seq_no + 1);
+    let log_thread = Bell::new(1);
+    let commit = Commit::new(Some(log), last_seq_no, recovery.now_ms, log_thread.clone());
     commit.note_manifest_edit(state.edit_number);
     let Recovery { database_id, hash_seed, file_numbers, limiter, .. } = recovery;
     let compaction_threads = options.background_threads;
@@ -386,7 +396,7 @@ fn recover(
         compaction: Default::default(),
         pressure: PressureGate::new(),
         limiter,
-        background: Background::new(compaction_threads, garbage),
+        background: Background::new(compaction_threads, log_thread, garbage),
         stats: Default::default(),
         report,
         is_read_only: false,

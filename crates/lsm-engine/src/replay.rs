@@ -9,7 +9,6 @@ use lsm_compaction::Retention;
 use lsm_entry::{Entry, Record, Records, SeqNo, key_hash};
 use lsm_manifest::{FileKind, ManifestState, file_name};
 use lsm_memtable::{Memtable, MemtableOptions};
-use lsm_version::TableRecord;
 use lsm_wal::{FrameKind, FrameRef, LogReport};
 
 use crate::batch::DEFAULT_KEYSPACE;
@@ -18,7 +17,7 @@ use crate::flush::write_memtable;
 use crate::keyspace::KeyspaceCore;
 use crate::limiter::RateLimiter;
 use crate::options::Options;
-use crate::outputs::Workshop;
+use crate::outputs::{Workshop, WrittenTables};
 
 /// A keyspace under recovery: what the log brings for it.
 pub(crate) struct Replayed {
@@ -27,7 +26,8 @@ pub(crate) struct Replayed {
     pub(crate) memtable: Arc<Memtable>,
     /// Full memtables that stay in memory, newest first, where no table may be written.
     pub(crate) sealed: Vec<Arc<Memtable>>,
-    pub(crate) tables: Vec<Vec<Arc<TableRecord>>>,
+    /// Removed again, if the database cannot be opened after all.
+    pub(crate) tables: Vec<WrittenTables>,
 }
 
 /// What a replay needs beside the keyspaces.
@@ -126,9 +126,9 @@ impl Recovery<'_> {
             return Ok(());
         }
         let retention = Retention::new(Vec::new(), self.now_ms);
-        let records =
+        let written =
             write_memtable(self.workshop(), &keyspace.core, &keyspace.memtable, retention)?;
-        keyspace.tables.push(records);
+        keyspace.tables.push(written);
         keyspace.memtable = self.new_memtable(0);
         Ok(())
     }

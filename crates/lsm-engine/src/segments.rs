@@ -1,13 +1,15 @@
 //! Log segments prepared ahead of their use, and the files of old ones used again.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use lsm_io::{Identity, Result};
+use lsm_io::Identity;
 use lsm_manifest::{FileKind, file_name};
 use lsm_wal::{PreparedSegment, SegmentInfo};
 
+use crate::error::{Error, Result};
 use crate::shared::Shared;
 
 /// The first segment of a database is this small, so that an empty database is.
@@ -36,7 +38,8 @@ impl Shared {
     /// now.
     ///
     /// # Errors
-    /// Those of creating a file; nothing has been written to the log then.
+    /// Those of creating a file; nothing has been written to the log then. A failed sync of the
+    /// directory makes the database read-only.
     pub(crate) fn take_segment(&self, payload_bytes: usize) -> Result<PreparedSegment> {
         let needed = payload_bytes as u64 + SEGMENT_OVERHEAD_BYTES;
         self.segments.is_wanted.store(true, Ordering::Relaxed);
@@ -46,15 +49,14 @@ impl Shared {
         let mut ready = self.segments.ready.lock().expect("no holder panicked");
         match ready.take() {
             Some(segment) if segment.bytes() >= needed => return Ok(segment),
-            Some(small) => self.discard_segment(&small),
+            Some(small) => self.discard_segment(small.number(), small.bytes()),
             None => {}
         }
         self.prepare_segment(needed.max(self.next_segment_bytes()))
     }
 
     /// A prepared segment will not be used: its file goes like a released one's.
-    fn discard_segment(&self, segment: &PreparedSegment) {
-        let (number, bytes) = (segment.number(), segment.bytes());
+    fn discard_segment(&self, number: u64, bytes: u64) {
         let info = SegmentInfo { number, bytes, first_seq_no: 0, end_seq_no: 0 };
         self.segments.released.lock().expect("no holder panicked").push(info);
     }
@@ -94,14 +96,28 @@ impl Shared {
         if spare.is_none() {
             self.segments.filled_bytes.fetch_add(bytes, Ordering::Relaxed);
         }
-        let identity =
-            Identity { database_id: self.database_id, file_number: self.new_file_number() };
-        let segment =
-            PreparedSegment::prepare(&self.fs, &self.dir, identity, bytes, spare.as_deref())?;
-        self.segments
-            .last_bytes
-            .fetch_max(bytes.min(self.options.log_segment_bytes), Ordering::Relaxed);
-        if self.options.map_log { Ok(segment.mapped()?) } else { Ok(segment) }
+        let number = self.new_file_number();
+        let identity = Identity { database_id: self.database_id, file_number: number };
+        let prepared =
+            PreparedSegment::prepare(&self.fs, &self.dir, identity, bytes, spare.as_deref());
+        let segment = prepared.map_err(|error| {
+            // A file that could not be renamed is tried again by the next one.
+            let is_there = |spare: &PathBuf| self.fs.exists(spare).unwrap_or(false);
+            let mut spares = self.segments.spare.lock().expect("no holder panicked");
+            spares.extend(spare.filter(is_there));
+            let is_final = error.is_failed_dir_sync();
+            let error = Error::from(error);
+            if is_final {
+                self.commit.set_poison(&error);
+            }
+            error
+        })?;
+        let full_bytes = self.options.log_segment_bytes;
+        self.segments.last_bytes.fetch_max(bytes.min(full_bytes), Ordering::Relaxed);
+        if !self.options.map_log {
+            return Ok(segment);
+        }
+        Ok(segment.mapped().inspect_err(|_| self.discard_segment(number, bytes))?)
     }
 
     /// Takes over segments that no replay needs any more.
@@ -113,24 +129,33 @@ impl Shared {
         self.background.wake_log();
     }
 
-    /// Keeps or removes the files of released segments. Background work.
+    /// Keeps or removes the files of released segments; what cannot be removed now is tried again.
+    /// Background work.
     pub(crate) fn tidy_segments(&self) -> Result<bool> {
         let released = {
             let mut released = self.segments.released.lock().expect("no holder panicked");
             std::mem::take(&mut *released)
         };
-        let did_work = !released.is_empty();
+        let mut did_work = false;
+        let mut first_error = None;
         for segment in released {
             let path = self.dir.join(file_name(FileKind::Log, segment.number));
             let mut spare = self.segments.spare.lock().expect("no holder panicked");
             // An oversized segment is never used again.
             if segment.bytes == self.options.log_segment_bytes && spare.len() < SPARE_MAX {
                 spare.push(path);
+                did_work = true;
                 continue;
             }
             drop(spare);
-            self.fs.remove_file(&path)?;
+            match self.fs.remove_file(&path) {
+                Err(error) if error.io_kind() != Some(ErrorKind::NotFound) => {
+                    first_error.get_or_insert(error);
+                    self.segments.released.lock().expect("no holder panicked").push(segment);
+                }
+                _ => did_work = true,
+            }
         }
-        Ok(did_work)
+        first_error.map_or(Ok(did_work), |error| Err(error.into()))
     }
 }

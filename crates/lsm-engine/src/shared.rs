@@ -141,11 +141,13 @@ impl Shared {
     }
 
     /// The oldest sequence number that is in memory only, not counting `flushed`; what the log
-    /// holds below it is in tables.
+    /// holds below it is in tables. Keyspaces whose drop is not durable yet count: a crash may
+    /// bring them back.
     ///
     /// Invariant: called under the write mutex, so that nothing is inserted meanwhile.
     pub(crate) fn first_unflushed(&self, order: &mut Order, flushed: &[Arc<Memtable>]) -> SeqNo {
-        let in_memory = self.live_keyspaces().into_iter().filter_map(|core| {
+        let keyspaces = self.keyspaces.load();
+        let in_memory = keyspaces.values().filter_map(|core| {
             let view = core.view.load();
             view.with_tree(Arc::clone(&view.tree), flushed).first_unflushed()
         });

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use lsm_io::checksum::Xxh3;
 use lsm_io::{File, OpenMode};
-use lsm_manifest::{FileKind, Manifest, file_name};
-use lsm_wal::{FrameReader, FrameStep};
+use lsm_manifest::{FileKind, Manifest, ManifestState, file_name};
+use lsm_wal::{FrameReader, FrameRef, FrameStep, RecoveryMode, SegmentInfo, replay};
 
 use crate::db::Db;
 use crate::error::Result;
@@ -126,10 +126,12 @@ impl VerifyReport {
 
     fn check_manifest_and_log(&mut self, shared: &Shared) -> Result<()> {
         let (fs, dir) = (&shared.fs, &shared.dir);
-        // Held while it is read, so that no edit is half written.
-        let _manifest = shared.manifest.lock().expect("no holder panicked");
-        let durable = shared.commit.durable();
-        let Some(read) = self.note(Manifest::read(fs, dir))? else { return Ok(()) };
+        let read = {
+            // Held while it is read, so that no edit is half written.
+            let _manifest = shared.manifest.lock().expect("no holder panicked");
+            self.note(Manifest::read(fs, dir))?
+        };
+        let Some(read) = read else { return Ok(()) };
         self.files += 2;
         self.bytes += read.bytes;
         let manifest = dir.join(file_name(FileKind::Manifest, read.number));
@@ -137,45 +139,62 @@ impl VerifyReport {
             let reason = "the manifest ends in bytes that are no edit".to_owned();
             self.damage.push(Damage { path: manifest, offset, reason });
         }
-        let numbers: Vec<u64> = if shared.is_read_only {
-            vec![read.state.log_number]
-        } else {
-            let mut order = shared.commit.lock_order();
-            order.log().segments().iter().map(|segment| segment.number).collect()
-        };
-        for number in numbers {
-            self.check_segment(shared, number, durable)?;
+        if shared.is_read_only {
+            return self.check_log_of_a_writer(shared, &read.state);
+        }
+        let live_segments = || shared.commit.lock_order().log().segments().to_vec();
+        for segment in live_segments() {
+            let found = self.check_segment(shared, &segment);
+            // Meanwhile it may have been released, and used again: then nothing was wrong.
+            if live_segments().iter().any(|live| live.number == segment.number) {
+                self.damage.extend(found?);
+            }
         }
         Ok(())
     }
 
-    /// Checks the frames of a segment as far as they are durable.
-    fn check_segment(&mut self, shared: &Shared, number: u64, durable: u64) -> Result<()> {
-        let path = shared.dir.join(file_name(FileKind::Log, number));
-        let opened = FrameReader::open(&shared.fs, &path, Some(shared.database_id));
-        let Some(mut reader) = self.note(opened)? else { return Ok(()) };
-        self.files += 1;
-        let mut reached = 0;
-        loop {
-            let Some(step) = self.note(reader.next())? else { return Ok(()) };
-            match step {
-                FrameStep::Frame(frame) => {
-                    reached = frame.seq_start + u64::from(frame.count);
-                    self.bytes += frame.payload.len() as u64;
-                    if reached > durable {
-                        return Ok(());
-                    }
-                }
-                FrameStep::End { .. } => return Ok(()),
-                FrameStep::Bad { offset, reason } => {
-                    // Above the durable position a frame may be half written just now.
-                    if reached < durable {
-                        self.damage.push(Damage { path, offset, reason: reason.to_owned() });
-                    }
-                    return Ok(());
-                }
+    /// Another process may be writing: the log is judged as recovery would judge it.
+    fn check_log_of_a_writer(&mut self, shared: &Shared, state: &ManifestState) -> Result<()> {
+        let mut bytes = 0;
+        let visit = &mut |frame: FrameRef<'_>| {
+            bytes += frame.payload.len() as u64;
+            Ok(())
+        };
+        let first_seq_no = Some(state.log_first_seq_no);
+        let (fs, dir, id) = (&shared.fs, &shared.dir, shared.database_id);
+        let mode = RecoveryMode::Default;
+        self.note(replay(fs, dir, id, state.log_number, first_seq_no, mode, visit))?;
+        self.bytes += bytes;
+        Ok(())
+    }
+
+    /// Reads the frames of a segment as far as they are durable; returns the first damage.
+    fn check_segment(&mut self, shared: &Shared, segment: &SegmentInfo) -> Result<Option<Damage>> {
+        let path = shared.dir.join(file_name(FileKind::Log, segment.number));
+        // What lies above it may be half written just now.
+        let end = segment.end_seq_no.min(shared.commit.durable() + 1);
+        let mut reader = match FrameReader::open(&shared.fs, &path, Some(shared.database_id)) {
+            Ok(reader) => reader,
+            Err(lsm_io::Error::Corrupt { path, offset, reason }) => {
+                return Ok(Some(Damage { path, offset, reason: reason.into_owned() }));
             }
+            Err(error) => return Err(error.into()),
+        };
+        self.files += 1;
+        let mut reached = segment.first_seq_no;
+        while reached < end {
+            let (offset, reason) = match reader.next()? {
+                FrameStep::Frame(frame) => {
+                    reached = reached.max(frame.seq_start + u64::from(frame.count));
+                    self.bytes += frame.payload.len() as u64;
+                    continue;
+                }
+                FrameStep::End { offset } => (offset, "the log ends before what is durable in it"),
+                FrameStep::Bad { offset, reason } => (offset, reason),
+            };
+            return Ok(Some(Damage { path, offset, reason: reason.to_owned() }));
         }
+        Ok(None)
     }
 }
 

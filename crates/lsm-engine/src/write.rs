@@ -114,16 +114,12 @@ impl Shared {
         let mut order = self.commit.lock_order();
         self.check_writable()?;
         let through = self.order_and_insert(&mut order, batch, shares, hash)?;
-        if let Err(error) = self.commit.ordered(&mut order, through, durability) {
-            let error = Error::from(error);
-            self.commit.set_poison(&error);
-            return Err(error.with_unknown_outcome());
-        }
+        self.commit.ordered(&mut order, through, durability)?;
         let buffered = order.log().buffered_bytes();
         drop(order);
         self.stats.note_write(batch.len() as u64, shares.iter().map(|s| s.bytes as u64).sum());
         if durability == Durability::Memory && buffered > BUFFER_BYTES {
-            self.write_out(through, buffered)?;
+            self.write_out(through, buffered).map_err(Error::with_unknown_outcome)?;
         }
         Ok(through)
     }
@@ -176,12 +172,12 @@ impl Shared {
         hash: PayloadHash,
     ) -> Result<SeqNo> {
         if let Some(share) = shares.iter().find(|share| share.core.is_dropped()) {
-            return Err(Error::invalid(format!("keyspace \"{}\" was dropped", share.core.name)));
+            return Err(share.core.dropped_error());
         }
         // Whatever can fail comes before the first sequence number is taken.
         if !order.log().fits(batch.payload.len()) {
             let segment = self.take_segment(batch.payload.len())?;
-            order.log().rotate(segment);
+            self.commit.rotate(order, segment)?;
             self.background.wake_log();
         }
         for share in shares {

@@ -74,7 +74,7 @@ impl Journal {
         if !self.log.fits(payload.len()) {
             self.last_number += 1;
             let bytes = LogOptions::default().segment_bytes.max(payload.len() as u64 + 1024);
-            self.log.rotate(prepare(&self.fs, &self.dir, self.last_number, bytes)?);
+            self.log.rotate(prepare(&self.fs, &self.dir, self.last_number, bytes)?)?;
         }
         let seq_no = self.log.next_seq_no();
         self.log.append(FrameKind::BATCH, seq_no, 1, payload, hash_payload(payload));

@@ -148,21 +148,29 @@ impl Log {
         self.push(FrameKind::MARK, 0, payload, hash_payload(payload));
     }
 
-    /// Ends the current segment and goes on in `prepared`.
+    /// Ends the current segment and goes on in `prepared`. If all that was appended is stored, so
+    /// is the closing frame, and storing goes on without a write between the segments.
+    ///
+    /// # Errors
+    /// Those of [`store`](Self::store).
     ///
     /// # Panics
     /// If its number is not above the current one's.
     #[allow(clippy::needless_pass_by_value)] // A segment is used once.
-    pub fn rotate(&mut self, prepared: PreparedSegment) {
+    pub fn rotate(&mut self, prepared: PreparedSegment) -> Result<()> {
         let next = prepared.number();
         assert!(next > self.current().number, "later segments have higher numbers");
+        let all_stored = self.buffer.is_empty();
         self.push_close(next);
-        self.retire_buffer(0);
+        if !(all_stored && self.store()?) {
+            self.retire_buffer(0);
+        }
         self.segments.push(prepared.info(self.next_seq_no));
         self.salt = prepared.identity.salt();
         self.file = prepared.file;
         self.retired.extend(std::mem::replace(&mut self.stores, prepared.stores));
         self.offset = IDENTITY_FRAME_BYTES as u64;
+        Ok(())
     }
 
     /// Appends the frame that says that the log was closed cleanly. Nothing may follow it.

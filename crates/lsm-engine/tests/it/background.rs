@@ -1,13 +1,14 @@
 //! What happens without being asked: flushes by size, age and log length, compactions, room made.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use lsm_engine::{
-    CompactionPolicy, Db, Durability, Env, FifoOptions, KeyspaceOptions, LeveledOptions, Options,
-    Reads, Step,
+    CompactionPolicy, Db, Durability, Env, ErrorKind, FifoOptions, Keyspace, KeyspaceOptions,
+    LeveledOptions, Options, Reads, Step,
 };
-use lsm_io::SimFs;
+use lsm_io::{SimFs, once};
 
 use crate::{key, open, tiny_options};
 
@@ -119,4 +120,46 @@ fn history_and_explain_show_where_a_key_lives() {
     assert_eq!(explained.value.expect("there"), "new");
     let absent = db.default_keyspace().explain("kez").expect("reads");
     assert_eq!(absent.value, None);
+}
+
+/// Rounds of the same fifty keys, each in a table of its own.
+fn fill(keyspace: &Keyspace, rounds: u32) {
+    for round in 0..rounds {
+        for n in 0..50 {
+            keyspace.put(key(n), format!("{round}")).expect("writes");
+        }
+        keyspace.compact_range("z".."zz").expect("flushes");
+    }
+}
+
+#[test]
+fn a_damaged_table_keeps_no_other_keyspace_from_its_turn() {
+    let fs = SimFs::new(1);
+    let db = open(&fs);
+    let b = db.keyspace("b").expect("created");
+    fill(db.default_keyspace(), 6);
+    for run in db.default_keyspace().shape().runs {
+        for table in run.tables {
+            fs.damage(format!("db/{:06}.sst", table.number), |bytes| bytes[10] ^= 1);
+        }
+    }
+    fill(&b, 6);
+    let failures = (0..20).filter(|_| db.step(Step::Compact).is_err()).count();
+    assert!(b.shape().runs.len() <= 3, "{:?}", b.shape());
+    assert!(failures <= 2, "what is damaged is left alone after {failures} attempts");
+    let error = db.compact_range::<&[u8]>(..).expect_err("does not wait for ever");
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+}
+
+#[test]
+fn a_file_that_cannot_be_removed_is_tried_again() {
+    let fs = SimFs::new(1);
+    let db = open(&fs);
+    fill(db.default_keyspace(), 3);
+    db.compact_range::<&[u8]>(..).expect("merges");
+    fs.fail(once().remove_of("*.sst"));
+    let failures = (0..10).filter(|_| db.step(Step::Log).is_err()).count();
+    assert_eq!(failures, 1);
+    let is_table = |path: &Path| path.extension().is_some_and(|extension| extension == "sst");
+    assert_eq!(fs.files().iter().filter(|(path, _)| is_table(path)).count(), 1);
 }

@@ -1,6 +1,11 @@
 //! What is accepted, and what is refused before anything is written.
 
-use lsm_engine::{Db, ErrorKind, MAX_KEY_BYTES, Options, Reads, WriteBatch};
+use std::time::Duration;
+
+use lsm_engine::{
+    CompactionPolicy, Db, ErrorKind, LeveledOptions, MAX_KEY_BYTES, Options, Reads, WriteBatch,
+    WriteOptions,
+};
 use lsm_io::SimFs;
 
 use crate::open;
@@ -112,4 +117,21 @@ fn an_empty_batch_writes_nothing() {
     let before = db.metrics().log_bytes_written;
     db.write(&WriteBatch::new()).expect("accepted");
     assert_eq!(db.metrics().log_bytes_written, before);
+}
+
+#[test]
+fn a_deadline_beyond_the_end_of_time_is_none() {
+    let db = open(&SimFs::new(0));
+    let options = WriteOptions { durability: None, deadline: Some(Duration::MAX) };
+    db.put_with("k", "v", options).expect("writes");
+}
+
+#[test]
+fn a_table_for_each_key_is_refused() {
+    let db = open(&SimFs::new(0));
+    let mut options = db.options();
+    let leveled = LeveledOptions { table_bytes: 0, ..LeveledOptions::default() };
+    options.compaction = CompactionPolicy::Leveled(leveled);
+    let error = db.set_options(options).expect_err("refused");
+    assert_eq!(error.to_string(), "option table_bytes is 0; at least 4096 is accepted");
 }

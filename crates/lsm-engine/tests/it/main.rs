@@ -3,15 +3,17 @@
 
 mod background;
 mod directories;
+mod dropping;
 mod durability;
 mod keyspaces;
 mod limits;
 mod opening;
 mod read_only;
 mod scans;
+mod verifying;
 mod waiting;
 
-use lsm_engine::{Db, Env, KeyspaceOptions, Options};
+use lsm_engine::{Db, Env, KeyspaceOptions, Options, Spawn};
 use lsm_io::SimFs;
 
 /// A database so small that a few hundred entries exercise every path.
@@ -25,6 +27,12 @@ fn tiny_options(fs: &SimFs) -> Options {
         env: Env::simulated(fs.shared()),
         ..Options::default()
     }
+}
+
+/// The same with threads of its own for work in the background.
+fn threaded(fs: &SimFs) -> Options {
+    let options = tiny_options(fs);
+    Options { env: Env { spawn: Spawn::Threads, ..options.env }, ..options }
 }
 
 fn open(fs: &SimFs) -> Db {

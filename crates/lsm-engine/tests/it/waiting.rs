@@ -6,16 +6,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use lsm_engine::{Db, Durability, Env, ErrorKind, Options, Reads, Spawn, WriteBatch, WriteOptions};
-use lsm_io::{SimFs, every};
+use lsm_engine::{Db, Durability, ErrorKind, Reads, WriteBatch, WriteOptions};
+use lsm_io::{CrashPolicy, SimFs, every};
 
-use crate::{key, open, tiny_options};
-
-/// Options with threads, on a simulated disk.
-fn threaded(fs: &SimFs) -> Options {
-    let options = tiny_options(fs);
-    Options { env: Env { spawn: Spawn::Threads, ..options.env }, ..options }
-}
+use crate::{key, open, threaded};
 
 #[test]
 fn no_read_waits_for_a_sync_that_never_returns() {
@@ -168,4 +162,43 @@ fn handles_are_send_and_sync() {
     check(&db);
     check(db.default_keyspace());
     check(&db.snapshot());
+}
+
+#[test]
+fn a_ticket_that_nobody_keeps_cancels_nothing() {
+    let fs = SimFs::new(0);
+    let db = Db::open_with("db", threaded(&fs)).expect("opens");
+    let mut batch = WriteBatch::new();
+    batch.put("key", "value");
+    drop(db.write_async(&batch).expect("submitted"));
+    while !db.contains_key("key").expect("reads") {
+        std::thread::yield_now();
+    }
+    let after = fs.crash_image(CrashPolicy::LoseUnsynced, 0);
+    assert!(open(&after).contains_key("key").expect("reads"), "visible, and so durable");
+}
+
+#[test]
+fn a_ticket_polled_while_another_leads_is_woken_when_it_is_done() {
+    let fs = SimFs::new(0);
+    let db = Db::open_with("db", threaded(&fs)).expect("opens");
+    let hold = fs.hold(every().sync_of("*.log"));
+    std::thread::scope(|scope| {
+        scope.spawn(|| db.put("a", "b").expect("writes"));
+        hold.wait_for(1);
+        let mut batch = WriteBatch::new();
+        batch.put("key", "value");
+        let mut ticket = Box::pin(db.write_async(&batch).expect("submitted"));
+        let wakes = Arc::new(CountWakes(AtomicUsize::new(0)));
+        let waker = Waker::from(Arc::clone(&wakes));
+        let mut context = Context::from_waker(&waker);
+        assert!(ticket.as_mut().poll(&mut context).is_pending());
+        // The log's own thread has looked, found somebody leading, and sleeps again.
+        std::thread::sleep(Duration::from_millis(20));
+        hold.release();
+        while wakes.0.load(Ordering::SeqCst) == 0 {
+            std::thread::yield_now();
+        }
+        assert!(ticket.as_mut().poll(&mut context).is_ready());
+    });
 }

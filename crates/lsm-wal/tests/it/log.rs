@@ -226,7 +226,7 @@ fn misuse_panics_with_the_invariants_name() {
     check_panics(
         |owner| {
             let elsewhere = disk(1);
-            owner.log.rotate(prepare(&elsewhere, 1, 400, None).expect("prepared"));
+            let _ = owner.log.rotate(prepare(&elsewhere, 1, 400, None).expect("prepared"));
         },
         "later segments have higher numbers",
     );
@@ -262,11 +262,11 @@ fn the_real_disk_gives_the_same_log() {
     };
     let mut log = Log::start(prepare(1, None).expect("prepared"), 1);
     log.append(FrameKind::BATCH, 1, 1, b"one", hash_payload(b"one"));
-    log.rotate(prepare(2, None).expect("prepared"));
+    log.rotate(prepare(2, None).expect("prepared")).expect("rotated");
     let mut pending = log.take_pending(Pending::Sync);
     pending.write().and_then(|()| pending.sync()).expect("durable");
     log.release_before(2);
-    log.rotate(prepare(3, Some(&dir.join("000001.log"))).expect("recycled"));
+    log.rotate(prepare(3, Some(&dir.join("000001.log"))).expect("recycled")).expect("rotated");
     log.append(FrameKind::BATCH, 2, 1, b"two", hash_payload(b"two"));
     let mut pending = log.take_pending(Pending::Sync);
     pending.write().and_then(|()| pending.sync()).expect("durable");
@@ -307,7 +307,14 @@ fn nothing_is_stored_in_front_of_what_is_on_its_way() {
     assert_eq!(owner.log.buffered_bytes(), 0);
     owner.rotate().expect("rotated");
     owner.batch("in the next segment");
-    assert!(!owner.log.store().expect("no failure"), "the closing frame is not written");
+    assert!(owner.log.store().expect("no failure"), "the closing frame was stored");
+    let pending = owner.log.take_pending(Pending::Write);
+    assert!(pending.bytes() == 0, "there is nothing to write");
+    owner.log.note_written(pending);
+    owner.batch("not stored");
+    owner.rotate().expect("rotated");
+    owner.batch("in the one after");
+    assert!(!owner.log.store().expect("no failure"), "what stands before it is not written");
     owner.write().expect("written");
     let (found, _) = read(&fs.kill_image(), owner.start, RecoveryMode::Absolute).expect("whole");
     assert_eq!(found, owner.written);
