@@ -157,7 +157,7 @@ impl Row {
             scale.memtable_mib = scale.memtable_mib.max(LOG_MEMTABLE_MIB);
         }
         if self.is_cache_small {
-            scale.cache_mib = (scale.entries * entry_bytes / 10 >> 20).max(1);
+            scale.cache_mib = ((scale.entries * entry_bytes / 10) >> 20).max(1);
         }
         scale
     }

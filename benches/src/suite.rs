@@ -107,8 +107,9 @@ impl Run<'_> {
         if self.only_reports {
             let words = |value: &Value, name: &str| value[name].as_str().unwrap_or("?").to_owned();
             let mut engines = BTreeMap::new();
-            for value in noted.iter().filter(|value| value["row"] == "get") {
-                engines.insert(words(value, "engine"), words(value, "settings"));
+            for value in noted {
+                let settings = || words(value, "settings");
+                engines.entry(words(value, "engine")).or_insert_with(settings);
             }
             lines.extend(engines.iter().map(|(engine, settings)| format!("{engine} {settings}")));
         } else {
@@ -170,7 +171,8 @@ impl Run<'_> {
                 figures.reduce(|best, next| if row.ratio(next, best) > 1.0 { next } else { best });
             for turn in &mut turns {
                 let count = turn.figures.values.len();
-                let is_hopeless = turn.figures.figure(row).zip(best);
+                let is_hopeless =
+                    turn.figures.figure(row).zip(best).filter(|_| !turn.figures.is_ours());
                 let is_hopeless =
                     is_hopeless.is_some_and(|(figure, best)| row.ratio(figure, best) < HOPELESS);
                 if turn.is_over || is_hopeless || count > repetition {
