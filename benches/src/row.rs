@@ -77,6 +77,17 @@ pub(crate) enum Entries {
     Log,
 }
 
+/// How large the cache is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cache {
+    /// As in the run's settings.
+    Run,
+    /// Twice the data, so that no engine is held back by what it has to fetch.
+    TwiceTheData,
+    /// A tenth of the data.
+    TenthOfTheData,
+}
+
 /// One row of the tables.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Row {
@@ -89,8 +100,7 @@ pub(crate) struct Row {
     entries: Entries,
     /// Instead of the run's.
     value_bytes: Option<usize>,
-    /// Whether the cache is a tenth of the data.
-    is_cache_small: bool,
+    cache: Cache,
     pub(crate) target: Target,
 }
 
@@ -156,8 +166,11 @@ impl Row {
         if self.entries == Entries::Log {
             scale.memtable_mib = scale.memtable_mib.max(LOG_MEMTABLE_MIB);
         }
-        if self.is_cache_small {
-            scale.cache_mib = ((scale.entries * entry_bytes / 10) >> 20).max(1);
+        let data_bytes = scale.entries * entry_bytes;
+        match self.cache {
+            Cache::Run => {}
+            Cache::TwiceTheData => scale.cache_mib = ((data_bytes * 2) >> 20).max(1),
+            Cache::TenthOfTheData => scale.cache_mib = ((data_bytes / 10) >> 20).max(1),
         }
         scale
     }
@@ -173,7 +186,7 @@ const fn row(name: &'static str, about: &'static str, start: Start, work: Work) 
         durability: Durability::Os,
         entries: Entries::All,
         value_bytes: None,
-        is_cache_small: false,
+        cache: Cache::Run,
         target: Target::None,
     }
 }
@@ -195,8 +208,8 @@ impl Row {
         Self { value_bytes: Some(bytes), ..self }
     }
 
-    const fn small_cache(self) -> Self {
-        Self { is_cache_small: true, ..self }
+    const fn cache(self, cache: Cache) -> Self {
+        Self { cache, ..self }
     }
 
     /// At least so many times the best peer, and better so many times.
@@ -247,19 +260,20 @@ pub(crate) const ROWS: &[Row] = &[
     row("async1000", "durable puts, 1000 in flight", Empty, Work::Pipelined(1000))
         .durable()
         .rate(500e3, 1e6),
-    row("get", "gets of random keys that are there", Loaded, Work::Get).times(2.5, 4.0),
-    row("get2", "the same", Loaded, Work::Get).threads(2).times(2.5, 4.0),
+    cached("get", "gets of random keys that are there", Loaded, Work::Get).times(2.5, 4.0),
+    cached("get2", "the same", Loaded, Work::Get).threads(2).times(2.5, 4.0),
     row("gettenth", "the same, the cache a tenth of the data", Loaded, Work::Get)
-        .small_cache()
+        .cache(Cache::TenthOfTheData)
         .times(2.0, 4.0),
-    row("getabsent", "gets of keys that are not there", Loaded, Work::GetAbsent).times(2.5, 4.0),
-    row("multiget", "gets of 100 random keys at a time; keys", Loaded, Work::MultiGet(100)),
-    row("forward", "full scan; entries", Loaded, Work::Forward).times(1.5, 3.0),
-    row("backward", "full scan backward; entries", Loaded, Work::Backward).times(1.25, 3.0),
-    row("seek1", "seek to a random key, read 1 entry", Loaded, Work::Seek(1)),
-    row("seek10", "seek to a random key, read 10 entries", Loaded, Work::Seek(10)),
-    row("seek50", "seek to a random key, read 50 entries", Loaded, Work::Seek(50)).times(2.0, 3.5),
-    row("prefix", "all keys with two given first bytes; entries", Loaded, Work::Prefix)
+    cached("getabsent", "gets of keys that are not there", Loaded, Work::GetAbsent).times(2.5, 4.0),
+    cached("multiget", "gets of 100 random keys at a time; keys", Loaded, Work::MultiGet(100)),
+    cached("forward", "full scan; entries", Loaded, Work::Forward).times(1.5, 3.0),
+    cached("backward", "full scan backward; entries", Loaded, Work::Backward).times(1.25, 3.0),
+    cached("seek1", "seek to a random key, read 1 entry", Loaded, Work::Seek(1)),
+    cached("seek10", "seek to a random key, read 10 entries", Loaded, Work::Seek(10)),
+    cached("seek50", "seek to a random key, read 50 entries", Loaded, Work::Seek(50))
+        .times(2.0, 3.5),
+    cached("prefix", "all keys with two given first bytes; entries", Loaded, Work::Prefix)
         .times(1.5, 3.0),
     row(
         "seek50del",
@@ -267,6 +281,7 @@ pub(crate) const ROWS: &[Row] = &[
         LoadedCopy,
         Work::SeekAfterDeletes(50),
     )
+    .cache(Cache::TwiceTheData)
     .times(1.5, 3.0),
     row("queue", "put behind, read first, delete first, of 1000", Empty, Work::Queue(1000)),
     ycsb("ycsb-a", "half reads, half updates", Ycsb::A).times(3.0, 5.0),
@@ -288,6 +303,10 @@ pub(crate) const ROWS: &[Row] = &[
     row("reopen", "close with 64 MiB in the memtable, open, and one get", Empty, Work::Reopen)
         .entries(Entries::Log),
 ];
+
+const fn cached(name: &'static str, about: &'static str, start: Start, work: Work) -> Row {
+    row(name, about, start, work).cache(Cache::TwiceTheData)
+}
 
 const fn ycsb(name: &'static str, about: &'static str, mix: Ycsb) -> Row {
     row(name, about, LoadedCopy, Work::Ycsb(mix)).threads(2).entries(Entries::Million)
@@ -314,6 +333,8 @@ mod tests {
         assert_eq!(scale("ycsb-a").entries, 1_000_000);
         assert_eq!((scale("fill1k").entries, scale("fill1k").value_bytes), (1_000_000, 1024));
         assert_eq!(scale("gettenth").cache_mib, 55);
+        assert_eq!(scale("get").cache_mib, 1106);
+        assert_eq!(scale("get4x").cache_mib, full.cache_mib);
         assert!(scale("recover").memtable_mib >= 128);
     }
 }
