@@ -16,6 +16,7 @@ mod fuzz;
 mod invocation;
 mod layers;
 mod links;
+mod packages;
 mod std_fs;
 mod step;
 mod suites;
@@ -94,6 +95,8 @@ enum Task {
     Readme,
     /// Compile each crate by itself, without its default features
     Alone,
+    /// Package every crate and compile it from its package
+    Packages,
     /// Feed each decoder its kept corpus and random bytes, in the optimised build
     Fuzz,
 }
@@ -140,6 +143,7 @@ fn run(task: Task) -> Result<bool> {
         Task::Examples { names } => examples::run(&names),
         Task::Readme => examples::run_readme(),
         Task::Alone => alone::run(),
+        Task::Packages => packages::run(),
         Task::Fuzz => fuzz::run(),
     }
 }
