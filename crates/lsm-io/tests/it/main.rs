@@ -2,6 +2,6 @@
 
 mod alike;
 mod crash;
-mod decode;
 mod fault;
+mod fuzz;
 mod rng;
