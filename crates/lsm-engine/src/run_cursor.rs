@@ -39,10 +39,6 @@ impl RunCursor {
         Ok(true)
     }
 
-    fn is_at_entry(&self) -> bool {
-        self.cursor.as_ref().is_some_and(|cursor| cursor.entry().is_some())
-    }
-
     /// Moves on to the first entry of the next table that has one.
     fn leave_forward(&mut self) -> Result<(), Error> {
         while self.cursor.is_some() && !self.is_at_entry() {
@@ -131,7 +127,7 @@ impl Cursor for RunCursor {
     fn next(&mut self) -> Result<(), Error> {
         let Some(cursor) = &mut self.cursor else { return Ok(()) };
         match cursor.next() {
-            Ok(()) if cursor.entry().is_some() => Ok(()),
+            Ok(()) if cursor.is_at_entry() => Ok(()),
             Ok(()) => self.ending_on_error(Self::leave_forward),
             Err(error) => {
                 self.cursor = None;
@@ -144,7 +140,7 @@ impl Cursor for RunCursor {
     fn prev(&mut self) -> Result<(), Error> {
         let Some(cursor) = &mut self.cursor else { return Ok(()) };
         match cursor.prev() {
-            Ok(()) if cursor.entry().is_some() => Ok(()),
+            Ok(()) if cursor.is_at_entry() => Ok(()),
             Ok(()) => self.ending_on_error(Self::leave_backward),
             Err(error) => {
                 self.cursor = None;
@@ -156,6 +152,11 @@ impl Cursor for RunCursor {
     #[inline]
     fn entry(&self) -> Option<Entry<'_>> {
         self.cursor.as_ref()?.entry()
+    }
+
+    #[inline]
+    fn is_at_entry(&self) -> bool {
+        self.cursor.as_ref().is_some_and(Cursor::is_at_entry)
     }
 
     #[inline]

@@ -101,7 +101,7 @@ impl EntryCursor {
         self.position = Position::End;
         self.refresh_view();
         self.merged.seek(key.as_ref(), self.moment.seq_no)?;
-        self.settle_forward()
+        self.settle_forward(false)
     }
 
     /// Moves to the last entry.
@@ -134,19 +134,26 @@ impl EntryCursor {
     pub fn next(&mut self) -> Result<()> {
         match self.position {
             Position::End => return Ok(()),
-            Position::AtEntry => self.remember_key(),
+            Position::AtEntry => {
+                self.remember_key();
+                self.position = Position::End;
+                if self.is_check_due() && self.is_stale() {
+                    self.refresh_view();
+                    self.merged.seek(&self.key, 0)?;
+                } else {
+                    self.merged.next()?;
+                }
+            }
             Position::BeforeEntry => {
                 // Turning round: step over every version of the entry that was copied.
-                self.merged.seek(&self.key, MAX_SEQ_NO)?;
+                self.position = Position::End;
+                if self.is_check_due() {
+                    self.refresh_view();
+                }
+                self.merged.seek(&self.key, 0)?;
             }
         }
-        self.position = Position::End;
-        if self.is_check_due() && self.is_stale() {
-            self.refresh_view();
-            self.merged.seek(&self.key, 0)?;
-        }
-        self.skip_versions_forward()?;
-        self.settle_forward()
+        self.settle_forward(true)
     }
 
     /// Moves to the entry before; at no entry it stays there.
@@ -212,31 +219,24 @@ impl EntryCursor {
         }
     }
 
-    /// Moves past every version of `self.key`.
-    fn skip_versions_forward(&mut self) -> Result<()> {
-        while self.merged.entry().is_some_and(|entry| entry.key == self.key) {
-            self.merged.next()?;
-        }
-        Ok(())
-    }
-
-    /// From the first version of some key on, finds the next entry that the reader sees.
-    fn settle_forward(&mut self) -> Result<()> {
-        loop {
-            let Some(entry) = self.merged.entry() else { return Ok(()) };
-            if entry.seq_no > self.moment.seq_no {
+    /// From the first version of some key on, finds the next entry that the reader sees, past
+    /// every version of `self.key` if that is left behind.
+    #[inline]
+    fn settle_forward(&mut self, mut leaves_key: bool) -> Result<()> {
+        while let Some(entry) = self.merged.entry() {
+            if entry.seq_no > self.moment.seq_no || leaves_key && is_same(entry.key, &self.key) {
                 self.merged.next()?;
-                continue;
-            }
-            if self.moment.db.shared.resolve(&entry).is_some() {
+            } else if self.moment.db.shared.resolve(&entry).is_some() {
                 self.position = Position::AtEntry;
                 return Ok(());
+            } else {
+                // The key is gone: none of its older versions counts.
+                self.remember_key();
+                leaves_key = true;
+                self.merged.next()?;
             }
-            // The key is gone: none of its older versions counts.
-            self.remember_key();
-            self.merged.next()?;
-            self.skip_versions_forward()?;
         }
+        Ok(())
     }
 
     /// From the oldest version of some key on, finds the entry before that the reader sees.
@@ -286,6 +286,12 @@ impl EntryCursor {
             self.merged = merge_view(&self.view);
         }
     }
+}
+
+/// Whether two keys are equal. Neighbours in order mostly differ in their last byte.
+#[inline]
+fn is_same(one: &[u8], other: &[u8]) -> bool {
+    one.len() == other.len() && one.last() == other.last() && one == other
 }
 
 impl fmt::Debug for EntryCursor {

@@ -80,6 +80,14 @@ impl Cursor for Source {
     }
 
     #[inline]
+    fn is_at_entry(&self) -> bool {
+        match self {
+            Self::Memtable(cursor) => cursor.is_at_entry(),
+            Self::Run(cursor) => cursor.is_at_entry(),
+        }
+    }
+
+    #[inline]
     fn stretch(&self, direction: Direction) -> Option<Stretch<'_>> {
         match self {
             Self::Memtable(cursor) => cursor.stretch(direction),

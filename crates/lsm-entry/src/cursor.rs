@@ -71,6 +71,12 @@ pub trait Cursor {
     /// The entry here, or `None` at an end. Borrowed: it stays valid until the cursor moves.
     fn entry(&self) -> Option<Entry<'_>>;
 
+    /// Whether there is an entry here: the same as [`entry`](Cursor::entry) being `Some`, and
+    /// cheaper where that has to be put together.
+    fn is_at_entry(&self) -> bool {
+        self.entry().is_some()
+    }
+
     /// How far the source can be walked from here without a comparison, if it knows.
     fn stretch(&self, direction: Direction) -> Option<Stretch<'_>> {
         let _ = direction;

@@ -376,6 +376,11 @@ impl<C: Cursor> Cursor for MergingCursor<C> {
         self.sources[self.winner.source].entry()
     }
 
+    #[inline]
+    fn is_at_entry(&self) -> bool {
+        self.winner.rank != RANK_AT_END
+    }
+
     /// The stretch of the source that gallops: nothing of another source lies within it.
     #[inline]
     fn stretch(&self, direction: Direction) -> Option<Stretch<'_>> {

@@ -237,6 +237,11 @@ impl Cursor for MemtableCursor {
         Some(self.memtable.arena.entry(self.position?))
     }
 
+    #[inline]
+    fn is_at_entry(&self) -> bool {
+        self.position.is_some()
+    }
+
     /// The rest of a piece that stands alone, all others being at their end.
     fn stretch(&self, direction: Direction) -> Option<Stretch<'_>> {
         self.position?;

@@ -145,6 +145,11 @@ impl Cursor for TableCursor {
     }
 
     #[inline]
+    fn is_at_entry(&self) -> bool {
+        self.block.is_some()
+    }
+
+    #[inline]
     fn stretch(&self, direction: Direction) -> Option<Stretch<'_>> {
         let block = self.block.as_ref()?;
         let view = self.table.source().view(block);
