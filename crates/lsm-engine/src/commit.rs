@@ -243,6 +243,16 @@ impl Commit {
         }
     }
 
+    /// What a failure below means for the database: a failed sync of the directory is final.
+    pub(crate) fn judge(&self, error: lsm_io::Error) -> Error {
+        let is_final = error.is_failed_dir_sync();
+        let error = Error::from(error);
+        if is_final {
+            self.set_poison(&error);
+        }
+        error
+    }
+
     /// What a database opened read-only shows from now on.
     pub(crate) fn show_through(&self, through: SeqNo) {
         for position in [&self.appended, &self.written, &self.durable, &self.visible] {

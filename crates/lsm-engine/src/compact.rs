@@ -220,8 +220,10 @@ impl Shared {
             return Ok(());
         }
         let edit = ManifestEdit { tables: vec![(core.id, edit)], ..ManifestEdit::default() };
-        self.append_edit(&mut manifest, edit)?;
-        written.map(WrittenTables::keep);
+        match written {
+            Some(written) => drop(self.append_tables(&mut manifest, edit, written)?),
+            None => self.append_edit(&mut manifest, edit)?,
+        }
         self.publish_tree(&manifest, core, &[]);
         Ok(())
     }

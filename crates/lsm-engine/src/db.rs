@@ -575,8 +575,11 @@ impl Shared {
         let mut manifest = self.manifest.lock().expect("no holder panicked");
         if let Some(mut manifest) = manifest.take() {
             // The next open reads the snapshot alone, not the edits that led to it.
-            if manifest.bytes() > MANIFEST_KEPT_BYTES {
-                manifest.roll(self.new_file_number())?;
+            if manifest.bytes() > MANIFEST_KEPT_BYTES
+                && let Err(error) = manifest.roll(self.new_file_number())
+                && manifest.is_poisoned()
+            {
+                return Err(error.into());
             }
             manifest.close()?;
         }

@@ -41,8 +41,18 @@ impl Shared {
         });
         match with_sealed.min_by_key(|(first, _)| *first) {
             Some((_, core)) => self.flush_oldest(&core),
-            None => Ok(false),
+            None => Ok(self.organize_memtables()),
         }
+    }
+
+    /// Merges what active memtables have sorted, so that scans have fewer pieces to merge; `false`
+    /// if nothing was due.
+    fn organize_memtables(&self) -> bool {
+        let mut did_work = false;
+        for core in self.live_keyspaces() {
+            did_work |= core.view.load_full().active.organize();
+        }
+        did_work
     }
 
     /// Flushes everything that a keyspace holds in memory now; returns when it is in tables.
@@ -120,8 +130,8 @@ impl Shared {
             last_seq_no: Some(self.commit.durable()),
             ..ManifestEdit::default()
         };
-        self.append_edit(&mut manifest, edit)?;
-        self.stats.note_flush(&written.keep());
+        let records = self.append_tables(&mut manifest, edit, written)?;
+        self.stats.note_flush(&records);
         self.publish_tree(&manifest, core, flushed);
         drop(manifest);
         let released = self.commit.lock_order().log().release_before(first_unflushed);
@@ -146,7 +156,8 @@ pub(crate) fn write_memtable(
     memtable: &Arc<Memtable>,
     mut retention: Retention,
 ) -> Result<WrittenTables> {
-    memtable.organize();
+    memtable.freeze();
+    while memtable.organize() {}
     let spec = OutputSpec {
         keyspace_id: core.id,
         keyspace_name: core.name.clone(),
@@ -174,5 +185,5 @@ pub(crate) fn write_memtable(
         }
         let Ok(()) = cursor.next();
     }
-    Ok(outputs.finish()?)
+    outputs.finish()
 }

@@ -32,13 +32,16 @@
 //! | how a scan merges its sources and never pins old files | `scan.rs` |
 //! | how a sealed memtable becomes a table | `flush.rs` |
 //! | how tables are merged | `compact.rs` |
-//! | how a directory becomes an open database | `recover.rs`, `replay.rs` |
+//! | how a directory becomes an open database | `directory.rs`, `recover.rs`, `replay.rs` |
+//! | what becomes of an open that fails | `attempt.rs` |
 
+mod attempt;
 mod background;
 mod batch;
 mod commit;
 mod compact;
 mod db;
+mod directory;
 mod env;
 mod error;
 mod flush;

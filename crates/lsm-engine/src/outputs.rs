@@ -6,11 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use lsm_compaction::TableSink;
 use lsm_entry::Entry;
-use lsm_io::{Identity, OpenMode, Result, SharedFile, SharedFs};
-use lsm_manifest::{FileKind, file_name};
+use lsm_io::{Identity, OpenMode, SharedFile, SharedFs};
+use lsm_manifest::{FileKind, Manifest, ManifestEdit, file_name};
 use lsm_sstable::{Origin, TableInfo, TableOptions, TableSummary, TableWriter};
 use lsm_version::TableRecord;
 
+use crate::commit::Commit;
+use crate::error::Result;
 use crate::limiter::{LimitedFile, Priority, RateLimiter};
 use crate::options::KeyspaceOptions;
 use crate::shared::Shared;
@@ -23,6 +25,19 @@ pub(crate) struct Workshop<'a> {
     pub(crate) file_numbers: &'a AtomicU64,
     pub(crate) limiter: Arc<RateLimiter>,
     pub(crate) created_ms: u64,
+    /// Where it is told that a sync of the directory failed; `None` during recovery, which then
+    /// fails as a whole.
+    pub(crate) commit: Option<&'a Commit>,
+}
+
+impl Workshop<'_> {
+    fn sync_names(&self) -> Result<()> {
+        let synced = self.fs.sync_dir(&self.dir);
+        synced.map_err(|error| match self.commit {
+            Some(commit) => commit.judge(error),
+            None => error.into(),
+        })
+    }
 }
 
 impl Shared {
@@ -34,7 +49,24 @@ impl Shared {
             file_numbers: &self.file_numbers,
             limiter: Arc::clone(&self.limiter),
             created_ms: self.database_time_ms(),
+            commit: Some(&self.commit),
         }
+    }
+
+    /// Makes an edit durable by which `written` becomes part of the database.
+    pub(crate) fn append_tables(
+        &self,
+        manifest: &mut Manifest,
+        edit: ManifestEdit,
+        written: WrittenTables,
+    ) -> Result<Vec<Arc<TableRecord>>> {
+        let appended = self.append_edit(manifest, edit);
+        if appended.is_err() && !manifest.is_poisoned() {
+            return appended.map(|()| Vec::new());
+        }
+        // After a failed sync the manifest may name them, for all we know: the next open finds out.
+        let records = written.keep();
+        appended.map(|()| records)
     }
 }
 
@@ -104,12 +136,12 @@ impl<'a> Outputs<'a> {
         self.cut()?;
         if !self.finished.is_empty() {
             // Order: names durable before the edit that uses them.
-            self.workshop.fs.sync_dir(&self.workshop.dir)?;
+            self.workshop.sync_names()?;
         }
         Ok(WrittenTables { records: self.finished, files: self.files })
     }
 
-    fn begin(&mut self) -> Result<&mut TableWriter> {
+    fn begin(&mut self) -> lsm_io::Result<&mut TableWriter> {
         if self.current.is_none() {
             let shop = &self.workshop;
             let number = shop.file_numbers.fetch_add(1, Ordering::Relaxed);
@@ -165,7 +197,7 @@ impl TableSink for Outputs<'_> {
     type Error = lsm_io::Error;
 
     #[inline]
-    fn add(&mut self, entry: Entry<'_>, hash: u64) -> Result<()> {
+    fn add(&mut self, entry: Entry<'_>, hash: u64) -> lsm_io::Result<()> {
         match &mut self.current {
             Some((_, writer)) => writer.add(entry, hash),
             None => self.begin()?.add(entry, hash),
@@ -177,7 +209,7 @@ impl TableSink for Outputs<'_> {
         self.current.as_ref().map_or(0, |(_, writer)| writer.estimated_bytes())
     }
 
-    fn cut(&mut self) -> Result<()> {
+    fn cut(&mut self) -> lsm_io::Result<()> {
         if let Some((number, writer)) = self.current.take() {
             let summary = writer.finish()?;
             let record = self.record(number, summary);

@@ -13,7 +13,8 @@
 //! 7. Remove what nothing names, last, after every check has passed.
 //!
 //! Order: 5 before 6 before 7. Until `CURRENT` is swapped nothing old was touched, so a crash at
-//! any step leaves the same recovery to be done again.
+//! any step leaves the same recovery to be done again; and a failure at any step removes what 4, 5
+//! and 6 have written.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -23,16 +24,18 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use lsm_entry::SeqNo;
-use lsm_io::{DirEntry, Identity, LockGuard, LockOutcome, SharedFs};
+use lsm_io::{DirEntry, Identity, LockGuard, SharedFs};
 use lsm_manifest::{
     FileKind, KeyspaceState, Manifest, ManifestEdit, ManifestState, file_name, parse_file_name,
 };
 use lsm_sstable::BlockCache;
 use lsm_wal::{FrameKind, FrameReader, FrameStep, Log, LogReport, PreparedSegment};
 
+use crate::attempt::Attempt;
 use crate::background::{Background, Bell};
 use crate::batch::DEFAULT_KEYSPACE;
 use crate::commit::Commit;
+use crate::directory::{lock_directory, prepare_directory};
 use crate::error::{Error, Result};
 use crate::flush::flush_edit;
 use crate::keyspace::KeyspaceCore;
@@ -86,7 +89,7 @@ pub(crate) fn open(dir: &Path, options: Options) -> Result<Arc<Shared>> {
     let began = Instant::now();
     options.check()?;
     let fs = Arc::clone(&options.env.fs);
-    prepare_directory(&fs, dir, &options)?;
+    prepare_directory(&fs, dir, options.create_if_missing)?;
     let lock = lock_directory(&fs, dir)?;
     let listing = fs.list(dir)?;
     let mut report = RecoveryReport::default();
@@ -101,53 +104,6 @@ struct FoundState {
     state: ManifestState,
     /// Whether the last process closed it, by the manifest's account.
     closed_cleanly: bool,
-}
-
-fn prepare_directory(fs: &SharedFs, dir: &Path, options: &Options) -> Result<()> {
-    if !fs.exists(dir)? {
-        if !options.create_if_missing {
-            return Err(Error::invalid(format!("there is no database at {}", dir.display())));
-        }
-        fs.create_dir_all(dir)?;
-        if let Some(parent) = dir.parent() {
-            fs.sync_dir(parent)?;
-        }
-        return Ok(());
-    }
-    let listing = fs.list(dir).map_err(|error| match error.io_kind() {
-        Some(std::io::ErrorKind::NotADirectory) => {
-            Error::invalid(format!("{} is a file; a database is a directory", dir.display()))
-        }
-        _ => error.into(),
-    })?;
-    let has_current = listing.iter().any(|entry| entry.name == file_name(FileKind::Current, 0));
-    if has_current {
-        return Ok(());
-    }
-    let is_foreign =
-        |entry: &&DirEntry| entry.is_dir || parse_file_name(&entry.name).0 == FileKind::Other;
-    if let Some(foreign) = listing.iter().find(is_foreign) {
-        return Err(Error::invalid(format!(
-            "{} belongs to something else: it holds {} and no database",
-            dir.display(),
-            foreign.name
-        )));
-    }
-    if !options.create_if_missing {
-        return Err(Error::invalid(format!("there is no database at {}", dir.display())));
-    }
-    Ok(())
-}
-
-fn lock_directory(fs: &SharedFs, dir: &Path) -> Result<Box<dyn LockGuard>> {
-    let path = dir.join(file_name(FileKind::Lock, 0));
-    let holder = format!("process {}", std::process::id());
-    match fs.try_lock(&path, &holder)? {
-        LockOutcome::Acquired(guard) => Ok(guard),
-        LockOutcome::HeldBy(holder) => {
-            Err(Error::busy(format!("{} is open already, held by {holder}", dir.display()), None))
-        }
-    }
 }
 
 fn find_state(
@@ -269,6 +225,9 @@ fn recover(
 ) -> Result<Arc<Shared>> {
     let fs = Arc::clone(&options.env.fs);
     let FoundState { mut state, closed_cleanly } = found;
+    if !state.keyspaces.contains_key(&DEFAULT_KEYSPACE) {
+        return Err(Error::corrupt("the manifest has no default keyspace"));
+    }
     let (garbage_sender, garbage) = crossbeam_channel::unbounded();
     let tables = Arc::new(TableStore {
         fs: Arc::clone(&fs),
@@ -279,12 +238,14 @@ fn recover(
         opened: AtomicU64::new(0),
     });
     let highest = listing.iter().map(|entry| parse_file_name(&entry.name).1).max().unwrap_or(0);
+    let first_number = state.next_file_number.max(highest + 1);
+    let attempt = Attempt::new(&fs, dir, first_number);
     let mut recovery = Recovery {
         dir,
         options: &options,
         database_id: state.database_id,
         hash_seed: (options.env.random)(),
-        file_numbers: AtomicU64::new(state.next_file_number.max(highest + 1)),
+        file_numbers: AtomicU64::new(first_number),
         limiter: RateLimiter::new(options.write_rate_bytes_per_second),
         now_ms: options.env.now_ms().max(state.database_time_ms),
         next_keyspace_id: state.next_keyspace_id,
@@ -341,11 +302,12 @@ fn recover(
     edit.database_time_ms = Some(recovery.now_ms);
     edit.writer_epoch = Some(state.writer_epoch + 1);
     apply(&mut state, &edit)?;
-    // Whether it succeeds or not, `CURRENT` may name a manifest that names them.
+    // From here on `CURRENT` may name a manifest that names them.
     for keyspace in keyspaces.values_mut() {
         keyspace.tables.drain(..).for_each(|written| drop(written.keep()));
     }
     let manifest = Manifest::start(&fs, dir, manifest_number, state)?;
+    attempt.succeeded();
     let state = manifest.state();
 
     let mut live = HashMap::new();
@@ -356,10 +318,7 @@ fn recover(
         keyspace.core.swap_view(|view| view.with_tree(Arc::clone(&tree), &[]));
         live.insert(id, keyspace.core);
     }
-    let default_keyspace = live
-        .get(&DEFAULT_KEYSPACE)
-        .cloned()
-        .ok_or_else(|| Error::corrupt("the manifest has no default keyspace"))?;
+    let default_keyspace = Arc::clone(&live[&DEFAULT_KEYSPACE]);
 
     // Step 7: what nothing names goes last.
     let needed = |kind, number| match kind {
@@ -369,7 +328,7 @@ fn recover(
         FileKind::Temp => false,
         _ => true,
     };
-    remove_orphans(&fs, dir, listing, needed, &mut report)?;
+    remove_orphans(&fs, dir, listing, needed, &mut report);
 
     let last_seq_no = state.last_seq_no;
     report.last_seq_no = last_seq_no;
@@ -431,37 +390,42 @@ impl RecoveryReport {
 
 /// Removes every file that nothing names. If whole frames were discarded, the log's segments are
 /// kept in `lost/` for whoever wants to look.
+///
+/// Best effort: a file that can be neither removed nor moved now is an orphan for the next open.
 fn remove_orphans(
     fs: &SharedFs,
     dir: &Path,
     listing: &[DirEntry],
     needed: impl Fn(FileKind, u64) -> bool,
     report: &mut RecoveryReport,
-) -> Result<()> {
-    let set_aside = !report.losses.is_empty();
+) {
     let lost = dir.join("lost");
+    let set_aside = |name: &str| -> lsm_io::Result<()> {
+        if !fs.exists(&lost)? {
+            fs.create_dir_all(&lost)?;
+            // Order: the directory is durable before anything is moved into it.
+            fs.sync_dir(dir)?;
+        }
+        fs.rename(&dir.join(name), &lost.join(name))
+    };
     for entry in listing.iter().filter(|entry| !entry.is_dir) {
         let (kind, number) = parse_file_name(&entry.name);
         if needed(kind, number) {
             continue;
         }
-        let path = dir.join(&entry.name);
-        if set_aside && kind == FileKind::Log {
-            if !fs.exists(&lost)? {
-                fs.create_dir_all(&lost)?;
-                // Order: the directory is durable before anything is moved into it.
-                fs.sync_dir(dir)?;
+        if kind == FileKind::Log && !report.losses.is_empty() {
+            if set_aside(&entry.name).is_ok() {
+                report.files_set_aside.push(entry.name.clone());
             }
-            fs.rename(&path, &lost.join(&entry.name))?;
-            report.files_set_aside.push(entry.name.clone());
-        } else {
-            match fs.remove_file(&path) {
-                // The swap of CURRENT has removed what an earlier one left unfinished.
-                Err(error) if error.io_kind() == Some(std::io::ErrorKind::NotFound) => {}
-                result => result?,
+            continue;
+        }
+        match fs.remove_file(&dir.join(&entry.name)) {
+            Ok(()) => report.files_removed += 1,
+            // The swap of CURRENT has removed what an earlier one left unfinished.
+            Err(error) if error.io_kind() == Some(std::io::ErrorKind::NotFound) => {
+                report.files_removed += 1;
             }
-            report.files_removed += 1;
+            Err(_) => {}
         }
     }
-    Ok(())
 }

@@ -9,7 +9,7 @@ use lsm_compaction::Retention;
 use lsm_entry::{Entry, Record, Records, SeqNo, key_hash};
 use lsm_manifest::{FileKind, ManifestState, file_name};
 use lsm_memtable::{Memtable, MemtableOptions};
-use lsm_wal::{FrameKind, FrameRef, LogReport};
+use lsm_wal::{FrameKind, FrameRef, LogReport, RecoveryMode};
 
 use crate::batch::DEFAULT_KEYSPACE;
 use crate::error::Result;
@@ -58,6 +58,7 @@ impl Recovery<'_> {
             file_numbers: &self.file_numbers,
             limiter: Arc::clone(&self.limiter),
             created_ms: self.now_ms,
+            commit: None,
         }
     }
 
@@ -168,6 +169,19 @@ pub(crate) fn replay_log(
         // After a clean close every bit counts.
         let reason = "the database was closed, but the log does not end with its closing frame";
         return Err(lsm_io::Error::corrupt(&path, log.bytes, reason).into());
+    }
+    // The manifest never tells of more than was durable. A log that ends before that has lost
+    // acknowledged data, although nothing in the log itself may prove it.
+    let end = log.next_seq_no.unwrap_or(state.log_first_seq_no);
+    if end <= state.last_seq_no && mode != RecoveryMode::Salvage {
+        let number = log.segments.last().map_or(state.log_number, |segment| segment.number);
+        let reason = format!(
+            "the log ends before sequence number {end}, but the manifest knows of durable data up to {}",
+            state.last_seq_no
+        );
+        let path = dir.join(file_name(FileKind::Log, number));
+        let offset = log.cut.as_ref().map_or(0, |cut| cut.offset);
+        return Err(lsm_io::Error::corrupt(&path, offset, reason).into());
     }
     let known_edit = log.mark.as_ref().and_then(|mark| mark.extra.first_chunk());
     if let Some(edit) = known_edit.map(|bytes| u64::from_le_bytes(*bytes))

@@ -9,7 +9,7 @@ use lsm_io::Identity;
 use lsm_manifest::{FileKind, file_name};
 use lsm_wal::{PreparedSegment, SegmentInfo};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::shared::Shared;
 
 /// The first segment of a database is this small, so that an empty database is.
@@ -105,12 +105,7 @@ impl Shared {
             let is_there = |spare: &PathBuf| self.fs.exists(spare).unwrap_or(false);
             let mut spares = self.segments.spare.lock().expect("no holder panicked");
             spares.extend(spare.filter(is_there));
-            let is_final = error.is_failed_dir_sync();
-            let error = Error::from(error);
-            if is_final {
-                self.commit.set_poison(&error);
-            }
-            error
+            self.commit.judge(error)
         })?;
         let full_bytes = self.options.log_segment_bytes;
         self.segments.last_bytes.fetch_max(bytes.min(full_bytes), Ordering::Relaxed);

@@ -96,8 +96,8 @@ impl Shared {
         Ok(ManifestGuard(guard))
     }
 
-    /// Makes an edit durable. On failure the database becomes read-only: what the manifest holds
-    /// is unknown from then on.
+    /// Makes an edit durable. After a failed sync the database becomes read-only, for nobody knows
+    /// what the manifest holds; any other failure leaves it as it was.
     pub(crate) fn append_edit(
         &self,
         manifest: &mut Manifest,
@@ -105,15 +105,23 @@ impl Shared {
     ) -> Result<()> {
         edit.next_file_number = Some(self.file_numbers.load(Ordering::Relaxed));
         edit.database_time_ms = Some(self.database_time_ms());
-        let result = manifest.append(edit).and_then(|number| {
-            self.commit.note_manifest_edit(number);
-            if manifest.should_roll() { manifest.roll(self.new_file_number()) } else { Ok(()) }
-        });
-        result.map_err(|error| {
-            let error = Error::from(error);
+        let number = manifest.append(edit).map_err(|error| self.judge_manifest(manifest, error))?;
+        self.commit.note_manifest_edit(number);
+        if manifest.should_roll()
+            && let Err(error) = manifest.roll(self.new_file_number())
+        {
+            // The edit is durable all the same. If the manifest goes on, the next edit tries again.
+            self.judge_manifest(manifest, error);
+        }
+        Ok(())
+    }
+
+    fn judge_manifest(&self, manifest: &Manifest, error: lsm_io::Error) -> Error {
+        let error = Error::from(error);
+        if manifest.is_poisoned() {
             self.commit.set_poison(&error);
-            error
-        })
+        }
+        error
     }
 
     /// Publishes what the manifest now says of a keyspace, without the memtables in `flushed`.

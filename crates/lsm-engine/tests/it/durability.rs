@@ -82,18 +82,6 @@ fn a_failed_table_sync_is_retried_with_a_new_table() {
 }
 
 #[test]
-fn a_full_disk_refuses_writes_cleanly_and_recovers_by_itself() {
-    let fs = SimFs::new(1);
-    let db = open(&fs);
-    db.put("before", "1").expect("writes");
-    fs.limit_bytes(0);
-    let refused = (0..10_000).find_map(|n| db.put(key(n), vec![0; 1000]).err());
-    let refused = refused.expect("the disk is full at some time");
-    assert!(matches!(refused.kind(), ErrorKind::NoSpace | ErrorKind::ReadOnly), "{refused}");
-    assert!(db.contains_key("before").expect("reads go on"));
-}
-
-#[test]
 fn batches_are_whole_after_a_crash_whatever_is_kept() {
     for seed in 0..50 {
         let policy = CrashPolicy::ALL[seed as usize % CrashPolicy::ALL.len()];

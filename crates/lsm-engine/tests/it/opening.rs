@@ -1,9 +1,17 @@
 //! What it costs to open, and what an open says it did.
 
-use lsm_engine::{Db, Reads};
-use lsm_io::SimFs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use lsm_engine::{Db, Durability, Options, Reads, RecoveryMode};
+use lsm_io::{CrashPolicy, SimFs, nth};
 
 use crate::{key, open, tiny_options};
+
+fn find(fs: &SimFs, ending: &str) -> PathBuf {
+    let mut files = fs.files().into_iter().map(|(path, _)| path);
+    files.find(|path| path.to_string_lossy().ends_with(ending)).expect("there is one")
+}
 
 #[test]
 fn opening_a_closed_database_reads_little_and_opens_no_table() {
@@ -78,4 +86,131 @@ fn dropping_the_last_handle_of_any_kind_closes_cleanly() {
     assert_eq!(snapshot.get("key").expect("still open").expect("there"), "value");
     drop(snapshot);
     assert!(open(&fs).recovery_report().closed_cleanly);
+}
+
+/// A log of half a mebibyte, for a recovery whose memtables are much smaller.
+fn crashed_with_much_to_replay() -> (SimFs, impl Fn(&SimFs) -> Options) {
+    let fs = SimFs::new(1);
+    let large = Options { memtable_bytes: Some(1 << 20), ..tiny_options(&fs) };
+    let large = Options { log_segment_bytes: 1 << 20, log_bytes_max: 4 << 20, ..large };
+    let db = Db::open_with("db", large).expect("opens");
+    for n in 0..200 {
+        db.put(key(n), vec![n as u8; 500]).expect("writes");
+    }
+    let small = |fs: &SimFs| Options { memtable_bytes: Some(8 << 10), ..tiny_options(fs) };
+    (fs.kill_image(), small)
+}
+
+fn check_replayed(db: &Db) {
+    assert_eq!(db.iter().count(), 200);
+    assert_eq!(db.get(key(77)).expect("reads").expect("there"), vec![77; 500]);
+}
+
+#[test]
+fn an_open_that_meets_damage_again_and_again_leaves_nothing_behind() {
+    let (fs, options) = crashed_with_much_to_replay();
+    fs.damage(find(&fs, ".log"), |bytes| bytes[90_000] ^= 1);
+    let before = fs.files();
+    for _ in 0..4 {
+        let error = Db::open_with("db", options(&fs)).expect_err("durable data is damaged");
+        assert_eq!(error.kind(), lsm_engine::ErrorKind::Corrupt, "{error}");
+        assert_eq!(fs.files(), with_lock(&before, &fs));
+    }
+}
+
+/// The lock file tells the last holder.
+fn with_lock(files: &[(PathBuf, u64)], fs: &SimFs) -> Vec<(PathBuf, u64)> {
+    let lock = Path::new("db/LOCK");
+    let bytes = fs.read_file(lock).len() as u64;
+    let files = files.iter().cloned();
+    files.map(|(path, old)| if path == lock { (path, bytes) } else { (path, old) }).collect()
+}
+
+#[test]
+fn an_open_without_room_leaves_nothing_behind() {
+    let (fs, options) = crashed_with_much_to_replay();
+    let before = fs.files();
+    let used: u64 = before.iter().map(|(_, bytes)| bytes).sum();
+    for room in (0..1 << 20).step_by(32 << 10) {
+        fs.limit_bytes(used + room);
+        if let Ok(db) = Db::open_with("db", options(&fs)) {
+            assert!(room > 200_000, "{room} bytes cannot be enough");
+            check_replayed(&db);
+            return;
+        }
+        assert_eq!(fs.files(), with_lock(&before, &fs), "{room} bytes of room");
+    }
+    panic!("it never opened");
+}
+
+#[test]
+fn an_open_that_fails_at_any_call_leaves_nothing_behind_or_all_that_current_leads_to() {
+    let (crashed, options) = crashed_with_much_to_replay();
+    let before = crashed.files();
+    let manifest = find(&crashed, ".manifest");
+    let mut kept = 0;
+    for call in 1.. {
+        let fs = crashed.kill_image();
+        fs.fail(nth(call).any_of("*").with(ErrorKind::Interrupted));
+        let opened = Db::open_with("db", options(&fs));
+        fs.heal();
+        if opened.is_ok() {
+            // Once CURRENT is swapped, what fails is the removal of what nothing names.
+            break;
+        }
+        let current = String::from_utf8(fs.read_file("db/CURRENT")).expect("text");
+        let name = manifest.file_name().expect("a name").to_string_lossy();
+        if current.contains(&*name) {
+            let left = fs.files();
+            assert_eq!(left, with_lock(&before, &fs), "call {call}");
+        } else {
+            kept += 1;
+        }
+        for image in [fs.kill_image(), fs.crash_image(CrashPolicy::LoseUnsynced, call)] {
+            check_replayed(&Db::open_with("db", options(&image)).expect("opens"));
+        }
+    }
+    assert_eq!(kept, 1, "CURRENT was swapped, and the directory could not be synced");
+}
+
+#[test]
+fn an_orphan_that_cannot_be_removed_keeps_nobody_out() {
+    let (fs, options) = crashed_with_much_to_replay();
+    fs.fail(nth(1).remove_of("*.log").for_ever());
+    let db = Db::open_with("db", options(&fs)).expect("opens");
+    check_replayed(&db);
+    drop(db);
+    fs.heal();
+    let db = Db::open_with("db", options(&fs)).expect("opens");
+    assert!(db.recovery_report().files_removed > 0, "{:?}", db.recovery_report());
+}
+
+#[test]
+fn a_log_that_ends_before_what_the_manifest_knows_durable_is_damaged() {
+    for blank in [true, false] {
+        let fs = SimFs::new(1);
+        let db = open(&fs);
+        let other = db.keyspace("other").expect("creates");
+        other.put("key", "value").expect("writes");
+        db.put("key", "THE LAST ONE").expect("writes");
+        // The flush of one keyspace tells the manifest how far the log is durable.
+        other.compact_range::<&[u8]>(..).expect("flushes");
+        db.put_with("later", "value", Durability::Memory.into()).expect("writes");
+        let image = fs.crash_image(CrashPolicy::LoseUnsynced, 0);
+        image.damage(find(&image, ".log"), |bytes| {
+            let at = bytes.windows(12).position(|bytes| bytes == b"THE LAST ONE").expect("there");
+            let end = if blank { bytes.len() } else { at + 12 };
+            // From the frame's header on there are zeros, as if nothing had been written; or only
+            // its value is damaged, and it looks torn.
+            let from = if blank { at - 36 } else { at };
+            bytes[from..end].fill(0);
+        });
+        let error = Db::open_with("db", tiny_options(&image)).expect_err("durable data is missing");
+        assert_eq!(error.kind(), lsm_engine::ErrorKind::Corrupt, "{error}");
+        assert!(error.to_string().contains("the manifest knows of durable data"), "{error}");
+        let salvage = Options { recovery: RecoveryMode::Salvage, ..tiny_options(&image) };
+        let db = Db::open_with("db", salvage).expect("salvage takes what there is");
+        assert!(!db.contains_key("key").expect("reads"));
+        assert!(db.keyspace("other").expect("opens").contains_key("key").expect("reads"));
+    }
 }
