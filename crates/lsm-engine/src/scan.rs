@@ -168,7 +168,7 @@ impl EntryCursor {
                 self.position = Position::End;
                 // Newer versions of the key may stand before this one: step over them too.
                 self.merged.prev()?;
-                while self.merged.entry().is_some_and(|entry| entry.key == self.key) {
+                while self.merged.entry().is_some_and(|entry| is_same(entry.key, &self.key)) {
                     self.merged.prev()?;
                 }
             }
@@ -178,7 +178,7 @@ impl EntryCursor {
         if self.is_check_due() && self.is_stale() {
             self.refresh_view();
             self.merged.seek_for_prev(&self.key, MAX_SEQ_NO)?;
-            while self.merged.entry().is_some_and(|entry| entry.key == self.key) {
+            while self.merged.entry().is_some_and(|entry| is_same(entry.key, &self.key)) {
                 self.merged.prev()?;
             }
         }
@@ -248,7 +248,7 @@ impl EntryCursor {
             // Versions come oldest first here: the last one not newer than the moment counts.
             let mut is_seen = false;
             while let Some(entry) = self.merged.entry() {
-                if entry.key != self.key {
+                if !is_same(entry.key, &self.key) {
                     break;
                 }
                 if entry.seq_no <= self.moment.seq_no {
