@@ -19,6 +19,7 @@
 //! `lazy_leveled.rs`, `fifo.rs`; which entries survive, `retention.rs`; when writes are slowed,
 //! `pressure.rs`.
 
+mod collapse;
 mod fifo;
 mod lazy_leveled;
 mod leveled;
@@ -30,6 +31,7 @@ mod range;
 mod retention;
 mod tiered;
 
+pub use collapse::plan_collapse;
 pub use fifo::FifoOptions;
 pub use lazy_leveled::LazyLeveledOptions;
 pub use leveled::LeveledOptions;

@@ -85,6 +85,11 @@ impl CompactionPolicy {
         }
     }
 
+    /// Whether it keeps one run a level, so that fewer runs are worth something to it.
+    pub fn keeps_one_run(&self) -> bool {
+        matches!(self, Self::Leveled(_))
+    }
+
     /// Its name and its options, by name.
     fn named(&mut self) -> (&'static str, Vec<(&'static str, &mut u64)>) {
         match self {

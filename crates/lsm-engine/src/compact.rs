@@ -12,11 +12,13 @@
 
 use std::collections::HashMap;
 use std::ops::Bound;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use lsm_compaction::{
-    Action, MergeError, Plan, PlanInput, RangePlan, Retention, RunningPlan, merge, plan_range,
+    Action, MergeError, Plan, PlanInput, RangePlan, Retention, RunningPlan, merge, plan_collapse,
+    plan_range,
 };
 use lsm_entry::MergingCursor;
 use lsm_manifest::ManifestEdit;
@@ -120,7 +122,18 @@ impl Shared {
             let snapshots = self.snapshots.copy();
             let now_ms = self.database_time_ms();
             let input = PlanInput { version, running, snapshots: &snapshots, now_ms };
-            options.compaction.as_policy().plan(&input)
+            let policy = &options.compaction;
+            let planned = policy.as_policy().plan(&input);
+            planned.or_else(|| {
+                if !policy.keeps_one_run() {
+                    return None;
+                }
+                let lookups = core.lookups.total();
+                let since = lookups - core.lookups_merged.load(Ordering::Relaxed);
+                let plan = plan_collapse(version, running, since, policy.table_bytes())?;
+                core.lookups_merged.store(lookups, Ordering::Relaxed);
+                Some(plan)
+            })
         });
         let Some((plan, tree, ticket)) = planned else { return Ok(false) };
         // Another thread may find a plan that does not overlap this one.

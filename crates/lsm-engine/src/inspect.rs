@@ -26,8 +26,8 @@ pub struct Metrics {
     pub durable: SeqNo,
     /// The newest sequence number that reads see.
     pub visible: SeqNo,
-    /// Point reads, each key of a `multi_get` counted.
-    pub gets: u64,
+    /// Point reads, each key of a `multi_get` counted, and seeks, in keyspaces that are not dropped.
+    pub lookups: u64,
     /// Tables whose filter said "perhaps" for a key that they did not hold.
     pub filter_false_positives: u64,
     /// Puts and deletes taken into the order.
@@ -127,10 +127,11 @@ impl Db {
         let shared = self.shared();
         let (stats, commit) = (&shared.stats, &shared.commit);
         let mut levels = vec![LevelMetrics::default(); LEVELS];
-        let (mut memtable_bytes, mut sealed_memtables) = (0, 0);
+        let (mut memtable_bytes, mut sealed_memtables, mut lookups) = (0, 0, 0);
         for core in shared.live_keyspaces() {
             let view = core.view.load();
             sealed_memtables += view.sealed.len();
+            lookups += core.lookups.total();
             let memtables = std::iter::once(&view.active).chain(&view.sealed);
             memtable_bytes += memtables.map(|m| m.allocated_bytes() as u64).sum::<u64>();
             for run in &view.tree.runs {
@@ -161,7 +162,7 @@ impl Db {
             appended: commit.appended(),
             durable: commit.durable(),
             visible: commit.visible(),
-            gets: stats.gets.total(),
+            lookups,
             filter_false_positives: stats.filter_false_positives.total(),
             entries_written: stats.entries_written.total(),
             user_bytes_written: stats.user_bytes_written.total(),

@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::options::{KeyspaceOptions, WriteOptions};
 use crate::reads::{Reads, Scan};
 use crate::scan::{EntryCursor, Iter};
+use crate::stats::Counter;
 use crate::value::Value;
 use crate::view::View;
 
@@ -30,6 +31,10 @@ pub(crate) struct KeyspaceCore {
     pub(crate) dropped: AtomicBool,
     /// Held by whoever flushes it: one flush at a time keeps runs in the order of their age.
     pub(crate) flushing: Mutex<()>,
+    /// Point reads and seeks since it was opened.
+    pub(crate) lookups: Counter,
+    /// How many there were when its runs were last merged for their sake.
+    pub(crate) lookups_merged: AtomicU64,
     /// When the active memtable took its first write, in milliseconds since 1970; 0: it is empty.
     pub(crate) active_since_ms: AtomicU64,
 }

@@ -35,7 +35,7 @@ impl Shared {
     ) -> Result<Option<Value>> {
         let view = core.view.load();
         let seq_no = seq_no.unwrap_or_else(|| self.commit.visible());
-        self.stats.gets.count();
+        core.lookups.count();
         self.get_in(&view, key, key_hash(key), seq_no)
     }
 
@@ -48,7 +48,7 @@ impl Shared {
     ) -> Result<Vec<Option<Value>>> {
         let view = core.view.load_full();
         let seq_no = seq_no.unwrap_or_else(|| self.commit.visible());
-        self.stats.gets.add(keys.len() as u64);
+        core.lookups.add(keys.len() as u64);
         let hashes: Vec<u64> = keys.iter().map(|key| key_hash(key.as_ref())).collect();
         // Stage by stage over the whole batch: the misses of one stage overlap each other.
         for &hash in &hashes {

@@ -46,6 +46,7 @@ use crate::pressure::PressureGate;
 use crate::replay::{Recovery, Replayed, replay_log};
 use crate::segments::FIRST_SEGMENT_BYTES;
 use crate::shared::Shared;
+use crate::stats::Counter;
 use crate::tables::TableStore;
 use crate::view::{Tree, View};
 
@@ -210,6 +211,8 @@ pub(crate) fn new_core(state: &KeyspaceState, view: View) -> Result<Arc<Keyspace
         options: Mutex::new(Arc::new(KeyspaceOptions::parse(&state.options)?)),
         dropped: false.into(),
         flushing: Mutex::default(),
+        lookups: Counter::default(),
+        lookups_merged: AtomicU64::new(0),
         active_since_ms: AtomicU64::new(0),
     }))
 }

@@ -98,6 +98,7 @@ impl EntryCursor {
     /// # Errors
     /// See [`seek_first`](Self::seek_first).
     pub fn seek(&mut self, key: impl AsRef<[u8]>) -> Result<()> {
+        self.core.lookups.count();
         self.position = Position::End;
         self.refresh_view();
         self.merged.seek(key.as_ref(), self.moment.seq_no)?;
@@ -120,6 +121,7 @@ impl EntryCursor {
     /// # Errors
     /// See [`seek_first`](Self::seek_first).
     pub fn seek_for_prev(&mut self, key: impl AsRef<[u8]>) -> Result<()> {
+        self.core.lookups.count();
         self.position = Position::End;
         self.refresh_view();
         self.merged.seek_for_prev(key.as_ref(), 0)?;

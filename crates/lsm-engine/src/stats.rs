@@ -44,7 +44,6 @@ impl Counter {
 /// The counters of one open database; all start at zero when it is opened.
 #[derive(Debug, Default)]
 pub(crate) struct Stats {
-    pub(crate) gets: Counter,
     pub(crate) filter_false_positives: Counter,
     pub(crate) entries_written: Counter,
     pub(crate) user_bytes_written: Counter,

@@ -2,7 +2,8 @@
 
 use expect_test::{Expect, expect};
 use lsm_compaction::{
-    Action, CompactionPolicy, FifoOptions, LeveledOptions, Plan, PlanInput, RangePlan, plan_range,
+    Action, CompactionPolicy, FifoOptions, LeveledOptions, Plan, PlanInput, RangePlan,
+    plan_collapse, plan_range,
 };
 use lsm_version::Version;
 use lsm_version::picture::picture_table;
@@ -157,6 +158,22 @@ fn a_range_takes_every_table_that_hangs_over_its_ends() {
         because somebody asked for it
     "#]]
     .assert_eq(&show(plan));
+}
+
+#[test]
+fn runs_are_merged_once_reading_them_apart_has_cost_as_much() {
+    // 600 bytes: 1200 ns to merge, 600 ns for a lookup in three runs.
+    let version = Version::parse("L0: a-f c-k\nL6: a-e g-m p-t x-z");
+    assert_eq!(plan_collapse(&version, &[], 1, 100), None);
+    expect![[r#"
+        merge L0 a-f, L0 c-k, L6 a-e, L6 g-m, L6 p-t, L6 x-z into L6
+        because 2 lookups in 3 runs have cost what merging their 600 bytes does
+    "#]]
+    .assert_eq(&show(plan_collapse(&version, &[], 2, 100)));
+    let running = [plan_collapse(&version, &[], 2, 100).expect("worth it").as_running()];
+    assert_eq!(plan_collapse(&version, &running, u64::MAX, 100), None, "one after the other");
+    let one_run = Version::parse("L6: a-e g-m");
+    assert_eq!(plan_collapse(&one_run, &[], u64::MAX, 100), None);
 }
 
 #[test]

@@ -163,3 +163,21 @@ fn a_file_that_cannot_be_removed_is_tried_again() {
     let is_table = |path: &Path| path.extension().is_some_and(|extension| extension == "sst");
     assert_eq!(fs.files().iter().filter(|(path, _)| is_table(path)).count(), 1);
 }
+
+#[test]
+fn what_is_read_is_merged_into_one_run_and_what_is_not_is_left_alone() {
+    let db = open(&SimFs::new(0));
+    fill(db.default_keyspace(), 3);
+    let runs = || db.default_keyspace().shape().runs.len();
+    while db.step(Step::Compact).expect("nothing fails") {}
+    assert_eq!(runs(), 3, "in shape");
+    let bytes = db.metrics().table_bytes();
+    // A lookup in three runs costs 600 ns, merging costs 2 ns a byte.
+    for n in 0..bytes * 2 / 600 + 1 {
+        assert!(db.contains_key(key(n as u32 % 50)).expect("reads"));
+    }
+    assert!(db.step(Step::Compact).expect("nothing fails"));
+    assert_eq!(runs(), 1);
+    assert!(db.contains_key(key(7)).expect("reads"));
+    assert!(!db.step(Step::Compact).expect("nothing fails"));
+}
