@@ -240,7 +240,7 @@ impl Db {
 
     /// A moment that stays readable.
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot::new(Arc::clone(&self.handle))
+        Snapshot::new(&self.handle)
     }
 
     /// The newest sequence number that reads see.

@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::options::{KeyspaceOptions, WriteOptions};
 use crate::reads::{Reads, Scan};
 use crate::scan::{EntryCursor, Iter};
+use crate::snapshot::Registered;
 use crate::stats::Counter;
 use crate::value::Value;
 use crate::view::View;
@@ -177,11 +178,11 @@ impl Reads for Keyspace {
     }
 
     fn scan(&self, scan: Scan) -> Iter {
-        Iter::new(&self.db, &self.core, None, scan)
+        Iter::new(Registered::now(&self.db), &self.core, scan)
     }
 
     fn cursor(&self) -> EntryCursor {
-        EntryCursor::new(&self.db, &self.core, None)
+        EntryCursor::new(Registered::now(&self.db), &self.core)
     }
 }
 

@@ -9,6 +9,8 @@
 //! 5. The first entry found is the newest, for older runs hold older sequence numbers.
 //!
 //! No lock, no reference count and no clock on the way.
+//!
+//! A database opened read-only takes both view and number from its moment (see `read_only.rs`).
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -18,6 +20,7 @@ use lsm_entry::{Entry, SeqNo, ValueKind, key_hash};
 use crate::error::{Error, Result};
 use crate::keyspace::KeyspaceCore;
 use crate::shared::Shared;
+use crate::snapshot::Registered;
 use crate::tables::LiveTable;
 use crate::value::{COPY_BYTES_MAX, Slice, Value};
 use crate::view::View;
@@ -26,17 +29,34 @@ use crate::view::View;
 const PREFETCHED_MAX: usize = 16;
 
 impl Shared {
-    /// The value of `key` at `seq_no`, or at the present.
+    /// The value of `key` at a moment, or at the present.
     pub(crate) fn get(
         &self,
         core: &KeyspaceCore,
         key: &[u8],
-        seq_no: Option<SeqNo>,
+        moment: Option<&Registered>,
     ) -> Result<Option<Value>> {
-        let view = core.view.load();
-        let seq_no = seq_no.unwrap_or_else(|| self.commit.visible());
         core.lookups.count();
-        self.get_in(&view, key, key_hash(key), seq_no)
+        self.at(core, moment, |view, seq_no| self.get_in(view, key, key_hash(key), seq_no))
+    }
+
+    /// Calls `read` with what `core` shows at a moment, or at present.
+    #[inline]
+    fn at<T>(
+        &self,
+        core: &KeyspaceCore,
+        moment: Option<&Registered>,
+        read: impl FnOnce(&View, SeqNo) -> T,
+    ) -> T {
+        if self.is_read_only {
+            let present = self.moment.load();
+            let held = moment.map_or(&*present, |moment| &moment.held);
+            let held = held.as_ref().expect("a database opened read-only has a moment");
+            return read(held.view(core.id), held.seq_no);
+        }
+        let view = core.view.load();
+        let seq_no = moment.map_or_else(|| self.commit.visible(), |moment| moment.seq_no);
+        read(&view, seq_no)
     }
 
     /// The values of `keys` at one moment of one view.
@@ -44,11 +64,18 @@ impl Shared {
         &self,
         core: &KeyspaceCore,
         keys: &[K],
-        seq_no: Option<SeqNo>,
+        moment: Option<&Registered>,
     ) -> Result<Vec<Option<Value>>> {
-        let view = core.view.load_full();
-        let seq_no = seq_no.unwrap_or_else(|| self.commit.visible());
         core.lookups.add(keys.len() as u64);
+        self.at(core, moment, |view, seq_no| self.multi_get_in(view, keys, seq_no))
+    }
+
+    fn multi_get_in<K: AsRef<[u8]>>(
+        &self,
+        view: &View,
+        keys: &[K],
+        seq_no: SeqNo,
+    ) -> Result<Vec<Option<Value>>> {
         let hashes: Vec<u64> = keys.iter().map(|key| key_hash(key.as_ref())).collect();
         // Stage by stage over the whole batch: the misses of one stage overlap each other.
         for &hash in &hashes {
@@ -61,7 +88,7 @@ impl Shared {
                 }
             }
         }
-        let look_up = |(key, &hash): (&K, &u64)| self.get_in(&view, key.as_ref(), hash, seq_no);
+        let look_up = |(key, &hash): (&K, &u64)| self.get_in(view, key.as_ref(), hash, seq_no);
         keys.iter().zip(&hashes).map(look_up).collect()
     }
 

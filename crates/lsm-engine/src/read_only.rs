@@ -3,14 +3,17 @@
 //! The writer goes on meanwhile, so a file can vanish or be written over between the manifest and
 //! the file that it names. Whatever is found so is looked at again, from the manifest on; only what
 //! stays wrong is reported.
+//!
+//! A writer keeps the versions that its own snapshots see, not those of other processes. So here a
+//! reader holds a whole [`Moment`], number and views of all keyspaces, instead of a number.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use lsm_entry::SeqNo;
 use lsm_manifest::Manifest;
 use lsm_sstable::BlockCache;
@@ -34,11 +37,31 @@ const ATTEMPTS: u32 = 20;
 /// How long to wait before reading anew.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// What one look at the directory shows.
-struct Moment {
+/// One state of a database opened read-only, swapped as a whole, so that no read mixes two.
+#[derive(Debug)]
+pub(crate) struct Moment {
+    pub(crate) seq_no: SeqNo,
+    views: BTreeMap<u32, Arc<View>>,
+    /// What keyspaces show that were created later.
+    nothing: Arc<View>,
+}
+
+impl Moment {
+    fn new(seq_no: SeqNo, keyspaces: &HashMap<u32, Arc<KeyspaceCore>>, nothing: Arc<View>) -> Self {
+        let views = keyspaces.iter().map(|(&id, core)| (id, core.view.load_full())).collect();
+        Self { seq_no, views, nothing }
+    }
+
+    /// What keyspace `id` shows.
+    pub(crate) fn view(&self, id: u32) -> &Arc<View> {
+        self.views.get(&id).unwrap_or(&self.nothing)
+    }
+}
+
+/// What one look at the directory finds.
+struct Found {
     keyspaces: HashMap<u32, Arc<KeyspaceCore>>,
     database_id: u128,
-    last_seq_no: SeqNo,
     database_time_ms: u64,
     next_file_number: u64,
     report: RecoveryReport,
@@ -49,43 +72,50 @@ pub(crate) fn open(dir: &Path, options: Options) -> Result<Arc<Shared>> {
     options.check()?;
     let fs = Arc::clone(&options.env.fs);
     // Nobody listens for garbage: the files are the writer's.
-    let (garbage_sender, garbage) = crossbeam_channel::unbounded();
+    let (garbage, _) = crossbeam_channel::unbounded();
     let tables = Arc::new(TableStore {
         fs: Arc::clone(&fs),
         dir: dir.to_owned(),
         cache: BlockCache::new(options.effective_cache_bytes()),
         read_mode: options.read_mode,
-        garbage: garbage_sender,
+        garbage,
         opened: AtomicU64::new(0),
     });
     let hash_seed = (options.env.random)();
-    let moment = look(dir, &options, &tables, hash_seed)?;
-    let default_keyspace = moment
+    let found = Look { dir, options: &options, tables: &tables, hash_seed, before: None }.look()?;
+    let default_keyspace = found
         .keyspaces
         .get(&DEFAULT_KEYSPACE)
         .cloned()
         .ok_or_else(|| Error::corrupt("the manifest has no default keyspace"))?;
+    let seq_no = found.report.last_seq_no;
+    let moment = Moment::new(seq_no, &found.keyspaces, Arc::new(View::empty(&tables)));
     let log_thread = Bell::new(1);
     Ok(Arc::new(Shared {
         dir: dir.to_owned(),
         fs,
-        database_id: moment.database_id,
+        database_id: found.database_id,
         hash_seed,
-        commit: Commit::new(None, moment.last_seq_no, moment.database_time_ms, log_thread.clone()),
+        commit: Commit::new(None, seq_no, found.database_time_ms, log_thread.clone()),
         segments: Default::default(),
         manifest: Mutex::new(None),
-        keyspaces: ArcSwap::from_pointee(moment.keyspaces),
+        keyspaces: ArcSwap::from_pointee(found.keyspaces),
         default_keyspace,
         snapshots: Default::default(),
         tables,
-        file_numbers: AtomicU64::new(moment.next_file_number),
+        file_numbers: AtomicU64::new(found.next_file_number),
         compaction: Default::default(),
         pressure: PressureGate::new(),
         limiter: RateLimiter::new(None),
-        background: Background::new(options.background_threads, log_thread, garbage),
+        background: Background::new(
+            options.background_threads,
+            log_thread,
+            crossbeam_channel::never(),
+        ),
         stats: Default::default(),
-        report: moment.report,
+        report: found.report,
         is_read_only: true,
+        moment: ArcSwapOption::from_pointee(moment),
         closed: false.into(),
         lock: Mutex::new(None),
         options,
@@ -95,113 +125,144 @@ pub(crate) fn open(dir: &Path, options: Options) -> Result<Arc<Shared>> {
 /// Moves an open read-only database on to the present.
 pub(crate) fn refresh(shared: &Shared) -> Result<()> {
     shared.check_open()?;
-    if !shared.is_read_only {
+    // One at a time: whoever looked later must not be overtaken by whoever looked before.
+    let _turn = shared.manifest.lock().expect("no holder panicked");
+    let Some(before) = shared.moment.load_full() else {
         return Err(Error::invalid("refresh is for a database opened read-only"));
+    };
+    let look = Look {
+        dir: &shared.dir,
+        options: &shared.options,
+        tables: &shared.tables,
+        hash_seed: shared.hash_seed,
+        before: Some(&before),
+    };
+    let found = look.look()?;
+    if found.database_id != shared.database_id {
+        return Err(Error::invalid(format!(
+            "another database is at {} now; it has to be opened anew",
+            shared.dir.display()
+        )));
     }
-    let moment = look(&shared.dir, &shared.options, &shared.tables, shared.hash_seed)?;
+    let seq_no = found.report.last_seq_no;
+    let moment = Moment::new(seq_no, &found.keyspaces, Arc::clone(&before.nothing));
+    let known = shared.keyspaces.load_full();
+    for core in known.values().filter(|core| !found.keyspaces.contains_key(&core.id)) {
+        core.dropped.store(true, Ordering::Release);
+    }
     let mut keyspaces = HashMap::new();
-    for (id, fresh) in moment.keyspaces {
-        // Handles hold the cores, so a core that is known takes over the fresh view.
-        let core = match shared.keyspaces.load().get(&id) {
-            Some(known) => {
-                known.view.store(fresh.view.load_full());
-                Arc::clone(known)
-            }
-            None => fresh,
-        };
-        keyspaces.insert(id, core);
+    for (id, fresh) in &found.keyspaces {
+        // Handles hold the cores, so a core that is known goes on.
+        keyspaces.insert(*id, Arc::clone(known.get(id).unwrap_or(fresh)));
     }
     shared.keyspaces.store(Arc::new(keyspaces));
-    // Order: the views before the sequence number, as a writer does it.
-    shared.commit.show_through(moment.last_seq_no);
+    shared.moment.store(Some(Arc::new(moment)));
+    // Order: the number before the views, for whoever looks at both outside of reads. Nothing in a
+    // view is above the number it came with, so an older view shows the same at a newer one.
+    shared.commit.show_through(seq_no);
+    for (id, fresh) in &found.keyspaces {
+        if let Some(core) = known.get(id) {
+            core.view.store(fresh.view.load_full());
+            *core.options.lock().expect("no holder panicked") = fresh.options();
+        }
+    }
     Ok(())
 }
 
-fn look(dir: &Path, options: &Options, tables: &Arc<TableStore>, hash_seed: u64) -> Result<Moment> {
-    let mut attempt = 1;
-    loop {
-        match look_once(dir, options, tables, hash_seed) {
-            Err(error)
-                if attempt < ATTEMPTS
-                    && matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Io) =>
-            {
-                attempt += 1;
-                std::thread::sleep(PAUSE);
-            }
-            result => return result,
-        }
-    }
+/// What a look at the directory needs.
+struct Look<'a> {
+    dir: &'a Path,
+    options: &'a Options,
+    tables: &'a Arc<TableStore>,
+    hash_seed: u64,
+    /// What was seen last: tables that are open stay so.
+    before: Option<&'a Moment>,
 }
 
-fn look_once(
-    dir: &Path,
-    options: &Options,
-    tables: &Arc<TableStore>,
-    hash_seed: u64,
-) -> Result<Moment> {
-    let began = Instant::now();
-    let fs = &options.env.fs;
-    let read = Manifest::read(fs, dir).map_err(|error| match error.io_kind() {
-        Some(std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
-            Error::invalid(format!("there is no database at {}", dir.display()))
-        }
-        _ => error.into(),
-    })?;
-    let state = read.state;
-    let mut recovery = Recovery {
-        dir,
-        options,
-        database_id: state.database_id,
-        hash_seed,
-        file_numbers: AtomicU64::new(state.next_file_number),
-        limiter: RateLimiter::new(None),
-        now_ms: options.env.now_ms().max(state.database_time_ms),
-        next_keyspace_id: state.next_keyspace_id,
-        may_write: false,
-        entries: 0,
-    };
-    let mut replayed = BTreeMap::new();
-    for (&id, keyspace) in &state.keyspaces {
-        let tree = Tree::new(Arc::clone(&keyspace.version), None, tables);
-        // A table is opened now, while it is there: the writer may remove it at any time, and an
-        // open file outlives its name.
-        for live in tree.tables() {
-            match live.table() {
-                // Damage is told by the reads that meet it; the others go on.
-                Err(error) if error.is_corrupt() => {}
-                opened => drop(opened?),
+impl Look<'_> {
+    fn look(&self) -> Result<Found> {
+        let mut attempt = 1;
+        loop {
+            match self.look_once() {
+                Err(error)
+                    if attempt < ATTEMPTS
+                        && matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Io) =>
+                {
+                    attempt += 1;
+                    std::thread::sleep(PAUSE);
+                }
+                result => return result,
             }
         }
-        replayed.insert(
-            id,
-            Replayed {
-                core: new_core(keyspace, View::opened(recovery.new_memtable(0), tree))?,
-                flushed_through: keyspace.flushed_through,
-                memtable: recovery.new_memtable(0),
-                sealed: Vec::new(),
-                tables: Vec::new(),
-            },
-        );
     }
-    let log = replay_log(&mut recovery, &state, &mut replayed, false)?;
-    let last = log.next_seq_no.map_or(0, |next| next.saturating_sub(1));
-    let mut report = RecoveryReport::default();
-    report.note_log(&log, recovery.entries);
-    let mut keyspaces = HashMap::new();
-    for (id, keyspace) in replayed {
-        let tree = Arc::clone(&keyspace.core.view.load().tree);
-        let view = View { active: keyspace.memtable, sealed: keyspace.sealed, tree };
-        keyspace.core.view.store(Arc::new(view));
-        keyspaces.insert(id, keyspace.core);
+
+    fn look_once(&self) -> Result<Found> {
+        let Self { dir, options, tables, hash_seed, before } = *self;
+        let began = Instant::now();
+        let fs = &options.env.fs;
+        let read = Manifest::read(fs, dir).map_err(|error| match error.io_kind() {
+            Some(std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
+                Error::invalid(format!("there is no database at {}", dir.display()))
+            }
+            _ => error.into(),
+        })?;
+        let state = read.state;
+        let mut recovery = Recovery {
+            dir,
+            options,
+            database_id: state.database_id,
+            hash_seed,
+            file_numbers: AtomicU64::new(state.next_file_number),
+            limiter: RateLimiter::new(None),
+            now_ms: options.env.now_ms().max(state.database_time_ms),
+            next_keyspace_id: state.next_keyspace_id,
+            may_write: false,
+            entries: 0,
+        };
+        let mut replayed = BTreeMap::new();
+        for (&id, keyspace) in &state.keyspaces {
+            let known = before.map(|moment| &*moment.view(id).tree);
+            let tree = Tree::new(Arc::clone(&keyspace.version), known, tables);
+            // A table is opened now, while it is there: the writer may remove it at any time, and an
+            // open file outlives its name.
+            for live in tree.tables() {
+                match live.table() {
+                    // Damage is told by the reads that meet it; the others go on.
+                    Err(error) if error.is_corrupt() => {}
+                    opened => drop(opened?),
+                }
+            }
+            let memtable = recovery.new_memtable(0);
+            replayed.insert(
+                id,
+                Replayed {
+                    core: new_core(keyspace, View::opened(Arc::clone(&memtable), tree))?,
+                    flushed_through: keyspace.flushed_through,
+                    memtable,
+                    sealed: Vec::new(),
+                    tables: Vec::new(),
+                },
+            );
+        }
+        let log = replay_log(&mut recovery, &state, &mut replayed, false)?;
+        let last = log.next_seq_no.map_or(0, |next| next.saturating_sub(1));
+        let mut report = RecoveryReport::default();
+        report.note_log(&log, recovery.entries);
+        let mut keyspaces = HashMap::new();
+        for (id, keyspace) in replayed {
+            let tree = Arc::clone(&keyspace.core.view.load().tree);
+            let view = View { active: keyspace.memtable, sealed: keyspace.sealed, tree };
+            keyspace.core.view.store(Arc::new(view));
+            keyspaces.insert(id, keyspace.core);
+        }
+        report.last_seq_no = state.last_seq_no.max(last);
+        report.elapsed = began.elapsed();
+        Ok(Found {
+            keyspaces,
+            database_id: state.database_id,
+            database_time_ms: recovery.now_ms,
+            next_file_number: state.next_file_number,
+            report,
+        })
     }
-    report.last_seq_no = state.last_seq_no.max(last);
-    report.elapsed = began.elapsed();
-    Ok(Moment {
-        keyspaces,
-        database_id: state.database_id,
-        last_seq_no: report.last_seq_no,
-        database_time_ms: recovery.now_ms,
-        next_file_number: state.next_file_number,
-        report,
-    })
 }

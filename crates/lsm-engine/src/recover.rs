@@ -362,6 +362,7 @@ fn recover(
         stats: Default::default(),
         report,
         is_read_only: false,
+        moment: Default::default(),
         closed: false.into(),
         lock: Mutex::new(Some(lock)),
         options,

@@ -5,15 +5,17 @@
 //! 3. Merge its sources; of each key take the newest version that is not newer than the number.
 //! 4. Every so often look whether the view is stale. If so move to the present one: the snapshot
 //!    list guarantees that it shows the same. So no scan pins sealed memtables or dead files.
+//!
+//! In a database opened read-only the moment holds its own view, and a scan stays with it.
 
 use std::cmp::Ordering;
 use std::fmt;
 use std::ops::Bound;
 use std::sync::Arc;
 
+use arc_swap::Guard;
 use lsm_entry::{Cursor, MAX_SEQ_NO, MergingCursor, SeqNo};
 
-use crate::db::Handle;
 use crate::error::Result;
 use crate::keyspace::KeyspaceCore;
 use crate::reads::Scan;
@@ -65,13 +67,12 @@ enum Position {
 }
 
 impl EntryCursor {
-    pub(crate) fn new(db: &Arc<Handle>, core: &Arc<KeyspaceCore>, seq_no: Option<SeqNo>) -> Self {
+    pub(crate) fn new(moment: Registered, core: &Arc<KeyspaceCore>) -> Self {
         // Order: register, then load the view (see the file comment).
-        let moment = match seq_no {
-            Some(seq_no) => Registered::again(Arc::clone(db), seq_no),
-            None => Registered::now(Arc::clone(db)),
+        let view = match &moment.held {
+            Some(held) => Arc::clone(held.view(core.id)),
+            None => core.view.load_full(),
         };
-        let view = core.view.load_full();
         let merged = merge_view(&view);
         Self {
             moment,
@@ -139,8 +140,7 @@ impl EntryCursor {
             Position::AtEntry => {
                 self.remember_key();
                 self.position = Position::End;
-                if self.is_check_due() && self.is_stale() {
-                    self.refresh_view();
+                if self.is_check_due() && self.refresh_view() {
                     self.merged.seek(&self.key, 0)?;
                 } else {
                     self.merged.next()?;
@@ -177,8 +177,7 @@ impl EntryCursor {
             // The sources stand before every version already.
             Position::BeforeEntry => self.position = Position::End,
         }
-        if self.is_check_due() && self.is_stale() {
-            self.refresh_view();
+        if self.is_check_due() && self.refresh_view() {
             self.merged.seek_for_prev(&self.key, MAX_SEQ_NO)?;
             while self.merged.entry().is_some_and(|entry| is_same(entry.key, &self.key)) {
                 self.merged.prev()?;
@@ -277,16 +276,21 @@ impl EntryCursor {
         true
     }
 
-    fn is_stale(&self) -> bool {
-        !Arc::ptr_eq(&self.view, &self.core.view.load())
-    }
-
-    /// Moves to the present view; the merged cursor must be placed anew afterwards.
-    fn refresh_view(&mut self) {
-        if self.is_stale() {
-            self.view = self.core.view.load_full();
-            self.merged = merge_view(&self.view);
+    /// Moves to the present view, if the cursor's own is stale and must not be kept; the merged
+    /// cursor must be placed anew then.
+    fn refresh_view(&mut self) -> bool {
+        let present = self.core.view.load();
+        if self.moment.held.is_some() || Arc::ptr_eq(&self.view, &present) {
+            return false;
         }
+        // Order: the view before the flag, for a drop sets the flag before it empties the view. What
+        // is under way ends as it began.
+        if self.core.is_dropped() {
+            return false;
+        }
+        self.view = Guard::into_inner(present);
+        self.merged = merge_view(&self.view);
+        true
     }
 }
 
@@ -305,7 +309,6 @@ impl fmt::Debug for EntryCursor {
 /// The entries of a range, ascending, from both ends. It reads one moment, whatever is written
 /// meanwhile. After an error it yields nothing more.
 pub struct Iter {
-    db: Arc<Handle>,
     core: Arc<KeyspaceCore>,
     moment: Registered,
     scan: Scan,
@@ -317,18 +320,8 @@ pub struct Iter {
 }
 
 impl Iter {
-    pub(crate) fn new(
-        db: &Arc<Handle>,
-        core: &Arc<KeyspaceCore>,
-        seq_no: Option<SeqNo>,
-        scan: Scan,
-    ) -> Self {
-        let moment = match seq_no {
-            Some(seq_no) => Registered::again(Arc::clone(db), seq_no),
-            None => Registered::now(Arc::clone(db)),
-        };
+    pub(crate) fn new(moment: Registered, core: &Arc<KeyspaceCore>, scan: Scan) -> Self {
         Self {
-            db: Arc::clone(db),
             core: Arc::clone(core),
             moment,
             scan,
@@ -347,8 +340,8 @@ impl Iter {
                 cursor
             }
             None => {
-                let seq_no = Some(self.moment.seq_no);
-                let cursor = self.front.insert(EntryCursor::new(&self.db, &self.core, seq_no));
+                let cursor = EntryCursor::new(self.moment.clone(), &self.core);
+                let cursor = self.front.insert(cursor);
                 match &self.scan.lower {
                     Bound::Unbounded => cursor.seek_first()?,
                     Bound::Included(key) => cursor.seek(key)?,
@@ -382,8 +375,8 @@ impl Iter {
                 cursor
             }
             None => {
-                let seq_no = Some(self.moment.seq_no);
-                let cursor = self.back.insert(EntryCursor::new(&self.db, &self.core, seq_no));
+                let cursor = EntryCursor::new(self.moment.clone(), &self.core);
+                let cursor = self.back.insert(cursor);
                 match &self.scan.upper {
                     Bound::Unbounded => cursor.seek_last()?,
                     Bound::Included(key) => cursor.seek_for_prev(key)?,

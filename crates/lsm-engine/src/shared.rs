@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use lsm_entry::SeqNo;
 use lsm_io::{LockGuard, SharedFs};
 use lsm_manifest::{Manifest, ManifestEdit};
@@ -20,6 +20,7 @@ use crate::keyspace::KeyspaceCore;
 use crate::limiter::RateLimiter;
 use crate::options::Options;
 use crate::pressure::PressureGate;
+use crate::read_only::Moment;
 use crate::recover::RecoveryReport;
 use crate::segments::Segments;
 use crate::snapshot::SnapshotList;
@@ -52,6 +53,8 @@ pub(crate) struct Shared {
     pub(crate) stats: Stats,
     pub(crate) report: RecoveryReport,
     pub(crate) is_read_only: bool,
+    /// What a database opened read-only shows; `None` in one that is written.
+    pub(crate) moment: ArcSwapOption<Moment>,
     pub(crate) closed: AtomicBool,
     /// Held as long as the database is open.
     pub(crate) lock: Mutex<Option<Box<dyn LockGuard>>>,
@@ -184,5 +187,11 @@ impl View {
     /// The view of a keyspace just opened.
     pub(crate) fn opened(active: Arc<Memtable>, tree: Tree) -> Self {
         Self { active, sealed: Vec::new(), tree: Arc::new(tree) }
+    }
+
+    /// The view of a keyspace in which nothing was ever written.
+    pub(crate) fn empty(tables: &Arc<TableStore>) -> Self {
+        let active = Memtable::new(MemtableOptions { capacity_bytes: 0, hash_seed: 0 });
+        Self::opened(Arc::new(active), Tree::new(Arc::default(), None, tables))
     }
 }

@@ -10,6 +10,7 @@ use crate::commit::Commit;
 use crate::db::Handle;
 use crate::error::Result;
 use crate::keyspace::Keyspace;
+use crate::read_only::Moment;
 use crate::reads::{Reads, Scan};
 use crate::scan::{EntryCursor, Iter};
 use crate::value::Value;
@@ -35,7 +36,7 @@ impl SnapshotList {
         seq_no
     }
 
-    /// Enters a sequence number that somebody keeps entered already.
+    /// Enters a sequence number that somebody keeps readable already.
     pub(crate) fn enter_again(&self, seq_no: SeqNo) {
         *self.counts.lock().expect("no holder panicked").entry(seq_no).or_default() += 1;
     }
@@ -58,7 +59,8 @@ impl SnapshotList {
 
 /// A moment of the database that stays readable, over all its keyspaces.
 ///
-/// It holds no file and no memtable: what it costs is that merges keep the versions it sees.
+/// It holds no file and no memtable: what it costs is that merges keep the versions it sees. (In a
+/// database opened read-only, whose writer does not know of it, it does hold them.)
 /// Cheap to clone; the moment is released with the last clone.
 ///
 /// ```
@@ -78,17 +80,29 @@ pub struct Snapshot(Arc<Registered>);
 pub(crate) struct Registered {
     pub(crate) db: Arc<Handle>,
     pub(crate) seq_no: SeqNo,
+    /// What is read at that number in a database opened read-only, where the list keeps nothing.
+    pub(crate) held: Option<Arc<Moment>>,
 }
 
 impl Registered {
-    pub(crate) fn now(db: Arc<Handle>) -> Self {
-        let seq_no = db.shared.snapshots.enter(&db.shared.commit);
-        Self { db, seq_no }
+    pub(crate) fn now(db: &Arc<Handle>) -> Self {
+        let shared = &db.shared;
+        let held = shared.moment.load_full();
+        let seq_no = match &held {
+            Some(held) => {
+                shared.snapshots.enter_again(held.seq_no);
+                held.seq_no
+            }
+            None => shared.snapshots.enter(&shared.commit),
+        };
+        Self { db: Arc::clone(db), seq_no, held }
     }
+}
 
-    pub(crate) fn again(db: Arc<Handle>, seq_no: SeqNo) -> Self {
-        db.shared.snapshots.enter_again(seq_no);
-        Self { db, seq_no }
+impl Clone for Registered {
+    fn clone(&self) -> Self {
+        self.db.shared.snapshots.enter_again(self.seq_no);
+        Self { db: Arc::clone(&self.db), seq_no: self.seq_no, held: self.held.clone() }
     }
 }
 
@@ -99,7 +113,7 @@ impl Drop for Registered {
 }
 
 impl Snapshot {
-    pub(crate) fn new(db: Arc<Handle>) -> Self {
+    pub(crate) fn new(db: &Arc<Handle>) -> Self {
         Self(Arc::new(Registered::now(db)))
     }
 
@@ -122,23 +136,21 @@ impl fmt::Debug for Snapshot {
 
 impl Reads for Snapshot {
     fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
-        let db = &self.0.db;
-        db.shared.get(&db.shared.default_keyspace, key.as_ref(), Some(self.0.seq_no))
+        let shared = &self.0.db.shared;
+        shared.get(&shared.default_keyspace, key.as_ref(), Some(&self.0))
     }
 
     fn multi_get<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<Value>>> {
-        let db = &self.0.db;
-        db.shared.multi_get(&db.shared.default_keyspace, keys, Some(self.0.seq_no))
+        let shared = &self.0.db.shared;
+        shared.multi_get(&shared.default_keyspace, keys, Some(&self.0))
     }
 
     fn scan(&self, scan: Scan) -> Iter {
-        let db = &self.0.db;
-        Iter::new(db, &db.shared.default_keyspace, Some(self.0.seq_no), scan)
+        Iter::new(Registered::clone(&self.0), &self.0.db.shared.default_keyspace, scan)
     }
 
     fn cursor(&self) -> EntryCursor {
-        let db = &self.0.db;
-        EntryCursor::new(db, &db.shared.default_keyspace, Some(self.0.seq_no))
+        EntryCursor::new(Registered::clone(&self.0), &self.0.db.shared.default_keyspace)
     }
 }
 
@@ -149,24 +161,28 @@ pub struct SnapshotWithin<'a> {
     keyspace: &'a Keyspace,
 }
 
+impl SnapshotWithin<'_> {
+    fn moment(&self) -> &Registered {
+        &self.snapshot.0
+    }
+}
+
 impl Reads for SnapshotWithin<'_> {
     fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
-        let shared = &self.snapshot.0.db.shared;
-        shared.get(self.keyspace.core(), key.as_ref(), Some(self.snapshot.seq_no()))
+        let shared = &self.moment().db.shared;
+        shared.get(self.keyspace.core(), key.as_ref(), Some(self.moment()))
     }
 
     fn multi_get<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<Value>>> {
-        let shared = &self.snapshot.0.db.shared;
-        shared.multi_get(self.keyspace.core(), keys, Some(self.snapshot.seq_no()))
+        let shared = &self.moment().db.shared;
+        shared.multi_get(self.keyspace.core(), keys, Some(self.moment()))
     }
 
     fn scan(&self, scan: Scan) -> Iter {
-        let seq_no = Some(self.snapshot.seq_no());
-        Iter::new(&self.snapshot.0.db, self.keyspace.core(), seq_no, scan)
+        Iter::new(self.moment().clone(), self.keyspace.core(), scan)
     }
 
     fn cursor(&self) -> EntryCursor {
-        let seq_no = Some(self.snapshot.seq_no());
-        EntryCursor::new(&self.snapshot.0.db, self.keyspace.core(), seq_no)
+        EntryCursor::new(self.moment().clone(), self.keyspace.core())
     }
 }
