@@ -131,9 +131,10 @@ fn measure(policy: &str, entries: u64, seed: u64) -> lsm_engine::Result<Figures>
     })
 }
 
-/// Bytes that this process handed to the kernel to write, by the kernel's account.
+/// Bytes that this process gave the kernel to write to the disk, by the kernel's account. That
+/// counts pages, whether they were written or, as the log's are, stored into.
 fn written_by_kernel() -> u64 {
     let io = std::fs::read_to_string("/proc/self/io").unwrap_or_default();
-    let line = io.lines().find_map(|line| line.strip_prefix("wchar:"));
+    let line = io.lines().find_map(|line| line.strip_prefix("write_bytes:"));
     line.and_then(|count| count.trim().parse().ok()).unwrap_or(0)
 }
