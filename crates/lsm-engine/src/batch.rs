@@ -1,5 +1,7 @@
 //! Writes that are applied together or not at all.
 
+use std::sync::Arc;
+
 use lsm_entry::{MAX_KEY_BYTES, Tag, encode_entry, encode_keyspace, key_hash};
 
 use crate::error::{Error, Result};
@@ -110,10 +112,19 @@ impl WriteBatch {
 
     pub(crate) fn add(&mut self, keyspace: Option<&Keyspace>, tag: Tag, key: &[u8], value: &[u8]) {
         let id = keyspace.map_or(DEFAULT_KEYSPACE, Keyspace::id);
-        let current = self.stretches.last().map_or(DEFAULT_KEYSPACE, |last| last.keyspace);
-        if id != current {
+        let last = self.stretches.last();
+        let is_selected = id == last.map_or(DEFAULT_KEYSPACE, |last| last.keyspace);
+        if !is_selected {
             encode_keyspace(&mut self.payload, id);
             self.records += 1;
+        }
+        // Keyspaces of two databases may have one id: every handle is kept, and checked when the
+        // batch is written.
+        let is_kept = keyspace.is_none_or(|keyspace| {
+            let handle = last.and_then(|last| last.handle.as_ref());
+            handle.is_some_and(|handle| Arc::ptr_eq(handle.core(), keyspace.core()))
+        });
+        if !is_selected || !is_kept {
             let handle = keyspace.cloned();
             self.stretches.push(KeyspaceStretch { keyspace: id, handle, entries: 0, bytes: 0 });
         }

@@ -312,8 +312,9 @@ impl Keyspace {
     /// Every version of `key` that is still there, newest first, visible or not.
     ///
     /// # Errors
-    /// `Corrupt`, `Io`.
+    /// `Corrupt`, `Io`, `Closed`, `Invalid`.
     pub fn history(&self, key: impl AsRef<[u8]>) -> Result<Vec<KeyVersion>> {
+        self.db.shared.check_readable(&self.core)?;
         let key = key.as_ref();
         let mut versions = Vec::new();
         let mut note = |entry: &Entry<'_>, place: &Place| {
@@ -351,10 +352,11 @@ impl Keyspace {
     /// The path that a `get` of `key` takes now, with the time each step took.
     ///
     /// # Errors
-    /// `Corrupt`, `Io`.
+    /// `Corrupt`, `Io`, `Closed`, `Invalid`.
     pub fn explain(&self, key: impl AsRef<[u8]>) -> Result<Explanation> {
-        let key = key.as_ref();
         let shared = &self.db.shared;
+        shared.check_readable(&self.core)?;
+        let key = key.as_ref();
         let view = self.core.view.load_full();
         let seq_no = shared.commit.visible();
         let hash = key_hash(key);

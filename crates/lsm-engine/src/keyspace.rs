@@ -54,6 +54,11 @@ impl KeyspaceCore {
         Error::invalid(format!("keyspace \"{}\" was dropped", self.name))
     }
 
+    /// What whoever uses it with another database than its own is told.
+    pub(crate) fn foreign_error(&self) -> Error {
+        Error::invalid(format!("keyspace \"{}\" belongs to another open database", self.name))
+    }
+
     /// Swaps the view for another made from it.
     pub(crate) fn swap_view(&self, change: impl Fn(&View) -> View) {
         self.view.rcu(|view| change(view));
@@ -135,6 +140,7 @@ impl Keyspace {
     /// # Errors
     /// `ReadOnly`, `NoSpace`, `Io`, `Corrupt`.
     pub fn compact_range<K: AsRef<[u8]>>(&self, range: impl RangeBounds<K>) -> Result<()> {
+        self.db.shared.check_readable(&self.core)?;
         self.db.shared.compact_range(&self.core, &Scan::range(range))
     }
 

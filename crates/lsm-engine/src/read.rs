@@ -46,15 +46,18 @@ impl Shared {
         &self,
         core: &KeyspaceCore,
         moment: Option<&Registered>,
-        read: impl FnOnce(&View, SeqNo) -> T,
-    ) -> T {
+        read: impl FnOnce(&View, SeqNo) -> Result<T>,
+    ) -> Result<T> {
         if self.is_read_only {
+            self.check_readable(core)?;
             let present = self.moment.load();
             let held = moment.map_or(&*present, |moment| &moment.held);
             let held = held.as_ref().expect("a database opened read-only has a moment");
             return read(held.view(core.id), held.seq_no);
         }
         let view = core.view.load();
+        // Order: the view before the flag, for a drop sets the flag before it empties the view.
+        self.check_readable(core)?;
         let seq_no = moment.map_or_else(|| self.commit.visible(), |moment| moment.seq_no);
         read(&view, seq_no)
     }
@@ -161,6 +164,32 @@ impl Shared {
             },
             _ => None,
         }
+    }
+
+    /// Whether `core` can be read: neither it nor the database is gone.
+    #[inline]
+    pub(crate) fn check_readable(&self, core: &KeyspaceCore) -> Result<()> {
+        // Relaxed: whoever was told of the close or the drop sees its flag.
+        if self.closed.load(Ordering::Relaxed) || core.dropped.load(Ordering::Relaxed) {
+            return Err(self.refusal(core));
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn refusal(&self, core: &KeyspaceCore) -> Error {
+        self.check_open().err().unwrap_or_else(|| core.dropped_error())
+    }
+
+    /// The same for a keyspace whose handle may come from another database.
+    pub(crate) fn check_own(&self, core: &Arc<KeyspaceCore>) -> Result<()> {
+        self.check_readable(core)?;
+        if self.keyspaces.load().get(&core.id).is_some_and(|own| Arc::ptr_eq(own, core)) {
+            return Ok(());
+        }
+        // It may have been dropped just now.
+        self.check_readable(core)?;
+        Err(core.foreign_error())
     }
 
     pub(crate) fn check_open(&self) -> Result<()> {

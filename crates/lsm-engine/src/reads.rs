@@ -52,19 +52,20 @@ impl Scan {
 /// What can be read from a keyspace, from a snapshot, and from a database's default keyspace.
 ///
 /// Keys are ordered by unsigned bytes. No read waits for a write, a flush, a compaction or a sync.
-/// Reads fail with `Corrupt` (the message names file and offset; other keys keep working) or `Io`.
+/// Reads fail with `Corrupt` (the message names file and offset; other keys keep working) or `Io`,
+/// with `Closed` once the database was closed, and with `Invalid` once the keyspace was dropped.
 pub trait Reads {
     /// The value of `key`. Costs no disk access while the data is in memory; at most one block per
     /// run whose filter says "perhaps".
     ///
     /// # Errors
-    /// `Corrupt`, `Io`.
+    /// `Corrupt`, `Io`, `Closed`, `Invalid`.
     fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>>;
 
     /// The values of `keys`, in their order, all at one moment.
     ///
     /// # Errors
-    /// `Corrupt`, `Io`.
+    /// `Corrupt`, `Io`, `Closed`, `Invalid`.
     fn multi_get<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<Value>>>;
 
     /// The entries in a range, ascending; a double-ended iterator.
@@ -76,7 +77,7 @@ pub trait Reads {
     /// Whether `key` has a value.
     ///
     /// # Errors
-    /// `Corrupt`, `Io`.
+    /// `Corrupt`, `Io`, `Closed`, `Invalid`.
     fn contains_key(&self, key: impl AsRef<[u8]>) -> Result<bool> {
         Ok(self.get(key)?.is_some())
     }
@@ -104,7 +105,7 @@ pub trait Reads {
     /// The entry with the smallest key.
     ///
     /// # Errors
-    /// `Corrupt`, `Io`.
+    /// `Corrupt`, `Io`, `Closed`, `Invalid`.
     fn first(&self) -> Result<Option<(Key, Value)>> {
         self.iter().next().transpose()
     }
@@ -112,7 +113,7 @@ pub trait Reads {
     /// The entry with the largest key.
     ///
     /// # Errors
-    /// `Corrupt`, `Io`.
+    /// `Corrupt`, `Io`, `Closed`, `Invalid`.
     fn last(&self) -> Result<Option<(Key, Value)>> {
         self.iter().next_back().transpose()
     }

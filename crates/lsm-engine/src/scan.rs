@@ -16,7 +16,7 @@ use std::sync::Arc;
 use arc_swap::Guard;
 use lsm_entry::{Cursor, MAX_SEQ_NO, MergingCursor, SeqNo};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::keyspace::KeyspaceCore;
 use crate::reads::Scan;
 use crate::snapshot::Registered;
@@ -54,6 +54,8 @@ pub struct EntryCursor {
     /// Value of the current entry while the sources stand before it (moving backward).
     value: Vec<u8>,
     entries_until_check: u32,
+    /// Why nothing can be read here: the keyspace was dropped before, or is another database's.
+    refusal: Option<Error>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +75,8 @@ impl EntryCursor {
             Some(held) => Arc::clone(held.view(core.id)),
             None => core.view.load_full(),
         };
+        // Order: the view before the flag (see `refresh_view`).
+        let refusal = moment.db.shared.check_own(core).err();
         let merged = merge_view(&view);
         Self {
             moment,
@@ -83,13 +87,15 @@ impl EntryCursor {
             key: Vec::new(),
             value: Vec::new(),
             entries_until_check: STALENESS_CHECK_ENTRIES,
+            refusal,
         }
     }
 
     /// Moves to the first entry.
     ///
     /// # Errors
-    /// `Corrupt`, `Io`; the cursor is then at no entry. So for every movement.
+    /// `Corrupt`, `Io`, `Closed`; `Invalid` if the keyspace was dropped before the cursor was made.
+    /// The cursor is then at no entry. So for every movement.
     pub fn seek_first(&mut self) -> Result<()> {
         self.seek(b"")
     }
@@ -100,8 +106,7 @@ impl EntryCursor {
     /// See [`seek_first`](Self::seek_first).
     pub fn seek(&mut self, key: impl AsRef<[u8]>) -> Result<()> {
         self.core.lookups.count();
-        self.position = Position::End;
-        self.refresh_view();
+        self.start()?;
         self.merged.seek(key.as_ref(), self.moment.seq_no)?;
         self.settle_forward(false)
     }
@@ -111,8 +116,7 @@ impl EntryCursor {
     /// # Errors
     /// See [`seek_first`](Self::seek_first).
     pub fn seek_last(&mut self) -> Result<()> {
-        self.position = Position::End;
-        self.refresh_view();
+        self.start()?;
         self.merged.seek_last()?;
         self.settle_backward()
     }
@@ -123,8 +127,7 @@ impl EntryCursor {
     /// See [`seek_first`](Self::seek_first).
     pub fn seek_for_prev(&mut self, key: impl AsRef<[u8]>) -> Result<()> {
         self.core.lookups.count();
-        self.position = Position::End;
-        self.refresh_view();
+        self.start()?;
         self.merged.seek_for_prev(key.as_ref(), 0)?;
         self.settle_backward()
     }
@@ -211,6 +214,17 @@ impl EntryCursor {
     /// The newest sequence number that the cursor sees.
     pub fn seq_no(&self) -> SeqNo {
         self.moment.seq_no
+    }
+
+    /// Begins to seek.
+    fn start(&mut self) -> Result<()> {
+        self.position = Position::End;
+        self.moment.db.shared.check_open()?;
+        if let Some(refusal) = &self.refusal {
+            return Err(refusal.clone());
+        }
+        self.refresh_view();
+        Ok(())
     }
 
     fn remember_key(&mut self) {

@@ -13,6 +13,7 @@ use crate::keyspace::Keyspace;
 use crate::read_only::Moment;
 use crate::reads::{Reads, Scan};
 use crate::scan::{EntryCursor, Iter};
+use crate::shared::Shared;
 use crate::value::Value;
 
 /// The sequence numbers at which snapshots and scans read, counted.
@@ -122,7 +123,8 @@ impl Snapshot {
         self.0.seq_no
     }
 
-    /// The same moment of another keyspace than the default one.
+    /// The same moment of another keyspace than the default one. Reads fail with `Invalid` if it is
+    /// a keyspace of another database.
     pub fn within<'a>(&'a self, keyspace: &'a Keyspace) -> SnapshotWithin<'a> {
         SnapshotWithin { snapshot: self, keyspace }
     }
@@ -165,17 +167,22 @@ impl SnapshotWithin<'_> {
     fn moment(&self) -> &Registered {
         &self.snapshot.0
     }
+
+    /// The database, if the keyspace is one of its own.
+    fn shared(&self) -> Result<&Shared> {
+        let shared = &self.moment().db.shared;
+        shared.check_own(self.keyspace.core())?;
+        Ok(shared)
+    }
 }
 
 impl Reads for SnapshotWithin<'_> {
     fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
-        let shared = &self.moment().db.shared;
-        shared.get(self.keyspace.core(), key.as_ref(), Some(self.moment()))
+        self.shared()?.get(self.keyspace.core(), key.as_ref(), Some(self.moment()))
     }
 
     fn multi_get<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<Value>>> {
-        let shared = &self.moment().db.shared;
-        shared.multi_get(self.keyspace.core(), keys, Some(self.moment()))
+        self.shared()?.multi_get(self.keyspace.core(), keys, Some(self.moment()))
     }
 
     fn scan(&self, scan: Scan) -> Iter {

@@ -132,10 +132,7 @@ impl Shared {
     ) -> Result<Share<'a>> {
         let core = match (&stretch.handle, only) {
             (Some(handle), _) if !std::ptr::eq(Arc::as_ptr(&handle.db.shared), self) => {
-                return Err(Error::invalid(format!(
-                    "keyspace \"{}\" belongs to another open database",
-                    handle.name()
-                )));
+                return Err(handle.core.foreign_error());
             }
             (Some(handle), _) => &handle.core,
             (None, Some(core)) => core,

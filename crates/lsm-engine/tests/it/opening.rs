@@ -88,6 +88,32 @@ fn dropping_the_last_handle_of_any_kind_closes_cleanly() {
     assert!(open(&fs).recovery_report().closed_cleanly);
 }
 
+#[test]
+fn reads_after_a_close_are_refused_through_every_handle() {
+    let db = open(&SimFs::new(0));
+    db.put("key", "value").expect("writes");
+    let (other, snapshot, keyspace) = (db.clone(), db.snapshot(), db.default_keyspace().clone());
+    let (mut iter, mut cursor) = (db.iter(), db.cursor());
+    db.close().expect("closes");
+    let errors = [
+        other.get("key").expect_err("refused"),
+        other.multi_get(&["key"]).expect_err("refused"),
+        other.first().expect_err("refused"),
+        other.put("key", "value").expect_err("refused"),
+        keyspace.get("key").expect_err("refused"),
+        keyspace.history("key").expect_err("refused"),
+        keyspace.compact_range::<&[u8]>(..).expect_err("refused"),
+        snapshot.get("key").expect_err("refused"),
+        snapshot.within(&keyspace).get("key").expect_err("refused"),
+        snapshot.last().expect_err("refused"),
+        iter.next().expect("an error").expect_err("refused"),
+        cursor.seek("key").expect_err("refused"),
+    ];
+    for error in errors {
+        assert_eq!(error.kind(), lsm_engine::ErrorKind::Closed, "{error}");
+    }
+}
+
 /// A log of half a mebibyte, for a recovery whose memtables are much smaller.
 fn crashed_with_much_to_replay() -> (SimFs, impl Fn(&SimFs) -> Options) {
     let fs = SimFs::new(1);

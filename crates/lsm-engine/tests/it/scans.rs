@@ -1,9 +1,9 @@
 //! Scans and snapshots beside writers, flushes and compactions.
 
-use lsm_engine::{Db, Durability, KeyspaceOptions, Options, Reads, Scan, Step};
-use lsm_io::SimFs;
+use lsm_engine::{Db, Durability, KeyspaceOptions, Options, ReadMode, Reads, Scan, Step};
+use lsm_io::{SimFs, every};
 
-use crate::{key, open};
+use crate::{key, open, tiny_options};
 
 /// A digest of everything that a scan yields.
 fn digest(
@@ -124,6 +124,45 @@ fn deleted_data_leaves_the_disk_once_no_snapshot_needs_it() {
     drop(snapshot);
     db.compact_range::<&[u8]>(..).expect("merges");
     assert_eq!(db.metrics().table_bytes(), 0, "nothing is left");
+}
+
+#[test]
+fn a_cursor_is_at_no_entry_after_an_error() {
+    let fs = SimFs::new(1);
+    let options = tiny_options(&fs);
+    let options = Options { read_mode: ReadMode::Cached, cache_bytes: Some(0), ..options };
+    let db = Db::open_with("db", options).expect("opens");
+    for n in 0..500 {
+        db.put(key(n), [b'v'; 50]).expect("writes");
+    }
+    db.compact_range::<&[u8]>(..).expect("merges");
+    type Movement = dyn Fn(&mut lsm_engine::EntryCursor) -> lsm_engine::Result<()>;
+    let steps: [&Movement; 4] = [
+        &|cursor| cursor.next(),
+        &|cursor| cursor.prev(),
+        &|cursor| cursor.seek(key(499)),
+        &|cursor| cursor.seek_for_prev(key(1)),
+    ];
+    // From every place in a block, in either direction, so that some turn round at its edge.
+    for (n, step) in (250..270).flat_map(|n| steps.map(|step| (n, step))) {
+        for begins_forward in [true, false] {
+            let mut cursor = db.cursor();
+            let begun =
+                if begins_forward { cursor.seek(key(n)) } else { cursor.seek_for_prev(key(n)) };
+            begun.expect("seeks");
+            assert_eq!(cursor.key(), Some(key(n).as_slice()));
+            fs.fail(every().read_of("*.sst"));
+            let mut steps = (0..500).map(|_| step(&mut cursor));
+            steps.find_map(Result::err).expect("a block has to be read");
+            assert_eq!(cursor.key(), None);
+            cursor.next().expect("stays there");
+            cursor.prev().expect("stays there");
+            assert_eq!(cursor.key(), None);
+            fs.heal();
+            cursor.seek(key(7)).expect("reads again");
+            assert_eq!(cursor.key(), Some(key(7).as_slice()));
+        }
+    }
 }
 
 #[test]
