@@ -12,9 +12,10 @@ use lsm_version::LEVELS;
 
 use crate::db::Db;
 use crate::error::{Error, Result};
-use crate::keyspace::{Keyspace, KeyspaceCore};
+use crate::keyspace::Keyspace;
 use crate::tables::LiveTable;
 use crate::value::Slice;
+use crate::view::View;
 
 /// What the engine counted since it was opened, and how it stands now.
 #[derive(Clone, Debug)]
@@ -326,7 +327,7 @@ impl Keyspace {
             });
         };
         let view = self.core.view.load_full();
-        for (place, memtable) in memtables(&self.core) {
+        for (place, memtable) in memtables(&view) {
             let mut cursor = memtable.cursor();
             let Ok(()) = cursor.seek(key, MAX_SEQ_NO);
             while let Some(entry) = cursor.entry().filter(|entry| entry.key == key) {
@@ -361,7 +362,7 @@ impl Keyspace {
         let seq_no = shared.commit.visible();
         let hash = key_hash(key);
         let mut explanation = Explanation { steps: Vec::new(), value: None };
-        for (place, memtable) in memtables(&self.core) {
+        for (place, memtable) in memtables(&view) {
             let began = Instant::now();
             let entry = memtable.get(key, hash, seq_no);
             let outcome = entry.as_ref().map_or("not there".into(), describe);
@@ -410,12 +411,9 @@ fn describe(entry: &Entry<'_>) -> String {
     format!("found {:?} with sequence number {}", entry.kind(), entry.seq_no)
 }
 
-/// The memtables of a keyspace, newest first.
-fn memtables(core: &KeyspaceCore) -> Vec<(Place, Arc<Memtable>)> {
-    let view = core.view.load();
-    let mut memtables = vec![(Place::ActiveMemtable, Arc::clone(&view.active))];
-    for (index, sealed) in view.sealed.iter().enumerate() {
-        memtables.push((Place::SealedMemtable(index), Arc::clone(sealed)));
-    }
-    memtables
+/// The memtables of a view, newest first.
+fn memtables(view: &View) -> impl Iterator<Item = (Place, &Arc<Memtable>)> {
+    let sealed = view.sealed.iter().enumerate();
+    let sealed = sealed.map(|(index, memtable)| (Place::SealedMemtable(index), memtable));
+    std::iter::once((Place::ActiveMemtable, &view.active)).chain(sealed)
 }

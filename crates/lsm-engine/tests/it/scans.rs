@@ -209,3 +209,28 @@ fn readers_and_writers_on_threads_agree_on_every_moment() {
     });
     drop(db);
 }
+
+#[test]
+fn history_and_explain_miss_nothing_beside_flushes() {
+    let db = open(&SimFs::new(0));
+    db.put("key", 0u32.to_be_bytes()).expect("writes");
+    let is_done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let keyspace = db.default_keyspace();
+            while !is_done.load(std::sync::atomic::Ordering::Acquire) {
+                let before = db.get("key").expect("reads").expect("always there").to_vec();
+                let versions = keyspace.history("key").expect("reads");
+                assert!(*versions.first().expect("one").value >= *before);
+                let explained = keyspace.explain("key").expect("reads").value;
+                assert!(*explained.expect("always there") >= *before);
+            }
+        });
+        for round in 1..3000u32 {
+            db.put("key", round.to_be_bytes()).expect("writes");
+            db.flush().expect("flushes");
+            db.step(Step::Compact).expect("merges");
+        }
+        is_done.store(true, std::sync::atomic::Ordering::Release);
+    });
+}
