@@ -25,7 +25,7 @@ use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use lsm_entry::SeqNo;
-use lsm_wal::{Log, Pending, PreparedSegment};
+use lsm_wal::{Log, Pending, PendingWrite, PreparedSegment};
 
 use crate::background::Bell;
 use crate::error::{Error, ErrorKind, Result};
@@ -278,15 +278,19 @@ impl Commit {
         need: Durability,
     ) -> Result<()> {
         self.appended.store(through, Ordering::Release);
+        let store = |order: &mut Order| {
+            let stored = self.store(order, through);
+            stored.map_err(|error| self.poison_with(error).with_unknown_outcome())
+        };
         let is_met = match need {
             Durability::Disk => {
                 self.wanted_durable.fetch_max(through, Ordering::AcqRel);
                 self.pace.arrived.fetch_add(1, Ordering::Relaxed);
                 false
             }
-            Durability::Os => self.store(order, through)?,
+            Durability::Os => store(order)?,
             Durability::Memory => {
-                self.store(order, through)?;
+                store(order)?;
                 true
             }
         };
@@ -311,10 +315,9 @@ impl Commit {
     }
 
     /// Stores what the log has buffered; `false` if somebody has to write it.
-    fn store(&self, order: &mut Order, through: SeqNo) -> Result<bool> {
+    fn store(&self, order: &mut Order, through: SeqNo) -> lsm_io::Result<bool> {
         let bytes = order.log().buffered_bytes() as u64;
-        let is_stored =
-            order.log().store().map_err(|error| self.poison_with(error).with_unknown_outcome())?;
+        let is_stored = order.log().store()?;
         if is_stored {
             self.log_bytes.fetch_add(bytes, Ordering::Relaxed);
             self.written.fetch_max(through, Ordering::AcqRel);
@@ -447,8 +450,7 @@ impl Commit {
         self.rounds.fetch_add(1, Ordering::Relaxed);
         self.log_bytes.fetch_add(pending.bytes() as u64, Ordering::Relaxed);
         pending.write()?;
-        // Later commits may have been stored meanwhile.
-        self.written.fetch_max(through, Ordering::AcqRel);
+        self.note_written(&mut pending, through)?;
         if sync {
             self.syncs.fetch_add(1, Ordering::Relaxed);
             let begun = Instant::now();
@@ -456,11 +458,45 @@ impl Commit {
             self.pace.note_sync(begun.elapsed());
             // Order: durable before visible. A reader must never see what a power cut can take.
             self.durable.store(through, Ordering::Release);
+            self.publish(&mut self.lock_order());
         }
+        Ok(())
+    }
+
+    /// A round has written what it took. Whoever does not wait for its sync goes on.
+    fn note_written(&self, pending: &mut PendingWrite, through: SeqNo) -> lsm_io::Result<()> {
         let mut order = self.lock_order();
         order.log().note_written(pending);
+        // Later commits may have been stored meanwhile.
+        self.written.fetch_max(through, Ordering::AcqRel);
+        if order.unmet.iter().all(|unmet| unmet.need == Durability::Disk) {
+            return Ok(());
+        }
+        // Those that came while it wrote could not be stored, and would wait for the next round.
+        let last = order.log().next_seq_no() - 1;
+        self.store(&mut order, last)?;
         self.publish(&mut order);
+        drop(order);
+        self.wake_reached();
         Ok(())
+    }
+
+    /// Wakes everybody whose goal is reached.
+    fn wake_reached(&self) {
+        let mut done = Vec::new();
+        {
+            let mut queue = self.queue.lock().expect("no waiter panicked");
+            queue.waiting.retain(|waiter| {
+                let is_reached = self.is_reached(waiter.goal);
+                if is_reached {
+                    done.push(Arc::clone(waiter));
+                }
+                !is_reached
+            });
+        }
+        for waiter in done {
+            waiter.tell(DONE);
+        }
     }
 
     fn wants_sync(&self) -> bool {

@@ -97,7 +97,7 @@ impl Journal {
         let mut pending = self.log.take_pending(Pending::Sync);
         pending.write()?;
         pending.sync()?;
-        self.log.note_written(pending);
+        self.log.note_written(&mut pending);
         Ok(())
     }
 

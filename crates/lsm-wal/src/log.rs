@@ -233,8 +233,9 @@ impl Log {
         PendingWrite { chunks, unsynced, retired: std::mem::take(&mut self.retired) }
     }
 
-    /// Takes note that what was taken is written, and its memory back, to be used again.
-    pub fn note_written(&mut self, mut pending: PendingWrite) {
+    /// Takes note that what was taken is written, and its memory back, to be used again. Its sync
+    /// may be yet to come.
+    pub fn note_written(&mut self, pending: &mut PendingWrite) {
         self.is_writing = false;
         if let Some(chunk) = pending.chunks.pop()
             && chunk.bytes.capacity() <= SPARE_BYTES_MAX
@@ -242,6 +243,7 @@ impl Log {
             self.spare = chunk.bytes;
             self.spare.clear();
         }
+        pending.chunks.clear();
     }
 
     /// Forgets the segments, but for the current one, all of whose frames lie below `seq_no`;

@@ -69,7 +69,15 @@ fn live_until_failure(
             8 => owner.store(),
             5 | 6 => {
                 owner.mark();
-                owner.sync()
+                let bytes = rng.bytes(30);
+                let stores_meanwhile = rng.below(2) == 0;
+                owner.sync_beside(|owner| {
+                    if !stores_meanwhile {
+                        return Ok(());
+                    }
+                    owner.append(FrameKind::BATCH, 1, &bytes)?;
+                    owner.store()
+                })
             }
             _ => {
                 let released = owner.release_before(rng.below(owner.durable + 2));

@@ -168,7 +168,7 @@ impl Owner {
     pub(crate) fn write(&mut self) -> Result<()> {
         let mut pending = self.log.take_pending(Pending::Write);
         pending.write()?;
-        self.log.note_written(pending);
+        self.log.note_written(&mut pending);
         Ok(())
     }
 
@@ -178,11 +178,20 @@ impl Owner {
     }
 
     pub(crate) fn sync(&mut self) -> Result<()> {
+        self.sync_beside(|_| Ok(()))
+    }
+
+    /// Syncs, while something else is done between the write and the end of the sync.
+    pub(crate) fn sync_beside(
+        &mut self,
+        meanwhile: impl FnOnce(&mut Self) -> Result<()>,
+    ) -> Result<()> {
         let through = self.log.next_seq_no() - 1;
         let mut pending = self.log.take_pending(Pending::Sync);
         pending.write()?;
+        self.log.note_written(&mut pending);
+        meanwhile(self)?;
         pending.sync()?;
-        self.log.note_written(pending);
         self.durable = through;
         Ok(())
     }
