@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::task::Waker;
 use std::thread::Thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use lsm_entry::SeqNo;
 use lsm_wal::{Log, Pending, PendingWrite, PreparedSegment};
@@ -30,6 +30,7 @@ use lsm_wal::{Log, Pending, PendingWrite, PreparedSegment};
 use crate::background::Bell;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::Durability;
+use crate::pace::Pace;
 
 /// What is under the write mutex: the log, and the commits whose durability is not reached yet.
 #[derive(Debug)]
@@ -71,46 +72,6 @@ pub(crate) struct Commit {
     pub(crate) log_bytes: AtomicU64,
 }
 
-/// How large groups are, and how long their syncs take.
-#[derive(Debug, Default)]
-struct Pace {
-    /// Commits that wait for a sync, and that no round has taken yet.
-    arrived: AtomicU64,
-    /// How many the last round has taken.
-    last_group: AtomicU64,
-    /// How long a sync takes, smoothed.
-    sync_nanos: AtomicU64,
-}
-
-impl Pace {
-    /// Gives those whom the last round has woken the time to join this one, up to half a sync: two
-    /// syncs for half a group each cost more than one for the whole, and waiting for it. A single
-    /// writer, whose group is himself, never waits.
-    fn gather(&self) {
-        let expected = self.last_group.load(Ordering::Relaxed);
-        if expected <= 1 {
-            return;
-        }
-        let half_a_sync = Duration::from_nanos(self.sync_nanos.load(Ordering::Relaxed) / 2);
-        let patience = half_a_sync.min(GATHER_MAX);
-        let begun = Instant::now();
-        while self.arrived.load(Ordering::Relaxed) < expected && begun.elapsed() < patience {
-            std::thread::yield_now();
-        }
-    }
-
-    /// A round takes whoever has arrived.
-    fn take(&self) {
-        self.last_group.store(self.arrived.swap(0, Ordering::Relaxed), Ordering::Relaxed);
-    }
-
-    fn note_sync(&self, took: Duration) {
-        let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-        let known = self.sync_nanos.load(Ordering::Relaxed);
-        self.sync_nanos.store(known - known / 8 + took / 8, Ordering::Relaxed);
-    }
-}
-
 #[derive(Debug, Default)]
 struct Queue {
     leading: bool,
@@ -140,9 +101,6 @@ enum Wake {
     Thread(Thread),
     Task(Waker),
 }
-
-/// Whoever has not come after this long does something else.
-const GATHER_MAX: Duration = Duration::from_millis(1);
 
 const WAITING: u8 = 0;
 const DONE: u8 = 1;
@@ -285,7 +243,7 @@ impl Commit {
         let is_met = match need {
             Durability::Disk => {
                 self.wanted_durable.fetch_max(through, Ordering::AcqRel);
-                self.pace.arrived.fetch_add(1, Ordering::Relaxed);
+                self.pace.arrive();
                 false
             }
             Durability::Os => store(order)?,

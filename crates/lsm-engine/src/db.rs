@@ -1,31 +1,26 @@
 //! The database as its user holds it.
 
 use std::fmt;
-use std::future::Future;
 use std::ops::RangeBounds;
 use std::path::Path;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll};
-use std::time::Duration;
 
 use lsm_entry::SeqNo;
-use lsm_manifest::ManifestEdit;
 
 use crate::background::Step;
-use crate::batch::{DEFAULT_KEYSPACE, WriteBatch};
+use crate::batch::WriteBatch;
 use crate::commit::Goal;
-use crate::error::{Error, Result};
-use crate::keyspace::{Keyspace, KeyspaceCore, check_name};
+use crate::error::Result;
+use crate::keyspace::{Keyspace, check_name};
 use crate::options::{Durability, KeyspaceOptions, Options, WriteOptions};
 use crate::reads::{Reads, Scan};
-use crate::recover::{self, RecoveryReport, new_core};
+use crate::recover::{self, RecoveryReport};
 use crate::scan::{EntryCursor, Iter};
 use crate::shared::Shared;
 use crate::snapshot::Snapshot;
+use crate::ticket::Ticket;
 use crate::value::Value;
-use crate::view::{Tree, View};
 
 /// A manifest that is longer than this is begun anew when the database is closed.
 const MANIFEST_KEPT_BYTES: u64 = 16 << 10;
@@ -167,7 +162,7 @@ impl Db {
     ///
     /// # Errors
     /// `Invalid` for a key, value or batch beyond its limit, `ReadOnly`, `NoSpace`, `Io`. After an
-    /// error for which [`Error::is_outcome_unknown`] holds, it may be found at the next open.
+    /// error for which [`is_outcome_unknown`](crate::Error::is_outcome_unknown) holds, it may be found at the next open.
     pub fn write(&self, batch: &WriteBatch) -> Result<()> {
         self.write_with(batch, WriteOptions::default()).map(drop)
     }
@@ -395,159 +390,7 @@ impl fmt::Debug for Db {
     }
 }
 
-/// A write that has its place in the order and is not acknowledged yet.
-///
-/// A future, and something to [`wait`](Self::wait) for: one thread can keep thousands of durable
-/// writes in flight.
-#[derive(Debug)]
-#[must_use = "the write is acknowledged only when the ticket resolves"]
-pub struct Ticket {
-    handle: Arc<Handle>,
-    through: SeqNo,
-}
-
-impl Ticket {
-    /// Waits until the write is acknowledged; returns its last sequence number.
-    ///
-    /// # Errors
-    /// `ReadOnly` if a sync failed first; the outcome is then unknown.
-    pub fn wait(self) -> Result<SeqNo> {
-        let goal = Goal::Visible(self.through);
-        self.handle.shared.commit.reach(goal).map_err(Error::with_unknown_outcome)?;
-        Ok(self.through)
-    }
-
-    /// The write's last sequence number.
-    pub fn seq_no(&self) -> SeqNo {
-        self.through
-    }
-}
-
-impl Future for Ticket {
-    type Output = Result<SeqNo>;
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let shared = &self.handle.shared;
-        let goal = Goal::Visible(self.through);
-        if !shared.commit.wake_at(goal, context.waker()) {
-            shared.background.wake_log();
-            return Poll::Pending;
-        }
-        Poll::Ready(match shared.commit.poison() {
-            Some(poison) if !shared.commit.is_reached(goal) => {
-                Err(poison.clone().with_unknown_outcome())
-            }
-            _ => Ok(self.through),
-        })
-    }
-}
-
 impl Shared {
-    /// The keyspace called `name`, created durably if there is none.
-    fn open_keyspace(&self, name: &str, options: &KeyspaceOptions) -> Result<Arc<KeyspaceCore>> {
-        let find = || {
-            let keyspaces = self.keyspaces.load();
-            keyspaces.values().find(|core| core.name == name && !core.is_dropped()).cloned()
-        };
-        if let Some(core) = find() {
-            return Ok(core);
-        }
-        self.check_writable()?;
-        let mut manifest = self.lock_manifest()?;
-        // Somebody may have created it while this thread waited for the manifest.
-        if let Some(core) = find() {
-            return Ok(core);
-        }
-        // A keyspace of this name that is being dropped is there until its drop is durable.
-        while manifest.state().keyspaces.values().any(|state| state.name == name) {
-            drop(manifest);
-            std::thread::sleep(Duration::from_millis(1));
-            self.check_writable()?;
-            if let Some(core) = find() {
-                return Ok(core);
-            }
-            manifest = self.lock_manifest()?;
-        }
-        let id = manifest.state().next_keyspace_id;
-        // Not `appended`: after a power cut the numbers above `durable` are given out again, and what
-        // is written under them would be taken for flushed.
-        let created_at = self.commit.durable();
-        let edit = ManifestEdit {
-            create_keyspaces: vec![(id, name.to_owned(), options.to_string(), created_at)],
-            ..ManifestEdit::default()
-        };
-        // Order: the keyspace is durable before a batch can name it.
-        self.append_edit(&mut manifest, edit)?;
-        let state = &manifest.state().keyspaces[&id];
-        let tree = Tree::new(Arc::clone(&state.version), None, &self.tables);
-        let core = new_core(state, View::opened(self.new_memtable(0), tree))?;
-        self.keyspaces.rcu(|keyspaces| {
-            let mut keyspaces = (**keyspaces).clone();
-            keyspaces.insert(id, Arc::clone(&core));
-            keyspaces
-        });
-        Ok(core)
-    }
-
-    fn drop_keyspace(&self, core: &Arc<KeyspaceCore>) -> Result<()> {
-        if core.id == DEFAULT_KEYSPACE {
-            return Err(Error::invalid("the default keyspace cannot be dropped"));
-        }
-        self.check_writable()?;
-        {
-            let _order = self.commit.lock_order();
-            if core.dropped.swap(true, Ordering::AcqRel) {
-                return Err(core.dropped_error());
-            }
-        }
-        if let Err(error) = self.drop_durably(core) {
-            // It is still there, and goes on.
-            core.dropped.store(false, Ordering::Release);
-            return Err(error);
-        }
-        let view = core.view.load_full();
-        view.tree.tables().for_each(|table| table.mark_replaced());
-        self.keyspaces.rcu(|keyspaces| {
-            let mut keyspaces = (**keyspaces).clone();
-            keyspaces.remove(&core.id);
-            keyspaces
-        });
-        // Handles that are left keep neither its memory nor writers elsewhere waiting.
-        core.swap_view(|view| view.with_tree(Arc::clone(&view.tree), &view.sealed));
-        self.compaction.forget(core.id);
-        self.update_pressure();
-        Ok(())
-    }
-
-    fn drop_durably(&self, core: &KeyspaceCore) -> Result<()> {
-        // Order: the log is durable up to here before the drop is. Else a power cut could keep the
-        // drop and lose what was written before it.
-        self.commit.reach(Goal::Durable(self.commit.appended()))?;
-        let mut manifest = self.lock_manifest()?;
-        let edit = ManifestEdit { drop_keyspaces: vec![core.id], ..ManifestEdit::default() };
-        self.append_edit(&mut manifest, edit)
-    }
-
-    /// Changes a keyspace's options, durably and live.
-    pub(crate) fn set_options(&self, core: &KeyspaceCore, options: KeyspaceOptions) -> Result<()> {
-        options.check()?;
-        self.check_writable()?;
-        let mut manifest = self.lock_manifest()?;
-        if core.is_dropped() {
-            return Err(core.dropped_error());
-        }
-        let edit = ManifestEdit {
-            set_options: vec![(core.id, options.to_string())],
-            ..ManifestEdit::default()
-        };
-        self.append_edit(&mut manifest, edit)?;
-        *core.options.lock().expect("no holder panicked") = Arc::new(options);
-        drop(manifest);
-        self.update_pressure();
-        self.background.wake_compaction();
-        Ok(())
-    }
-
     fn has_sealed(&self) -> bool {
         self.live_keyspaces().iter().any(|core| !core.view.load().sealed.is_empty())
     }

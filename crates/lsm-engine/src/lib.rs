@@ -32,6 +32,7 @@
 //! | how a scan merges its sources and never pins old files | `scan.rs` |
 //! | how a sealed memtable becomes a table | `flush.rs` |
 //! | how tables are merged | `compact.rs` |
+//! | how keyspaces come and go | `keyspaces.rs` |
 //! | how a directory becomes an open database | `directory.rs`, `recover.rs`, `replay.rs` |
 //! | what becomes of an open that fails | `attempt.rs` |
 
@@ -47,9 +48,11 @@ mod error;
 mod flush;
 mod inspect;
 mod keyspace;
+mod keyspaces;
 mod limiter;
 mod options;
 mod outputs;
+mod pace;
 mod pressure;
 mod read;
 mod read_only;
@@ -64,6 +67,7 @@ mod snapshot;
 mod source;
 mod stats;
 mod tables;
+mod ticket;
 mod value;
 mod verify;
 mod view;
@@ -72,7 +76,7 @@ mod write;
 #[cfg(any(test, feature = "testing"))]
 pub use background::Step;
 pub use batch::{BatchWithin, MAX_VALUE_BYTES, WriteBatch};
-pub use db::{Db, Ticket};
+pub use db::Db;
 pub use env::{Env, Spawn};
 pub use error::{Error, ErrorKind, Result};
 pub use inspect::{
@@ -91,5 +95,6 @@ pub use reads::{Reads, Scan};
 pub use recover::RecoveryReport;
 pub use scan::{EntryCursor, Iter};
 pub use snapshot::{Snapshot, SnapshotWithin};
+pub use ticket::Ticket;
 pub use value::{Key, Slice, Value};
 pub use verify::{Damage, VerifyProgress, VerifyReport};

@@ -1,0 +1,127 @@
+//! Keyspaces created, dropped and changed, each durably, while the rest of the database goes on.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use lsm_manifest::ManifestEdit;
+
+use crate::batch::DEFAULT_KEYSPACE;
+use crate::commit::Goal;
+use crate::error::{Error, Result};
+use crate::keyspace::KeyspaceCore;
+use crate::options::KeyspaceOptions;
+use crate::recover::new_core;
+use crate::shared::Shared;
+use crate::view::{Tree, View};
+
+impl Shared {
+    /// The keyspace called `name`, created durably if there is none.
+    pub(crate) fn open_keyspace(
+        &self,
+        name: &str,
+        options: &KeyspaceOptions,
+    ) -> Result<Arc<KeyspaceCore>> {
+        let find = || {
+            let keyspaces = self.keyspaces.load();
+            keyspaces.values().find(|core| core.name == name && !core.is_dropped()).cloned()
+        };
+        if let Some(core) = find() {
+            return Ok(core);
+        }
+        self.check_writable()?;
+        let mut manifest = self.lock_manifest()?;
+        // Somebody may have created it while this thread waited for the manifest.
+        if let Some(core) = find() {
+            return Ok(core);
+        }
+        // A keyspace of this name that is being dropped is there until its drop is durable.
+        while manifest.state().keyspaces.values().any(|state| state.name == name) {
+            drop(manifest);
+            std::thread::sleep(Duration::from_millis(1));
+            self.check_writable()?;
+            if let Some(core) = find() {
+                return Ok(core);
+            }
+            manifest = self.lock_manifest()?;
+        }
+        let id = manifest.state().next_keyspace_id;
+        // Not `appended`: after a power cut the numbers above `durable` are given out again, and what
+        // is written under them would be taken for flushed.
+        let created_at = self.commit.durable();
+        let edit = ManifestEdit {
+            create_keyspaces: vec![(id, name.to_owned(), options.to_string(), created_at)],
+            ..ManifestEdit::default()
+        };
+        // Order: the keyspace is durable before a batch can name it.
+        self.append_edit(&mut manifest, edit)?;
+        let state = &manifest.state().keyspaces[&id];
+        let tree = Tree::new(Arc::clone(&state.version), None, &self.tables);
+        let core = new_core(state, View::opened(self.new_memtable(0), tree))?;
+        self.keyspaces.rcu(|keyspaces| {
+            let mut keyspaces = (**keyspaces).clone();
+            keyspaces.insert(id, Arc::clone(&core));
+            keyspaces
+        });
+        Ok(core)
+    }
+
+    pub(crate) fn drop_keyspace(&self, core: &Arc<KeyspaceCore>) -> Result<()> {
+        if core.id == DEFAULT_KEYSPACE {
+            return Err(Error::invalid("the default keyspace cannot be dropped"));
+        }
+        self.check_writable()?;
+        {
+            let _order = self.commit.lock_order();
+            if core.dropped.swap(true, Ordering::AcqRel) {
+                return Err(core.dropped_error());
+            }
+        }
+        if let Err(error) = self.drop_durably(core) {
+            // It is still there, and goes on.
+            core.dropped.store(false, Ordering::Release);
+            return Err(error);
+        }
+        let view = core.view.load_full();
+        view.tree.tables().for_each(|table| table.mark_replaced());
+        self.keyspaces.rcu(|keyspaces| {
+            let mut keyspaces = (**keyspaces).clone();
+            keyspaces.remove(&core.id);
+            keyspaces
+        });
+        // Handles that are left keep neither its memory nor writers elsewhere waiting.
+        core.swap_view(|view| view.with_tree(Arc::clone(&view.tree), &view.sealed));
+        self.compaction.forget(core.id);
+        self.update_pressure();
+        Ok(())
+    }
+
+    fn drop_durably(&self, core: &KeyspaceCore) -> Result<()> {
+        // Order: the log is durable up to here before the drop is. Else a power cut could keep the
+        // drop and lose what was written before it.
+        self.commit.reach(Goal::Durable(self.commit.appended()))?;
+        let mut manifest = self.lock_manifest()?;
+        let edit = ManifestEdit { drop_keyspaces: vec![core.id], ..ManifestEdit::default() };
+        self.append_edit(&mut manifest, edit)
+    }
+
+    /// Changes a keyspace's options, durably and live.
+    pub(crate) fn set_options(&self, core: &KeyspaceCore, options: KeyspaceOptions) -> Result<()> {
+        options.check()?;
+        self.check_writable()?;
+        let mut manifest = self.lock_manifest()?;
+        if core.is_dropped() {
+            return Err(core.dropped_error());
+        }
+        let edit = ManifestEdit {
+            set_options: vec![(core.id, options.to_string())],
+            ..ManifestEdit::default()
+        };
+        self.append_edit(&mut manifest, edit)?;
+        *core.options.lock().expect("no holder panicked") = Arc::new(options);
+        drop(manifest);
+        self.update_pressure();
+        self.background.wake_compaction();
+        Ok(())
+    }
+}

@@ -1,0 +1,52 @@
+//! How long a leader waits for company before it syncs.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// Whoever has not come after this long does something else.
+const GATHER_MAX: Duration = Duration::from_millis(1);
+
+/// How large groups are, and how long their syncs take.
+#[derive(Debug, Default)]
+pub(crate) struct Pace {
+    /// Commits that wait for a sync, and that no round has taken yet.
+    arrived: AtomicU64,
+    /// How many the last round has taken.
+    last_group: AtomicU64,
+    /// How long a sync takes, smoothed.
+    sync_nanos: AtomicU64,
+}
+
+impl Pace {
+    /// One more commit waits for a sync.
+    pub(crate) fn arrive(&self) {
+        self.arrived.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Gives those whom the last round has woken the time to join this one, up to half a sync: two
+    /// syncs for half a group each cost more than one for the whole, and waiting for it. A single
+    /// writer, whose group is himself, never waits.
+    pub(crate) fn gather(&self) {
+        let expected = self.last_group.load(Ordering::Relaxed);
+        if expected <= 1 {
+            return;
+        }
+        let half_a_sync = Duration::from_nanos(self.sync_nanos.load(Ordering::Relaxed) / 2);
+        let patience = half_a_sync.min(GATHER_MAX);
+        let begun = Instant::now();
+        while self.arrived.load(Ordering::Relaxed) < expected && begun.elapsed() < patience {
+            std::thread::yield_now();
+        }
+    }
+
+    /// A round takes whoever has arrived.
+    pub(crate) fn take(&self) {
+        self.last_group.store(self.arrived.swap(0, Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    pub(crate) fn note_sync(&self, took: Duration) {
+        let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        let known = self.sync_nanos.load(Ordering::Relaxed);
+        self.sync_nanos.store(known - known / 8 + took / 8, Ordering::Relaxed);
+    }
+}
