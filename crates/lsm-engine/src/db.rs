@@ -162,7 +162,8 @@ impl Db {
     ///
     /// # Errors
     /// `Invalid` for a key, value or batch beyond its limit, `ReadOnly`, `NoSpace`, `Io`. After an
-    /// error for which [`is_outcome_unknown`](crate::Error::is_outcome_unknown) holds, it may be found at the next open.
+    /// error whose [outcome is unknown](crate::Error::is_outcome_unknown), it may be found at the
+    /// next open.
     pub fn write(&self, batch: &WriteBatch) -> Result<()> {
         self.write_with(batch, WriteOptions::default()).map(drop)
     }
