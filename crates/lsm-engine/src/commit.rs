@@ -16,6 +16,9 @@
 //! One thread at a time *leads*: it takes what the log has buffered, writes it, syncs it, and
 //! publishes. Whoever arrives meanwhile is ordered, appended and inserted unseen, and joins the
 //! next round (group commit). The leader is a waiting caller, so a single writer needs no hand-off.
+//!
+//! A commit that does not wait for the disk is stored into the mapped log and visible at once,
+//! without a leader, unless something before it is still on its way; then it joins the round.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};

@@ -66,6 +66,7 @@ impl Shared {
         Ok(core)
     }
 
+    /// Drops a keyspace, durably. Until that is done a crash brings it back whole.
     pub(crate) fn drop_keyspace(&self, core: &Arc<KeyspaceCore>) -> Result<()> {
         if core.id == DEFAULT_KEYSPACE {
             return Err(Error::invalid("the default keyspace cannot be dropped"));

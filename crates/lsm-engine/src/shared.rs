@@ -56,7 +56,7 @@ pub(crate) struct Shared {
     /// What a database opened read-only shows; `None` in one that is written.
     pub(crate) moment: ArcSwapOption<Moment>,
     pub(crate) closed: AtomicBool,
-    /// Held as long as the database is open.
+    /// Held as long as the database is open; its mutex by whoever closes it.
     pub(crate) lock: Mutex<Option<Box<dyn LockGuard>>>,
 }
 
