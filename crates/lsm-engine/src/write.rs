@@ -9,7 +9,8 @@
 //! 4. Append: its frame goes into the log's buffer.
 //! 5. Insert into the memtables, above `visible`, so that nobody sees it yet.
 //!
-//! Outside again:
+//! A batch that does not wait for the disk is stored into the mapped log here, and `visible` moves
+//! over it, unless something before it is on its way. Otherwise, outside again:
 //! 6. Sync, shared by all who wait (see `commit.rs`).
 //! 7. `visible` moves over the batch.
 //! 8. Acknowledge.

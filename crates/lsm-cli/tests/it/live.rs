@@ -1,6 +1,6 @@
 //! Beside a process that has the database open for writing.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::program::{Place, Writer};
 
@@ -10,7 +10,9 @@ fn reading_works_beside_a_writer_and_changes_nothing() {
     let mut writer = Writer::start(&place);
     writer.write("a\t1\nb\t2\n", 2);
     // The writer makes the log's next segment ready by itself; then it is quiet.
+    let begun = Instant::now();
     while place.files("log").len() < 2 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "no second segment");
         std::thread::sleep(Duration::from_millis(1));
     }
     let before = names(&place);

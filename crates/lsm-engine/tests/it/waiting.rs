@@ -4,12 +4,22 @@ use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lsm_engine::{Db, Durability, ErrorKind, Reads, WriteBatch, WriteOptions};
 use lsm_io::{CrashPolicy, SimFs, every};
 
 use crate::{key, open, threaded};
+
+/// Waits for what must come; only that it never comes is a failure, not how long it takes.
+#[track_caller]
+fn eventually(what: &str, mut has_come: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !has_come() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "never {what}");
+        std::thread::yield_now();
+    }
+}
 
 #[test]
 fn no_read_waits_for_a_sync_that_never_returns() {
@@ -171,9 +181,7 @@ fn a_ticket_that_nobody_keeps_cancels_nothing() {
     let mut batch = WriteBatch::new();
     batch.put("key", "value");
     drop(db.write_async(&batch).expect("submitted"));
-    while !db.contains_key("key").expect("reads") {
-        std::thread::yield_now();
-    }
+    eventually("visible", || db.contains_key("key").expect("reads"));
     let after = fs.crash_image(CrashPolicy::LoseUnsynced, 0);
     assert!(open(&after).contains_key("key").expect("reads"), "visible, and so durable");
 }
@@ -196,9 +204,7 @@ fn a_ticket_polled_while_another_leads_is_woken_when_it_is_done() {
         // The log's own thread has looked, found somebody leading, and sleeps again.
         std::thread::sleep(Duration::from_millis(20));
         hold.release();
-        while wakes.0.load(Ordering::SeqCst) == 0 {
-            std::thread::yield_now();
-        }
+        eventually("woken", || wakes.0.load(Ordering::SeqCst) > 0);
         assert!(ticket.as_mut().poll(&mut context).is_ready());
     });
 }
