@@ -19,6 +19,7 @@
 pub mod amplification;
 pub mod coverage;
 pub mod crash;
+mod figures;
 pub mod history;
 pub mod model;
 pub mod op;
@@ -26,6 +27,7 @@ pub mod soak;
 pub mod world;
 
 pub use coverage::Coverage;
+pub use figures::Figures;
 pub use history::History;
 pub use model::Model;
 pub use op::Op;

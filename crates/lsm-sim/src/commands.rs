@@ -1,0 +1,7 @@
+//! The commands, one file each: its arguments, and `run`.
+
+pub(crate) mod amplification;
+pub(crate) mod crash;
+pub(crate) mod model;
+pub(crate) mod replay;
+pub(crate) mod soak;
