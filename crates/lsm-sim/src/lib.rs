@@ -13,7 +13,8 @@
 //! ```
 //!
 //! To see the operations, open `op.rs`; what is expected of them, `model.rs`; how the engine is
-//! asked, `world.rs`; crashes, `crash.rs`; the long run on a real disk, `soak.rs`; how
+//! asked, `world.rs`; crashes, `crash.rs`; the real machine, killed and
+//! cut off, `real.rs`; the long run on a real disk, `soak.rs`; how
 //! much is written and kept for each byte of a user's, `amplification.rs`.
 
 pub mod amplification;
@@ -23,6 +24,7 @@ mod figures;
 pub mod history;
 pub mod model;
 pub mod op;
+pub mod real;
 pub mod soak;
 pub mod world;
 

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{amplification, crash, model, replay, soak};
+use crate::commands::{amplification, crash, kill, model, replay, soak};
 
 /// Tests the lsm key-value store against a model, through crashes and kills.
 #[derive(Parser)]
@@ -22,7 +22,10 @@ enum Command {
     Crash(crash::Args),
     Replay(replay::Args),
     Soak(soak::Args),
+    Kill(kill::Args),
     Amplification(amplification::Args),
+    #[command(hide = true)]
+    Load(kill::LoadArgs),
     #[command(hide = true)]
     SoakLoader(soak::LoaderArgs),
 }
@@ -33,6 +36,8 @@ fn main() -> ExitCode {
         Command::Crash(args) => crash::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Soak(args) => soak::run(args),
+        Command::Kill(args) => kill::run(args),
+        Command::Load(args) => kill::run_load(&args),
         Command::Amplification(args) => amplification::run(&args),
         Command::SoakLoader(args) => soak::run_loader(&args),
     };

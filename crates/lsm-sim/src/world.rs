@@ -59,7 +59,8 @@ impl Setup {
         ]
     }
 
-    fn options(&self, fs: &SimFs) -> Options {
+    /// The options that they come to, in the world `env`.
+    pub fn options(&self, env: Env) -> Options {
         Options {
             memory_bytes: 4 << 20,
             memtable_bytes: Some(self.memtable_bytes),
@@ -74,7 +75,7 @@ impl Setup {
                 filter_bits_per_key: self.filters.then_some(10.0),
                 block_bytes: self.block_bytes,
             },
-            env: Env::simulated(fs.shared()),
+            env,
             ..Options::default()
         }
     }
@@ -126,7 +127,7 @@ impl World {
     }
 
     fn reopen(&mut self) -> Result<(), Stop> {
-        let options = self.setup.options(&self.fs);
+        let options = self.setup.options(Env::simulated(self.fs.shared()));
         let db = self.told(Db::open_with(Path::new(DIR), options))?;
         self.keyspaces = vec![db.default_keyspace().clone()];
         for number in 1..KEYSPACES {

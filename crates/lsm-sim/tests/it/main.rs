@@ -1,6 +1,8 @@
 //! The engine against the model and through crashes, as `cargo test` runs them; the program
 //! `lsm-sim` runs more of the same.
 
+mod real;
+
 use lsm_sim::crash::{Thoroughness, crash_at_every_step, small_sequences};
 use lsm_sim::history::run_caught;
 use lsm_sim::{Coverage, History};
