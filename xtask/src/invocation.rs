@@ -2,8 +2,11 @@
 
 use std::ffi::OsString;
 use std::fmt;
+use std::io::Read;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use crate::{Result, workspace};
 
@@ -14,6 +17,18 @@ pub(crate) struct Invocation {
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
     directory: PathBuf,
+}
+
+/// What a program said, and how it ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Output {
+    pub(crate) succeeded: bool,
+    /// Whether it had to be killed.
+    pub(crate) was_too_long: bool,
+    /// On its standard output.
+    pub(crate) printed: String,
+    /// On its standard error.
+    pub(crate) complaints: String,
 }
 
 impl Invocation {
@@ -75,6 +90,39 @@ impl Invocation {
         Ok((output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned()))
     }
 
+    /// Runs it and returns everything that it said; kills it when it takes longer than `limit`.
+    pub(crate) fn output_within(&self, limit: Duration) -> Result<Output> {
+        let mut child = self
+            .command()
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|error| self.not_started(&error))?;
+        let printed = child.stdout.take().map(|pipe| thread::spawn(|| read_whole(pipe)));
+        let complaints = child.stderr.take().map(|pipe| thread::spawn(|| read_whole(pipe)));
+        let until = Instant::now() + limit;
+        let mut was_too_long = false;
+        let status = loop {
+            if let Some(status) = child.try_wait()? {
+                break status;
+            }
+            if !was_too_long && Instant::now() >= until {
+                was_too_long = true;
+                child.kill()?;
+            }
+            thread::sleep(Duration::from_millis(20));
+        };
+        let joined = |thread: Option<JoinHandle<String>>| {
+            thread.and_then(|thread| thread.join().ok()).unwrap_or_default()
+        };
+        Ok(Output {
+            succeeded: status.success(),
+            was_too_long,
+            printed: joined(printed),
+            complaints: joined(complaints),
+        })
+    }
+
     fn command(&self) -> Command {
         // The cargo that started us is the one that goes on, also where several are installed.
         let program = match self.program.as_str() {
@@ -107,6 +155,14 @@ impl fmt::Display for Invocation {
     }
 }
 
+/// All that comes out of a pipe, readable or not.
+fn read_whole(mut pipe: impl Read) -> String {
+    let mut bytes = Vec::new();
+    // What was read before the pipe broke is still what was said.
+    let _ = pipe.read_to_end(&mut bytes);
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
 /// `word` as a shell would need it.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_=./:,+@".contains(c);
@@ -131,6 +187,21 @@ mod tests {
     fn a_quote_in_an_argument_stays_one_argument() {
         let echo = Invocation::new("echo").arguments(["it's"]);
         assert_eq!(echo.to_string(), r"echo 'it'\''s'");
+    }
+
+    #[test]
+    fn a_program_that_takes_too_long_is_killed_and_said_to_be() {
+        let sleep = Invocation::new("sleep").arguments(["600"]);
+        let output = sleep.output_within(Duration::from_millis(10)).unwrap();
+        assert!(output.was_too_long && !output.succeeded);
+    }
+
+    #[test]
+    fn what_a_program_says_is_kept_apart_from_what_it_complains_of() {
+        let shell = Invocation::new("sh").arguments(["-c", "echo out; echo err >&2; exit 3"]);
+        let output = shell.output_within(Duration::from_secs(600)).unwrap();
+        assert_eq!((output.printed.as_str(), output.complaints.as_str()), ("out\n", "err\n"));
+        assert!(!output.succeeded && !output.was_too_long);
     }
 
     #[test]

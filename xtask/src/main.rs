@@ -4,7 +4,8 @@
 //! it. To see which steps make up a task, open `suites.rs`; how a step is timed, reported and
 //! rerun, `step.rs`. Each rule about the source tree has a file of its own: `layers.rs`,
 //! `dependencies.rs`, `unsafe_files.rs`, `std_fs.rs`, `words.rs`, `links.rs`; `checks.rs` lists
-//! them. What is handed on to other programs (soak, benchmarks) is in `dispatch.rs`.
+//! them. What is handed on to other programs (soak, benchmarks) is in `dispatch.rs`; the
+//! long runs of every harness, and the figures that come of them, in `torture.rs`.
 
 mod alone;
 mod checks;
@@ -20,6 +21,7 @@ mod packages;
 mod std_fs;
 mod step;
 mod suites;
+mod torture;
 mod tree;
 mod unsafe_files;
 mod words;
@@ -77,6 +79,8 @@ enum Task {
         #[arg(long, value_name = "S")]
         seed: Option<u64>,
     },
+    /// Run every harness until its goal is reached, over as many runs as it takes; or report
+    Torture(torture::Arguments),
     /// Measure: `smoke` in minutes, `full` for the figures in the docs
     Bench {
         /// How much to measure
@@ -139,6 +143,7 @@ fn run(task: Task) -> Result<bool> {
         }
         Task::Check { rules } => checks::run(&rules),
         Task::Soak { entries, seed } => dispatch::soak(entries, seed),
+        Task::Torture(arguments) => torture::run(&arguments),
         Task::Bench { suite, arguments } => dispatch::bench(suite.name(), &arguments),
         Task::Examples { names } => examples::run(&names),
         Task::Readme => examples::run_readme(),

@@ -1,0 +1,89 @@
+//! The harnesses, how a piece of each is run, and what all pieces together are to reach.
+
+use crate::torture::ledger::Entry;
+
+/// One harness.
+#[derive(Clone, Debug)]
+pub(crate) struct Harness {
+    pub(crate) name: String,
+    /// What one piece runs; `{seed}` stands for the first of its seeds.
+    pub(crate) command: Command,
+    /// How many seeds a piece owns. It need not use them all.
+    pub(crate) seeds_a_piece: u64,
+    /// The longest that a piece may take; beyond it hangs.
+    pub(crate) seconds_max: u64,
+    /// Whether two pieces of it must not run at once.
+    pub(crate) is_alone: bool,
+    pub(crate) goal: Goal,
+}
+
+/// What a piece is run by.
+#[derive(Clone, Debug)]
+pub(crate) enum Command {
+    /// The simulator, with these words.
+    Simulator(&'static str),
+}
+
+/// What all pieces together are to reach: so much of one figure.
+#[derive(Clone, Debug)]
+pub(crate) struct Goal {
+    pub(crate) figure: String,
+    pub(crate) count: u64,
+}
+
+/// Every harness, with its goal.
+pub(crate) fn all() -> Vec<Harness> {
+    vec![
+        Harness {
+            name: "crash".to_owned(),
+            command: Command::Simulator("crash --minutes 0.75 --seed {seed}"),
+            seeds_a_piece: 1_000_000,
+            seconds_max: 600,
+            is_alone: false,
+            goal: Goal::of("crash.images", 1_000_000),
+        },
+        Harness {
+            name: "model".to_owned(),
+            command: Command::Simulator("model --histories 20000 --seed {seed}"),
+            seeds_a_piece: 20_000,
+            seconds_max: 600,
+            is_alone: false,
+            goal: Goal::of("model.operations", 100_000_000),
+        },
+        Harness {
+            name: "kill".to_owned(),
+            command: Command::Simulator("kill --cycles 500 --seed {seed}"),
+            seeds_a_piece: 1,
+            seconds_max: 600,
+            is_alone: false,
+            goal: Goal::of("kill.cycles", 2_000),
+        },
+    ]
+}
+
+impl Harness {
+    /// Whether `name` is its name, or the first word of it.
+    pub(crate) fn is_called(&self, name: &str) -> bool {
+        self.name == name || self.name.split(' ').next() == Some(name)
+    }
+}
+
+impl Goal {
+    fn of(figure: &str, count: u64) -> Self {
+        Self { figure: figure.to_owned(), count }
+    }
+
+    /// 0 for nothing yet, 1 for reached, more for more.
+    pub(crate) fn share_reached<'a>(&self, entries: impl IntoIterator<Item = &'a Entry>) -> f64 {
+        self.reached(entries) as f64 / self.count as f64
+    }
+
+    /// For whoever watches a run.
+    pub(crate) fn describe<'a>(&self, entries: impl IntoIterator<Item = &'a Entry>) -> String {
+        format!("{} {} of {}", self.figure, self.reached(entries), self.count)
+    }
+
+    fn reached<'a>(&self, entries: impl IntoIterator<Item = &'a Entry>) -> u64 {
+        entries.into_iter().filter_map(|entry| entry.figures.get(&self.figure)).sum()
+    }
+}
