@@ -45,7 +45,7 @@ fn check_ours(dir: &Path, listing: &[DirEntry]) -> Result<()> {
 /// Makes a directory and those missing above it, from the top, each name durable before the next
 /// is made. So of those that are there already only the lowest may be what a creation left that was
 /// cut short, and its name is made durable too.
-fn make_directory(fs: &SharedFs, dir: &Path) -> Result<()> {
+pub(crate) fn make_directory(fs: &SharedFs, dir: &Path) -> Result<()> {
     let Some(parent) = dir.parent() else { return Ok(()) };
     if fs.exists(dir)? {
         return match fs.sync_dir(parent) {

@@ -35,10 +35,12 @@
 //! | how keyspaces come and go | `keyspaces.rs` |
 //! | how a directory becomes an open database | `directory.rs`, `recover.rs`, `replay.rs` |
 //! | what becomes of an open that fails | `attempt.rs` |
+//! | how a copy is made that opens as a database | `checkpoint.rs`, `unfinished.rs` |
 
 mod attempt;
 mod background;
 mod batch;
+mod checkpoint;
 mod commit;
 mod compact;
 mod db;
@@ -68,6 +70,7 @@ mod source;
 mod stats;
 mod tables;
 mod ticket;
+mod unfinished;
 mod value;
 mod verify;
 mod view;
@@ -76,6 +79,7 @@ mod write;
 #[cfg(any(test, feature = "testing"))]
 pub use background::Step;
 pub use batch::{BatchWithin, MAX_VALUE_BYTES, WriteBatch};
+pub use checkpoint::{CheckpointOptions, CheckpointProgress, CheckpointReport};
 pub use db::Db;
 pub use env::{Env, Spawn};
 pub use error::{Error, ErrorKind, Result};

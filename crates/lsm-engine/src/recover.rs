@@ -197,7 +197,8 @@ fn check_tables_present(dir: &Path, state: &ManifestState, listing: &[DirEntry])
     Ok(())
 }
 
-fn apply(state: &mut ManifestState, edit: &ManifestEdit) -> Result<()> {
+/// Takes an edit over into a state that is no manifest's yet.
+pub(crate) fn apply(state: &mut ManifestState, edit: &ManifestEdit) -> Result<()> {
     state
         .apply(edit)
         .map_err(|error| Error::corrupt(format!("the manifest contradicts itself: {error}")))

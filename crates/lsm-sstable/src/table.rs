@@ -86,6 +86,12 @@ impl Table {
         Ok(Arc::new(Self { tail, source }))
     }
 
+    /// The file it is read from: all of its bytes, as long as the table is held, whatever becomes of
+    /// its name.
+    pub fn file(&self) -> &SharedFile {
+        self.source.file()
+    }
+
     /// The identity that the table in `file` was written with, for whoever cannot know it: a repair
     /// that finds files without a manifest.
     ///

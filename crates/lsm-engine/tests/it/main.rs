@@ -2,6 +2,7 @@
 //! lsm-sim.
 
 mod background;
+mod checkpoints;
 mod directories;
 mod dropping;
 mod durability;
