@@ -39,6 +39,9 @@ pub(crate) fn print(
         Some(cut) => line("cut", cut.clone())?,
         None => line("cut", "nothing".into())?,
     }
+    if let Some(cut) = &report.manifest_cut {
+        line("cut", cut.clone())?;
+    }
     for loss in &report.losses {
         line("lost", loss.clone())?;
     }
@@ -66,6 +69,7 @@ pub(crate) fn json(report: &RecoveryReport) -> Value {
         "entries_replayed": report.entries_replayed,
         "batches_above_mark": report.batches_above_mark,
         "cut": report.cut,
+        "manifest_cut": report.manifest_cut,
         "losses": report.losses,
         "tables_written": report.tables_written,
         "files_removed": report.files_removed,

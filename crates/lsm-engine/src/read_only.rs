@@ -206,6 +206,7 @@ impl Look<'_> {
             }
             _ => error.into(),
         })?;
+        let manifest = (read.number, read.bytes);
         let state = read.state;
         let mut recovery = Recovery {
             dir,
@@ -216,6 +217,7 @@ impl Look<'_> {
             limiter: RateLimiter::new(None),
             now_ms: options.env.now_ms().max(state.database_time_ms),
             next_keyspace_id: state.next_keyspace_id,
+            manifest,
             may_write: false,
             entries: 0,
         };

@@ -29,7 +29,7 @@ use lsm_manifest::{
     FileKind, KeyspaceState, Manifest, ManifestEdit, ManifestState, file_name, parse_file_name,
 };
 use lsm_sstable::BlockCache;
-use lsm_wal::{FrameKind, FrameReader, FrameStep, Log, LogReport, PreparedSegment};
+use lsm_wal::{FrameKind, FrameReader, FrameStep, Log, LogReport, PreparedSegment, RecoveryMode};
 
 use crate::attempt::Attempt;
 use crate::background::{Background, Bell};
@@ -71,6 +71,9 @@ pub struct RecoveryReport {
     pub batches_above_mark: u64,
     /// Where the log ended before its end, and why.
     pub cut: Option<String>,
+    /// Where the manifest ended in bytes that are no edit: what a crash cuts short, and nothing
+    /// shows to have been more.
+    pub manifest_cut: Option<String>,
     /// What `salvage` had to skip: data that is lost.
     pub losses: Vec<String>,
     /// Tables written from the log.
@@ -105,6 +108,8 @@ struct FoundState {
     state: ManifestState,
     /// Whether the last process closed it, by the manifest's account.
     closed_cleanly: bool,
+    /// The manifest's number, and where its last edit ends.
+    manifest: (u64, u64),
 }
 
 fn find_state(
@@ -118,8 +123,17 @@ fn find_state(
     if has_current {
         let read = Manifest::read(fs, dir)?;
         check_features(dir, read.unknown_features_to_write)?;
+        if let Some(offset) = read.cut {
+            let name = file_name(FileKind::Manifest, read.number);
+            let reason = "the manifest ends in bytes that are no edit";
+            if options.recovery == RecoveryMode::Absolute {
+                return Err(lsm_io::Error::corrupt(&dir.join(name), offset, reason).into());
+            }
+            report.manifest_cut = Some(format!("{name} at byte {offset}: {reason}"));
+        }
         check_tables_present(dir, &read.state, listing)?;
-        return Ok(FoundState { state: read.state, closed_cleanly: read.closed_cleanly });
+        let manifest = (read.number, read.bytes);
+        return Ok(FoundState { state: read.state, closed_cleanly: read.closed_cleanly, manifest });
     }
     check_unfinished_creation(fs, dir, listing)?;
     report.created = true;
@@ -132,7 +146,7 @@ fn find_state(
         ..ManifestEdit::default()
     };
     apply(&mut state, &create)?;
-    Ok(FoundState { state, closed_cleanly: true })
+    Ok(FoundState { state, closed_cleanly: true, manifest: (0, 0) })
 }
 
 /// A newer program may have written what this one can read but would not keep.
@@ -150,10 +164,10 @@ fn check_features(dir: &Path, unknown: u64) -> Result<()> {
 /// Without `CURRENT` a directory may hold what an unfinished creation left, and nothing else.
 fn check_unfinished_creation(fs: &SharedFs, dir: &Path, listing: &[DirEntry]) -> Result<()> {
     let lost_current = |name: &str| {
-        Error::corrupt(format!(
-            "{} holds {name} but no CURRENT, which names the manifest; repair can rebuild it",
-            dir.display()
-        ))
+        let reason = format!(
+            "CURRENT, which names the manifest, is not there, but {name} is; repair can rebuild it"
+        );
+        lsm_io::Error::corrupt(&dir.join(file_name(FileKind::Current, 0)), 0, reason).into()
     };
     for entry in listing {
         match parse_file_name(&entry.name).0 {
@@ -228,7 +242,7 @@ fn recover(
     began: Instant,
 ) -> Result<Arc<Shared>> {
     let fs = Arc::clone(&options.env.fs);
-    let FoundState { mut state, closed_cleanly } = found;
+    let FoundState { mut state, closed_cleanly, manifest } = found;
     if !state.keyspaces.contains_key(&DEFAULT_KEYSPACE) {
         return Err(Error::corrupt("the manifest has no default keyspace"));
     }
@@ -253,6 +267,7 @@ fn recover(
         limiter: RateLimiter::new(options.write_rate_bytes_per_second),
         now_ms: options.env.now_ms().max(state.database_time_ms),
         next_keyspace_id: state.next_keyspace_id,
+        manifest,
         may_write: true,
         entries: 0,
     };

@@ -40,6 +40,8 @@ pub(crate) struct Recovery<'a> {
     pub(crate) limiter: Arc<RateLimiter>,
     pub(crate) now_ms: u64,
     pub(crate) next_keyspace_id: u32,
+    /// The number of the manifest that was read, and where its last edit ends.
+    pub(crate) manifest: (u64, u64),
     /// Whether memtables that outgrow their budget become tables, or stay in memory.
     pub(crate) may_write: bool,
     pub(crate) entries: u64,
@@ -79,7 +81,12 @@ impl Recovery<'_> {
             let record = record.map_err(|malformed| corrupt(malformed.to_string()))?;
             match record {
                 Record::Keyspace(id) if id >= self.next_keyspace_id => {
-                    return Err(corrupt(format!("keyspace {id} was never created")));
+                    let (number, bytes) = self.manifest;
+                    let manifest = file_name(FileKind::Manifest, number);
+                    return Err(corrupt(format!(
+                        "keyspace {id} was never created, as {manifest} has it, which ends at byte \
+                         {bytes}"
+                    )));
                 }
                 Record::Keyspace(id) => current = id,
                 Record::Entry { tag, key, value } => {
@@ -187,11 +194,13 @@ pub(crate) fn replay_log(
     if let Some(edit) = known_edit.map(|bytes| u64::from_le_bytes(*bytes))
         && edit > state.edit_number
     {
+        let (number, bytes) = recovery.manifest;
         let reason = format!(
-            "the log knows of manifest edit {edit}, but the manifest ends at {}",
+            "the manifest ends with edit {}, but the log knows of edit {edit}",
             state.edit_number
         );
-        return Err(lsm_io::Error::corrupt(&path, 0, reason).into());
+        let path = dir.join(file_name(FileKind::Manifest, number));
+        return Err(lsm_io::Error::corrupt(&path, bytes, reason).into());
     }
     Ok(log)
 }

@@ -58,6 +58,13 @@ pub(crate) fn read(fs: &SharedFs, dir: &Path) -> Result<ManifestRead> {
             FrameStep::End { offset } | FrameStep::Bad { offset, .. } => break Some(offset),
         }
     };
+    // Each edit is durable before the next one is written, so only the last one may be torn.
+    if let Some(offset) = cut
+        && let Some(behind) = reader.frame_behind(state.edit_number + 1)?
+    {
+        let reason = format!("no edit, although a later one stands whole at byte {behind}");
+        return Err(Error::corrupt(&path, offset, reason));
+    }
     if is_first {
         // The snapshot is synced before CURRENT names the manifest.
         let offset = cut.unwrap_or(file_bytes);

@@ -2,6 +2,7 @@
 
 pub(crate) mod amplification;
 pub(crate) mod crash;
+pub(crate) mod damage;
 pub(crate) mod kill;
 pub(crate) mod model;
 pub(crate) mod replay;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{amplification, crash, kill, model, replay, soak};
+use crate::commands::{amplification, crash, damage, kill, model, replay, soak};
 
 /// Tests the lsm key-value store against a model, through crashes and kills.
 #[derive(Parser)]
@@ -20,6 +20,7 @@ struct Cli {
 enum Command {
     Model(model::Args),
     Crash(crash::Args),
+    Damage(damage::Args),
     Replay(replay::Args),
     Soak(soak::Args),
     Kill(kill::Args),
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Model(args) => model::run(&args),
         Command::Crash(args) => crash::run(&args),
+        Command::Damage(args) => damage::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Soak(args) => soak::run(args),
         Command::Kill(args) => kill::run(args),

@@ -11,6 +11,7 @@ use crate::frame::{FRAME_HEADER_BYTES, FrameRef, Header};
 use crate::identity_frame::{
     FileStart, IDENTITY_FRAME_BYTES, IDENTITY_FRAME_BYTES_MAX, decode_identity,
 };
+use crate::replay::scan::Scan;
 
 /// Bytes read at first; each further read takes twice as many, up to the maximum.
 const READ_BYTES_FIRST: usize = 4 << 10;
@@ -153,6 +154,17 @@ impl FrameReader {
         }
         self.offset += header.frame_bytes();
         Ok(FrameStep::Frame(header.frame(payload, self.start.identity.file_number, offset)))
+    }
+
+    /// Where the next whole frame stands, wherever behind the reader's place, that begins with
+    /// `seq_start_min` at least. For files in which each frame was durable before the next one was
+    /// written: there a frame behind bytes that are none proves that they are damaged, not torn.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn frame_behind(&self, seq_start_min: u64) -> Result<Option<u64>> {
+        let mut scan = Scan::new(self, self.offset, seq_start_min);
+        Ok(scan.next()?.map(|frame| frame.offset))
     }
 
     /// Where the bytes at the reader's place would end if they were the frame that their header

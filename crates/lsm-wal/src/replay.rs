@@ -6,7 +6,7 @@
 
 mod judge;
 mod salvage;
-mod scan;
+pub(crate) mod scan;
 mod unmarked;
 
 use std::io::ErrorKind;

@@ -65,3 +65,25 @@ fn after_a_crash_only_the_edit_that_was_not_acknowledged_may_be_cut() {
     assert_eq!(found.cut, Some(end));
     assert_eq!(found.state.edit_number, 1);
 }
+
+#[test]
+fn an_edit_before_another_one_is_never_taken_for_a_torn_one() {
+    let fs = disk(0);
+    let mut manifest = start(&fs.shared()).expect("starts");
+    let mut ends = vec![manifest.bytes()];
+    for edit in [create(0, "users"), add_table(0, 7), add_table(0, 8)] {
+        manifest.append(edit).expect("appends");
+        ends.push(manifest.bytes());
+    }
+    for bit in ends[0] * 8..ends[3] * 8 {
+        let damaged = fs.kill_image();
+        damaged.damage("db/000001.manifest", |bytes| bytes[bit as usize / 8] ^= 1 << (bit % 8));
+        match read(&damaged) {
+            Ok(found) => {
+                assert!(bit >= ends[2] * 8, "bit {bit}: the last edit alone may be cut");
+                assert_eq!((found.cut, found.state.edit_number), (Some(ends[2]), 2));
+            }
+            Err(error) => assert!(error.is_corrupt() && bit < ends[2] * 8, "bit {bit}: {error}"),
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! The engine against the model and through crashes, as `cargo test` runs them; the program
 //! `lsm-sim` runs more of the same.
 
+mod damage;
 mod real;
 
 use lsm_sim::crash::{Thoroughness, crash_at_every_step, small_sequences};

@@ -21,7 +21,7 @@ const BUDGET_PER_BYTE: u64 = 4;
 const KIND_AT: usize = 8;
 
 /// A search through one file.
-pub(super) struct Scan {
+pub(crate) struct Scan {
     file: SharedFile,
     file_bytes: u64,
     number: u64,
@@ -39,7 +39,7 @@ pub(super) struct Scan {
 
 impl Scan {
     /// Searches the reader's file from `from` on for frames that begin with `seq_start_min` at least.
-    pub(super) fn new(reader: &FrameReader, from: u64, seq_start_min: u64) -> Self {
+    pub(crate) fn new(reader: &FrameReader, from: u64, seq_start_min: u64) -> Self {
         let identity = reader.identity();
         Self {
             file: SharedFile::clone(reader.file()),
@@ -56,7 +56,7 @@ impl Scan {
     }
 
     /// The next frame. Sequence numbers ascend from one to the next.
-    pub(super) fn next(&mut self) -> Result<Option<FrameRef<'_>>> {
+    pub(crate) fn next(&mut self) -> Result<Option<FrameRef<'_>>> {
         while let Some(header) = self.next_candidate()? {
             let offset = self.position;
             let Some(is_long) = self.is_frame(&header)? else {
