@@ -10,6 +10,7 @@
 //! [`Spawn::Manual`](crate::Spawn) there are no threads: the owner calls the steps in an order of
 //! its own choosing, which is how the simulator explores them.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -20,6 +21,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use crate::commit::Goal;
 use crate::env::Spawn;
 use crate::error::{Error, ErrorKind, Result};
+use crate::events::{Event, Work};
 use crate::shared::Shared;
 
 /// How often a thread looks for work although nobody woke it.
@@ -37,6 +39,16 @@ pub enum Step {
     Flush,
     /// Carry out one compaction plan.
     Compact,
+}
+
+impl Step {
+    fn work(self) -> Work {
+        match self {
+            Self::Log => Work::Log,
+            Self::Flush => Work::Flush,
+            Self::Compact => Work::Compaction,
+        }
+    }
 }
 
 /// Wakes threads: a channel with room for as many calls as there are sleepers.
@@ -69,7 +81,15 @@ pub(crate) struct Background {
     /// Dead tables whose files could not be removed yet.
     unremoved: Mutex<Vec<u64>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
-    last_error: Mutex<Option<Error>>,
+    failures: Mutex<Failures>,
+}
+
+/// What has failed and not succeeded since.
+#[derive(Debug, Default)]
+struct Failures {
+    last_error: Option<Error>,
+    /// What listeners were told of each kind of work.
+    told: HashMap<Work, ErrorKind>,
 }
 
 impl Background {
@@ -84,7 +104,7 @@ impl Background {
             garbage,
             unremoved: Mutex::default(),
             threads: Mutex::default(),
-            last_error: Mutex::default(),
+            failures: Mutex::default(),
         }
     }
 
@@ -143,7 +163,7 @@ impl Background {
 
     /// The last failure of background work, if it has not succeeded since.
     pub(crate) fn last_error(&self) -> Option<Error> {
-        self.last_error.lock().expect("no holder panicked").clone()
+        self.failures.lock().expect("no holder panicked").last_error.clone()
     }
 
     fn bell(&self, step: Step) -> &Bell {
@@ -183,6 +203,14 @@ fn spawn(shared: &Arc<Shared>, step: Step) -> std::io::Result<JoinHandle<()>> {
 impl Shared {
     /// Does one piece of background work; `false` if there was none to do.
     pub(crate) fn step(&self, step: Step) -> Result<bool> {
+        let result = self.work(step);
+        if self.options.env.spawn != Spawn::Threads {
+            self.events.deliver_waiting();
+        }
+        result
+    }
+
+    fn work(&self, step: Step) -> Result<bool> {
         if self.commit.poison().is_some() {
             return Ok(false);
         }
@@ -191,17 +219,30 @@ impl Shared {
             Step::Flush => self.flush_step(),
             Step::Compact => self.compact_step(),
         };
-        let mut last_error = self.background.last_error.lock().expect("no holder panicked");
-        match &result {
-            Ok(true) => *last_error = None,
+        self.note_outcome(step, &result);
+        result
+    }
+
+    fn note_outcome(&self, step: Step, result: &Result<bool>) {
+        let mut failures = self.background.failures.lock().expect("no holder panicked");
+        match result {
+            Ok(true) => {
+                failures.last_error = None;
+                failures.told.remove(&step.work());
+            }
             Ok(false) => {}
             Err(error) if error.kind() == ErrorKind::Closed => {}
             Err(error) => {
                 self.stats.background_errors.count();
-                *last_error = Some(error.clone());
+                failures.last_error = Some(error.clone());
+                let told_before = failures.told.insert(step.work(), error.kind());
+                // Work that goes on failing in the same way is not told again and again.
+                if told_before != Some(error.kind()) {
+                    let (work, error) = (step.work(), error.clone());
+                    self.events.tell(|| Event::BackgroundError { work, error });
+                }
             }
         }
-        result
     }
 
     fn log_step(&self) -> Result<bool> {

@@ -22,7 +22,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Waker;
 use std::thread::Thread;
 use std::time::Instant;
@@ -31,9 +31,10 @@ use lsm_entry::SeqNo;
 use lsm_wal::{Log, Pending, PendingWrite, PreparedSegment};
 
 use crate::background::Bell;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::options::Durability;
 use crate::pace::Pace;
+use crate::poison::Poison;
 
 /// What is under the write mutex: the log, and the commits whose durability is not reached yet.
 #[derive(Debug)]
@@ -68,7 +69,7 @@ pub(crate) struct Commit {
     pace: Pace,
     /// Leads when only tasks wait.
     log_thread: Bell,
-    poison: OnceLock<Error>,
+    poison: Arc<Poison>,
     /// Rounds of writing and syncing so far, and how many of them synced.
     pub(crate) rounds: AtomicU64,
     pub(crate) syncs: AtomicU64,
@@ -147,6 +148,7 @@ impl Commit {
         last_seq_no: SeqNo,
         database_time_ms: u64,
         log_thread: Bell,
+        poison: Arc<Poison>,
     ) -> Self {
         Self {
             order: Mutex::new(Order { log, unmet: VecDeque::new(), marked: last_seq_no }),
@@ -160,7 +162,7 @@ impl Commit {
             queue: Mutex::default(),
             pace: Pace::default(),
             log_thread,
-            poison: OnceLock::new(),
+            poison,
             rounds: AtomicU64::new(0),
             syncs: AtomicU64::new(0),
             log_bytes: AtomicU64::new(0),
@@ -193,8 +195,7 @@ impl Commit {
 
     /// Makes the database read-only until it is reopened: something that must not be retried failed.
     pub(crate) fn set_poison(&self, cause: &Error) {
-        let message = format!("the database is read-only until it is reopened: {cause}");
-        let _ = self.poison.set(Error::new(ErrorKind::ReadOnly, message));
+        self.poison.set(cause);
         let waiting: Vec<_> = {
             let mut queue = self.queue.lock().expect("no waiter panicked");
             queue.waiting.drain(..).collect()

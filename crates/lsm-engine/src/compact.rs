@@ -23,9 +23,10 @@ use lsm_compaction::{
 use lsm_entry::MergingCursor;
 use lsm_manifest::ManifestEdit;
 use lsm_sstable::Origin;
-use lsm_version::{Place, Version, VersionEdit};
+use lsm_version::{Place, TableRecord, Version, VersionEdit};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::events::Event;
 use crate::keyspace::KeyspaceCore;
 use crate::limiter::Priority;
 use crate::outputs::{OutputSpec, Outputs, WrittenTables};
@@ -143,6 +144,11 @@ impl Shared {
             && error.kind() == ErrorKind::Corrupt
         {
             ticket.give_up(plan.as_running(), error);
+            self.events.tell(|| Event::TablesSetAside {
+                keyspace: core.name.clone(),
+                tables: plan_tables(&plan).map(|table| table.number).collect(),
+                error: error.clone(),
+            });
         }
         drop(ticket);
         self.background.wake_compaction();
@@ -214,9 +220,7 @@ impl Shared {
         };
         let added: Vec<_> = match (&written, plan.action) {
             (Some(written), _) => written.records().to_vec(),
-            (None, Action::Move) => {
-                plan.inputs.iter().flat_map(|input| &input.tables).cloned().collect()
-            }
+            (None, Action::Move) => plan_tables(plan).cloned().collect(),
             (None, _) => Vec::new(),
         };
         let removed = plan.inputs.iter().flat_map(|input| {
@@ -225,7 +229,7 @@ impl Shared {
         });
         let edit = VersionEdit {
             removed: removed.collect(),
-            added: added.into_iter().map(|table| (plan.output, table)).collect(),
+            added: added.iter().map(|table| (plan.output, Arc::clone(table))).collect(),
         };
         let mut manifest = self.lock_manifest()?;
         self.check_writable()?;
@@ -238,6 +242,16 @@ impl Shared {
             None => self.append_edit(&mut manifest, edit)?,
         }
         self.publish_tree(&manifest, core, &[]);
+        drop(manifest);
+        self.events.tell(|| Event::Compacted {
+            keyspace: core.name.clone(),
+            reason: plan.reason.to_string(),
+            level: plan.output.level,
+            tables_in: plan_tables(plan).count(),
+            bytes_in: plan_tables(plan).map(|table| table.bytes).sum(),
+            tables_out: added.len(),
+            bytes_out: added.iter().map(|table| table.bytes).sum(),
+        });
         Ok(())
     }
 
@@ -253,7 +267,7 @@ impl Shared {
             options: core.options(),
             level: plan.output.level,
             origin: Origin::Compaction,
-            made_from: plan.inputs.iter().flat_map(|i| &i.tables).map(|t| t.number).collect(),
+            made_from: plan_tables(plan).map(|table| table.number).collect(),
             priority: Priority::Compaction,
         };
         let inputs = Arc::new(input_tree(plan, tree)?);
@@ -310,6 +324,11 @@ impl Scan {
             Bound::Included(key) | Bound::Excluded(key) => Some(key.clone()),
         }
     }
+}
+
+/// What a plan reads, moves or drops.
+fn plan_tables(plan: &Plan) -> impl Iterator<Item = &Arc<TableRecord>> {
+    plan.inputs.iter().flat_map(|input| &input.tables)
 }
 
 /// A tree of just the plan's inputs, sharing the open tables of the one it was made from.

@@ -12,6 +12,7 @@ use crate::background::Step;
 use crate::batch::WriteBatch;
 use crate::commit::Goal;
 use crate::error::Result;
+use crate::events::{Event, Listener};
 use crate::keyspace::{Keyspace, check_name};
 use crate::options::{Durability, KeyspaceOptions, Options, WriteOptions};
 use crate::reads::{Reads, Scan};
@@ -244,6 +245,36 @@ impl Db {
         self.shared().commit.visible()
     }
 
+    /// Calls `listener` with everything that happens from now on: failed syncs, a full disk, flushes,
+    /// compactions, writes that have to wait, ... ([`Event`](crate::Event)).
+    ///
+    /// Listeners are called one event at a time, in order, by a thread of their own and under no lock.
+    /// A slow one holds up no write and no read, but misses events once a thousand of them wait, and
+    /// [closing](Self::close) waits until it has seen those that do. One that panics harms nobody.
+    /// A listener stays until the database is closed; it must not keep a handle of its database, or
+    /// that never happens by itself.
+    ///
+    /// ```
+    /// use lsm_engine::{Db, Event};
+    ///
+    /// # let dir = tempfile::tempdir()?;
+    /// let db = Db::open(dir.path())?;
+    /// db.on_event(|event| match event {
+    ///     Event::Poisoned { error } => eprintln!("call somebody: {error}"),
+    ///     Event::Flushed { .. } | Event::Compacted { .. } => {}
+    ///     other => eprintln!("{other}"),
+    /// })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Closed`; `Io` if the system gives no thread to call it with.
+    pub fn on_event(&self, listener: impl Fn(&Event) + Send + Sync + 'static) -> Result<()> {
+        let shared = self.shared();
+        shared.check_open()?;
+        shared.events.listen(Listener::new(listener), shared.options.env.spawn)
+    }
+
     /// What opening it found and did.
     pub fn recovery_report(&self) -> &RecoveryReport {
         &self.shared().report
@@ -290,6 +321,8 @@ impl Db {
     ///
     /// # Errors
     /// `NoSpace`, `Io`: what could not be flushed is still in the log, and nothing is lost.
+    /// `ReadOnly` after a failed sync: what was acknowledged at its durability is there, and what was
+    /// not may be.
     #[allow(clippy::needless_pass_by_value)]
     pub fn close(self) -> Result<()> {
         self.handle.shared.close()
@@ -404,10 +437,16 @@ impl Shared {
             return Ok(());
         }
         self.background.stop();
-        let result =
-            if self.is_read_only || self.commit.poison().is_some() { Ok(()) } else { self.shut() };
+        let result = match self.commit.poison() {
+            Some(poison) => Err(poison.clone()),
+            None if self.is_read_only => Ok(()),
+            None => self.shut(),
+        };
         self.closed.store(true, Ordering::Release);
         drop(lock.take());
+        drop(lock);
+        // Last, and under no lock: listeners may still look at the database.
+        self.events.close();
         result
     }
 

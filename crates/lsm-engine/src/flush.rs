@@ -22,6 +22,7 @@ use lsm_version::{Place, TableRecord, VersionEdit};
 
 use crate::commit::Goal;
 use crate::error::Result;
+use crate::events::Event;
 use crate::keyspace::KeyspaceCore;
 use crate::limiter::Priority;
 use crate::outputs::{OutputSpec, Outputs, Workshop, WrittenTables};
@@ -133,6 +134,12 @@ impl Shared {
         let records = self.append_tables(&mut manifest, edit, written)?;
         self.stats.note_flush(&records);
         self.publish_tree(&manifest, core, flushed);
+        self.events.tell(|| Event::Flushed {
+            keyspace: core.name.clone(),
+            tables: records.len(),
+            bytes: records.iter().map(|record| record.bytes).sum(),
+            entries: records.iter().map(|record| record.entries).sum(),
+        });
         drop(manifest);
         let released = self.commit.lock_order().log().release_before(first_unflushed);
         self.release_segments(released);

@@ -36,6 +36,8 @@
 //! | how a directory becomes an open database | `directory.rs`, `recover.rs`, `replay.rs` |
 //! | what becomes of an open that fails | `attempt.rs` |
 //! | how a copy is made that opens as a database | `checkpoint.rs`, `unfinished.rs` |
+//! | what a failed sync does to everybody | `poison.rs` |
+//! | what is told to listeners | `events.rs` |
 
 mod attempt;
 mod background;
@@ -47,6 +49,7 @@ mod db;
 mod directory;
 mod env;
 mod error;
+mod events;
 mod flush;
 mod inspect;
 mod keyspace;
@@ -55,6 +58,7 @@ mod limiter;
 mod options;
 mod outputs;
 mod pace;
+mod poison;
 mod pressure;
 mod read;
 mod read_only;
@@ -83,6 +87,7 @@ pub use checkpoint::{CheckpointOptions, CheckpointProgress, CheckpointReport};
 pub use db::Db;
 pub use env::{Env, Spawn};
 pub use error::{Error, ErrorKind, Result};
+pub use events::{Event, Listener, Work};
 pub use inspect::{
     ExplainStep, Explanation, KeyVersion, LevelMetrics, Metrics, Place, RunShape, Shape, TableShape,
 };

@@ -9,6 +9,7 @@ pub use lsm_wal::RecoveryMode;
 
 use crate::env::Env;
 use crate::error::{Error, Result};
+use crate::events::Listener;
 
 const MIB: u64 = 1 << 20;
 
@@ -94,6 +95,9 @@ pub struct Options {
     pub recovery: RecoveryMode,
     /// Options of the default keyspace, and of others opened without their own.
     pub keyspace: KeyspaceOptions,
+    /// Is told what happens inside, from the opening on; [`Db::on_event`](crate::Db::on_event) adds
+    /// more of them.
+    pub listener: Option<Listener>,
     /// Files, clock, randomness and threads. Leave it alone outside tests.
     pub env: Env,
 }
@@ -115,6 +119,7 @@ impl Default for Options {
             map_log: true,
             recovery: RecoveryMode::Default,
             keyspace: KeyspaceOptions::default(),
+            listener: None,
             env: Env::default(),
         }
     }

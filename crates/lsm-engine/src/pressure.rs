@@ -9,6 +9,7 @@ use lsm_compaction::{Pressure, PressureLimits, pressure};
 use crate::background::Step;
 use crate::env::Spawn;
 use crate::error::{Error, Result};
+use crate::events::{Event, Events};
 use crate::shared::Shared;
 
 /// How long a stopped write relies on being told that it may go on.
@@ -51,7 +52,7 @@ impl PressureGate {
 
     /// Takes what `judge` says. It judges under the lock, so that no older judgement overwrites a
     /// newer one.
-    fn set(&self, judge: impl FnOnce() -> Pressure) {
+    fn set(&self, judge: impl FnOnce() -> Pressure, events: &Events) {
         let mut present = self.present.lock().expect("no holder panicked");
         let pressure = judge();
         let (state, delay) = match &pressure {
@@ -60,7 +61,12 @@ impl PressureGate {
             Pressure::Stop { .. } => (STOP, 0),
         };
         self.delay_ns_per_kib.store(delay, Ordering::Relaxed);
-        self.state.store(state, Ordering::Release);
+        let before = self.state.swap(state, Ordering::AcqRel);
+        match (before == STOP, state == STOP) {
+            (false, true) => events.tell(|| Event::Stalled { pressure: pressure.clone() }),
+            (true, false) => events.tell(|| Event::Resumed),
+            _ => {}
+        }
         *present = pressure;
         self.eased.notify_all();
     }
@@ -169,7 +175,7 @@ impl Shared {
 
     /// Judges the pressure anew. Called whenever a view changes.
     pub(crate) fn update_pressure(&self) {
-        self.pressure.set(|| self.judge_pressure());
+        self.pressure.set(|| self.judge_pressure(), &self.events);
     }
 
     fn judge_pressure(&self) -> Pressure {

@@ -22,6 +22,7 @@ use crate::background::{Background, Bell};
 use crate::batch::DEFAULT_KEYSPACE;
 use crate::commit::Commit;
 use crate::error::{Error, ErrorKind, Result};
+use crate::events::Events;
 use crate::keyspace::KeyspaceCore;
 use crate::limiter::RateLimiter;
 use crate::options::Options;
@@ -70,6 +71,7 @@ struct Found {
 /// Opens without a lock and without writing.
 pub(crate) fn open(dir: &Path, options: Options) -> Result<Arc<Shared>> {
     options.check()?;
+    let events = Events::of(&options)?;
     let fs = Arc::clone(&options.env.fs);
     // Nobody listens for garbage: the files are the writer's.
     let (garbage, _) = crossbeam_channel::unbounded();
@@ -96,7 +98,13 @@ pub(crate) fn open(dir: &Path, options: Options) -> Result<Arc<Shared>> {
         fs,
         database_id: found.database_id,
         hash_seed,
-        commit: Commit::new(None, seq_no, found.database_time_ms, log_thread.clone()),
+        commit: Commit::new(
+            None,
+            seq_no,
+            found.database_time_ms,
+            log_thread.clone(),
+            Arc::default(),
+        ),
         segments: Default::default(),
         manifest: Mutex::new(None),
         keyspaces: ArcSwap::from_pointee(found.keyspaces),
@@ -113,6 +121,7 @@ pub(crate) fn open(dir: &Path, options: Options) -> Result<Arc<Shared>> {
             crossbeam_channel::never(),
         ),
         stats: Default::default(),
+        events,
         report: found.report,
         is_read_only: true,
         moment: ArcSwapOption::from_pointee(moment),

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use lsm_entry::SeqNo;
-use lsm_io::{DirEntry, Identity, LockGuard, SharedFs};
+use lsm_io::{DirEntry, Identity, SharedFs};
 use lsm_manifest::{
     FileKind, KeyspaceState, Manifest, ManifestEdit, ManifestState, file_name, parse_file_name,
 };
@@ -37,11 +37,13 @@ use crate::batch::DEFAULT_KEYSPACE;
 use crate::commit::Commit;
 use crate::directory::{lock_directory, prepare_directory};
 use crate::error::{Error, Result};
+use crate::events::Events;
 use crate::flush::flush_edit;
 use crate::keyspace::KeyspaceCore;
 use crate::limiter::RateLimiter;
 use crate::options::{KeyspaceOptions, Options};
 use crate::outputs::WrittenTables;
+use crate::poison::{NamesOnce, Poison};
 use crate::pressure::PressureGate;
 use crate::replay::{Recovery, Replayed, replay_log};
 use crate::segments::FIRST_SEGMENT_BYTES;
@@ -89,16 +91,20 @@ pub struct RecoveryReport {
 }
 
 /// Opens, creating where the options allow it.
-pub(crate) fn open(dir: &Path, options: Options) -> Result<Arc<Shared>> {
+pub(crate) fn open(dir: &Path, mut options: Options) -> Result<Arc<Shared>> {
     let began = Instant::now();
     options.check()?;
-    let fs = Arc::clone(&options.env.fs);
+    let events = Events::of(&options)?;
+    let poison = Arc::new(Poison::new(events));
+    let fs = NamesOnce::shared(&options.env.fs, dir, &poison);
+    options.env.fs = Arc::clone(&fs);
     prepare_directory(&fs, dir, options.create_if_missing)?;
     let lock = lock_directory(&fs, dir)?;
     let listing = fs.list(dir)?;
     let mut report = RecoveryReport::default();
     let found = find_state(&fs, dir, &listing, &options, &mut report)?;
-    let shared = recover(dir, options, found, &listing, report, lock, began)?;
+    let shared = recover(dir, options, found, &listing, report, poison, began)?;
+    *shared.lock.lock().expect("nobody else has it yet") = Some(lock);
     Background::start(&shared)?;
     Ok(shared)
 }
@@ -238,7 +244,7 @@ fn recover(
     found: FoundState,
     listing: &[DirEntry],
     mut report: RecoveryReport,
-    lock: Box<dyn LockGuard>,
+    poison: Arc<Poison>,
     began: Instant,
 ) -> Result<Arc<Shared>> {
     let fs = Arc::clone(&options.env.fs);
@@ -354,7 +360,8 @@ fn recover(
     report.elapsed = began.elapsed();
     let log = Log::start(segment, last_seq_no + 1);
     let log_thread = Bell::new(1);
-    let commit = Commit::new(Some(log), last_seq_no, recovery.now_ms, log_thread.clone());
+    let events = Arc::clone(poison.events());
+    let commit = Commit::new(Some(log), last_seq_no, recovery.now_ms, log_thread.clone(), poison);
     commit.note_manifest_edit(state.edit_number);
     let Recovery { database_id, hash_seed, file_numbers, limiter, .. } = recovery;
     let compaction_threads = options.background_threads;
@@ -376,11 +383,12 @@ fn recover(
         limiter,
         background: Background::new(compaction_threads, log_thread, garbage),
         stats: Default::default(),
+        events,
         report,
         is_read_only: false,
         moment: Default::default(),
         closed: false.into(),
-        lock: Mutex::new(Some(lock)),
+        lock: Mutex::default(),
         options,
     });
     shared.update_pressure();

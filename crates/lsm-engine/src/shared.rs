@@ -16,6 +16,7 @@ use crate::background::Background;
 use crate::commit::{Commit, Order};
 use crate::compact::CompactionState;
 use crate::error::{Error, ErrorKind, Result};
+use crate::events::Events;
 use crate::keyspace::KeyspaceCore;
 use crate::limiter::RateLimiter;
 use crate::options::Options;
@@ -51,6 +52,7 @@ pub(crate) struct Shared {
     pub(crate) limiter: Arc<RateLimiter>,
     pub(crate) background: Background,
     pub(crate) stats: Stats,
+    pub(crate) events: Arc<Events>,
     pub(crate) report: RecoveryReport,
     pub(crate) is_read_only: bool,
     /// What a database opened read-only shows; `None` in one that is written.

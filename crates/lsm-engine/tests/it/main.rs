@@ -6,6 +6,7 @@ mod checkpoints;
 mod directories;
 mod dropping;
 mod durability;
+mod events;
 mod full_disk;
 mod keyspaces;
 mod limits;

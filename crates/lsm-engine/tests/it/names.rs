@@ -1,5 +1,7 @@
 //! Names in directories, which a sync of their files does not make durable.
 
+use std::time::{Duration, Instant};
+
 use lsm_engine::{Db, ErrorKind, Options, Reads};
 use lsm_io::{CrashPolicy, SimFs, every, once};
 
@@ -51,6 +53,38 @@ fn names_that_a_failed_sync_has_lost_are_relied_on_by_nobody() {
     });
     let db = open(&fs.crash_image(CrashPolicy::LoseUnsynced, 0));
     assert_eq!(db.get("key").expect("reads").expect("in the log"), "value");
+}
+
+#[test]
+fn names_are_synced_by_one_thread_at_a_time_and_by_nobody_after_a_failure() {
+    let fs = SimFs::new(1);
+    let options = Options { memtable_bytes: Some(2 << 20), ..tiny_options(&fs) };
+    let db = Db::open_with("db", options).expect("opens");
+    db.put("key", "value").expect("writes");
+    fs.fail(once().dir_sync_of("db").losing_pages());
+    let hold = fs.hold(every().dir_sync_of("db"));
+    let acknowledged = std::thread::scope(|scope| {
+        let flusher = scope.spawn(|| db.flush());
+        hold.wait_for(1);
+        // A segment is named, and its name must not count as synced by a sync that comes after the
+        // one which loses it.
+        let writer =
+            scope.spawn(|| (0..1000).take_while(|n| db.put(key(*n), [0; 1000]).is_ok()).count());
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_millis(200) && !writer.is_finished() {
+            assert!(hold.waiting() < 2, "two threads sync the directory at once");
+            std::thread::yield_now();
+        }
+        hold.release();
+        flusher.join().expect("no panic").expect_err("the table's name is not durable");
+        writer.join().expect("no panic")
+    });
+    assert!(acknowledged < 1000, "a segment is needed at some time");
+    let db = open(&fs.crash_image(CrashPolicy::LoseUnsynced, 0));
+    for n in 0..acknowledged {
+        let n = u32::try_from(n).expect("few");
+        assert!(db.contains_key(key(n)).expect("reads"), "{n} of {acknowledged}");
+    }
 }
 
 #[test]
