@@ -4,11 +4,14 @@ use std::ffi::OsString;
 use std::fmt;
 use std::io::Read;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::{Result, workspace};
+
+/// The exit code of a program that could not try anything here.
+const SKIPPED: i32 = 77;
 
 /// A program with its arguments, run in the root of the repository unless said otherwise.
 #[derive(Clone, Debug)]
@@ -22,7 +25,7 @@ pub(crate) struct Invocation {
 /// What a program said, and how it ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Output {
-    pub(crate) succeeded: bool,
+    pub(crate) status: ExitStatus,
     /// Whether it had to be killed.
     pub(crate) was_too_long: bool,
     /// On its standard output.
@@ -82,12 +85,18 @@ impl Invocation {
 
     /// Runs it and returns whether it succeeded and what it printed.
     pub(crate) fn output_and_success(&self) -> Result<(bool, String)> {
+        let (status, printed) = self.output_and_status()?;
+        Ok((status.success(), printed))
+    }
+
+    /// Runs it and returns how it ended and what it printed.
+    pub(crate) fn output_and_status(&self) -> Result<(ExitStatus, String)> {
         let output = self
             .command()
             .stderr(Stdio::inherit())
             .output()
             .map_err(|error| self.not_started(&error))?;
-        Ok((output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned()))
+        Ok((output.status, String::from_utf8_lossy(&output.stdout).into_owned()))
     }
 
     /// Runs it and returns everything that it said; kills it when it takes longer than `limit`.
@@ -116,7 +125,7 @@ impl Invocation {
             thread.and_then(|thread| thread.join().ok()).unwrap_or_default()
         };
         Ok(Output {
-            succeeded: status.success(),
+            status,
             was_too_long,
             printed: joined(printed),
             complaints: joined(complaints),
@@ -153,6 +162,14 @@ impl fmt::Display for Invocation {
         }
         Ok(())
     }
+}
+
+/// Why a program could not try anything, if that is how it ended: by its exit code, and the last
+/// line that it printed.
+pub(crate) fn reason_of_skip(status: ExitStatus, printed: &str) -> Option<String> {
+    let last = printed.lines().last().unwrap_or_default();
+    let reason = last.strip_prefix("skipped: ").unwrap_or(last);
+    (status.code() == Some(SKIPPED)).then(|| reason.to_owned())
 }
 
 /// All that comes out of a pipe, readable or not.
@@ -193,7 +210,7 @@ mod tests {
     fn a_program_that_takes_too_long_is_killed_and_said_to_be() {
         let sleep = Invocation::new("sleep").arguments(["600"]);
         let output = sleep.output_within(Duration::from_millis(10)).unwrap();
-        assert!(output.was_too_long && !output.succeeded);
+        assert!(output.was_too_long && !output.status.success());
     }
 
     #[test]
@@ -201,7 +218,7 @@ mod tests {
         let shell = Invocation::new("sh").arguments(["-c", "echo out; echo err >&2; exit 3"]);
         let output = shell.output_within(Duration::from_secs(600)).unwrap();
         assert_eq!((output.printed.as_str(), output.complaints.as_str()), ("out\n", "err\n"));
-        assert!(!output.succeeded && !output.was_too_long);
+        assert_eq!((output.status.code(), output.was_too_long), (Some(3), false));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
-use crate::invocation::Invocation;
+use crate::invocation::{Invocation, reason_of_skip};
 use crate::{Result, workspace};
 
 /// What came of a step.
@@ -31,6 +31,21 @@ impl Step {
     /// A step that holds when a command succeeds; the command is also how to rerun it.
     pub(crate) fn command(name: &'static str, invocation: Invocation) -> Self {
         Self::new(name, invocation.to_string(), move || invocation.run())
+    }
+
+    /// A step whose program may find that this machine lacks what it needs.
+    pub(crate) fn where_possible(name: &'static str, invocation: Invocation) -> Self {
+        let rerun = invocation.to_string();
+        let action = move || {
+            let (status, printed) = invocation.output_and_status()?;
+            print!("{printed}");
+            Ok(match reason_of_skip(status, &printed) {
+                Some(reason) => Outcome::Skipped(reason),
+                None if status.success() => Outcome::Passed,
+                None => Outcome::Failed,
+            })
+        };
+        Self { name, rerun, action: Box::new(action) }
     }
 
     /// A step carried out in this process; `rerun` is the command that does the same.
@@ -197,6 +212,18 @@ rerun:  cargo lints
         assert_eq!(judge(skip(), "crash", None), skip().unwrap());
         assert_eq!(judge(skip(), "crash", Some(&listed)), skip().unwrap());
         assert_eq!(judge(skip(), "model", Some(&listed)), Outcome::Failed);
+    }
+
+    #[test]
+    fn a_program_that_says_what_the_machine_lacks_is_skipped_and_not_failed() {
+        let run = |script: &str| {
+            let shell = Invocation::new("sh").arguments(["-c", script]);
+            (Step::where_possible("cut", shell).action)().unwrap()
+        };
+        let skipped = run("echo begun; echo skipped: no root; exit 77");
+        assert_eq!(skipped, Outcome::Skipped("no root".to_owned()));
+        assert_eq!(run("exit 0"), Outcome::Passed);
+        assert_eq!(run("echo skipped: no root; exit 1"), Outcome::Failed);
     }
 
     #[test]

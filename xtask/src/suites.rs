@@ -32,7 +32,7 @@ pub(crate) fn test() -> Result<Vec<Step>> {
 }
 
 /// The same, and what takes longer: each crate alone, packages, decoders in the optimised build,
-/// the model, and a crash at every step.
+/// the model, a crash at every step, and what happens to a real machine: kills, power cuts.
 pub(crate) fn ci(crash_minutes: u32, histories: u64, seed: u64) -> Result<Vec<Step>> {
     let workspace = Workspace::read()?;
     let mut steps = test()?;
@@ -41,6 +41,8 @@ pub(crate) fn ci(crash_minutes: u32, histories: u64, seed: u64) -> Result<Vec<St
     steps.push(Step::new("fuzz corpus", "cargo xtask fuzz", fuzz::run));
     steps.push(simulated(&workspace, "model", &format!("--histories {histories} --seed {seed}")));
     steps.push(simulated(&workspace, "crash", &format!("--minutes {crash_minutes} --seed {seed}")));
+    steps.push(simulated(&workspace, "kill", &format!("--cycles 100 --seed {seed}")));
+    steps.push(simulated(&workspace, "cut", &format!("--cuts 200 --seed {seed}")));
     Ok(steps)
 }
 
@@ -48,7 +50,7 @@ pub(crate) fn ci(crash_minutes: u32, histories: u64, seed: u64) -> Result<Vec<St
 fn simulated(workspace: &Workspace, command: &'static str, options: &str) -> Step {
     let program = workspace.package("lsm-sim").and_then(|package| package.targets_of("bin").next());
     match program {
-        Some(_) => Step::command(command, simulator(&format!("{command} {options}"))),
+        Some(_) => Step::where_possible(command, simulator(&format!("{command} {options}"))),
         None => Step::skipped(command, "lsm-sim has no program"),
     }
 }

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use crate::Result;
 use crate::torture::harness::Harness;
 use crate::torture::ledger::{Entry, Ledger};
-use crate::torture::piece::Programs;
+use crate::torture::piece::{Outcome, Programs};
 use crate::torture::source::Source;
 use crate::workspace::Workspace;
 
@@ -115,8 +115,9 @@ struct State {
     entries: BTreeMap<String, Vec<Entry>>,
     next_seed: BTreeMap<String, u64>,
     under_way: BTreeMap<String, usize>,
-    /// Harnesses that found something: nothing more to be learnt until it is mended.
-    failed: Vec<String>,
+    /// Harnesses that found something, so that nothing more is to be learnt until it is mended; and
+    /// those that this machine cannot run.
+    stopped: Vec<String>,
 }
 
 /// What a worker is to do next.
@@ -145,7 +146,13 @@ impl Run {
             if Source::read()? != self.source {
                 return Err("code was changed under the run; start it again".into());
             }
-            let finished = piece::run(harness, seed, &self.programs)?;
+            let finished = match piece::run(harness, seed, &self.programs)? {
+                Outcome::Finished(finished) => finished,
+                Outcome::Skipped(reason) => {
+                    self.skipped(harness, &reason);
+                    continue;
+                }
+            };
             let entry = Entry::new(&self.source, harness, seed, finished);
             held &= entry.failure.is_none();
             self.ledger.append(&entry)?;
@@ -173,12 +180,19 @@ impl Run {
         Some(Assignment { harness, seed })
     }
 
+    fn skipped(&self, harness: &Harness, reason: &str) {
+        let mut state = self.state.lock().expect("no worker panics");
+        println!("SKIPPED  {}: {reason}", harness.name);
+        *state.under_way.entry(harness.name.clone()).or_default() -= 1;
+        state.stopped.push(harness.name.clone());
+    }
+
     fn finished(&self, harness: &Harness, entry: Entry) {
         let mut state = self.state.lock().expect("no worker panics");
         let name = &harness.name;
         if let Some(failure) = &entry.failure {
             println!("FAILED  {name}: {failure}");
-            state.failed.push(name.clone());
+            state.stopped.push(name.clone());
         }
         let seconds = entry.seconds;
         *state.under_way.entry(name.clone()).or_default() -= 1;
@@ -194,7 +208,7 @@ impl State {
             entries: BTreeMap::new(),
             next_seed: BTreeMap::new(),
             under_way: BTreeMap::new(),
-            failed: Vec::new(),
+            stopped: Vec::new(),
         };
         for harness in harnesses {
             // Over other states of the code too: seeds that were tried once are tried no more.
@@ -215,7 +229,7 @@ impl State {
     fn may_begin(&self, harness: &Harness) -> bool {
         let under_way = self.under_way.get(&harness.name).copied().unwrap_or(0);
         let is_free = under_way == 0 || !harness.is_alone;
-        is_free && !self.failed.contains(&harness.name)
+        is_free && !self.stopped.contains(&harness.name)
     }
 
     /// Takes the next seeds for a piece.

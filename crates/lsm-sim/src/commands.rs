@@ -1,9 +1,20 @@
 //! The commands, one file each: its arguments, and `run`.
 
 pub(crate) mod amplification;
+pub(crate) mod clean;
 pub(crate) mod crash;
+pub(crate) mod cut;
 pub(crate) mod damage;
 pub(crate) mod kill;
 pub(crate) mod model;
 pub(crate) mod replay;
 pub(crate) mod soak;
+
+/// The exit code of a command that could not try anything, as others use it too.
+const SKIPPED: i32 = 77;
+
+/// Ends the program, saying on its last line what is missing here.
+fn skip(missing: &str) -> ! {
+    println!("skipped: this machine lacks {missing}");
+    std::process::exit(SKIPPED);
+}

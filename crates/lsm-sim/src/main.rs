@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{amplification, crash, damage, kill, model, replay, soak};
+use crate::commands::{amplification, clean, crash, cut, damage, kill, model, replay, soak};
 
 /// Tests the lsm key-value store against a model, through crashes and kills.
 #[derive(Parser)]
@@ -24,6 +24,9 @@ enum Command {
     Replay(replay::Args),
     Soak(soak::Args),
     Kill(kill::Args),
+    Cut(cut::Args),
+    /// Removes the mounts, loop devices and files of runs that were killed.
+    Clean,
     Amplification(amplification::Args),
     #[command(hide = true)]
     Load(kill::LoadArgs),
@@ -39,6 +42,8 @@ fn main() -> ExitCode {
         Command::Replay(args) => replay::run(&args),
         Command::Soak(args) => soak::run(args),
         Command::Kill(args) => kill::run(args),
+        Command::Cut(args) => cut::run(&args),
+        Command::Clean => clean::run(),
         Command::Load(args) => kill::run_load(&args),
         Command::Amplification(args) => amplification::run(&args),
         Command::SoakLoader(args) => soak::run_loader(&args),

@@ -5,12 +5,20 @@
 //! from a seed, so that commit number `n` of a writer is the same in every process and "the first
 //! `n` commits of writer `w`" says everything about what its keys hold. Each acknowledgement goes
 //! through a pipe ([`acknowledgement`]) to the parent, whose [`oracle`] knows from then on what must
-//! be there. How the load is started and ended is in [`child`]; what is done to it: [`kill`].
+//! be there. How the load is started and ended is in [`child`]; what is done to it: [`kill`],
+//! [`cut`]. The disks that this takes are made in [`disk`], and always removed: [`place`].
 
 pub mod acknowledgement;
 pub mod child;
+pub mod cut;
+pub mod disk;
 pub mod effect;
 pub mod kill;
+mod life;
 pub mod load;
+pub mod mount;
+pub mod needs;
 pub mod oracle;
+pub mod place;
+pub mod shutdown;
 pub mod stream;

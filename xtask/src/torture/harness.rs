@@ -58,6 +58,14 @@ pub(crate) fn all() -> Vec<Harness> {
             is_alone: false,
             goal: Goal::of("kill.cycles", 2_000),
         },
+        Harness {
+            name: "cut".to_owned(),
+            command: Command::Simulator("cut --cuts 500 --seed {seed}"),
+            seeds_a_piece: 1,
+            seconds_max: 600,
+            is_alone: false,
+            goal: Goal::of("cut.cuts", 20_000),
+        },
     ]
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::Result;
-use crate::invocation::{Invocation, Output};
+use crate::invocation::{Invocation, Output, reason_of_skip};
 use crate::torture::harness::{Command, Harness};
 
 /// What came of a piece.
@@ -15,6 +15,15 @@ pub(crate) struct Finished {
     pub(crate) figures: BTreeMap<String, u64>,
     /// What it found, if it did not hold.
     pub(crate) failure: Option<String>,
+}
+
+/// How a piece ended.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Outcome {
+    /// It ran.
+    Finished(Finished),
+    /// This machine lacks what it needs.
+    Skipped(String),
 }
 
 /// The programs that pieces run: copies, so that a build meanwhile changes nothing.
@@ -58,15 +67,18 @@ impl Programs {
 }
 
 /// Runs the piece that begins at `seed`.
-pub(crate) fn run(harness: &Harness, seed: u64, programs: &Programs) -> Result<Finished> {
+pub(crate) fn run(harness: &Harness, seed: u64, programs: &Programs) -> Result<Outcome> {
     let begun = Instant::now();
     let invocation = programs.invocation(harness, seed);
     let output = invocation.output_within(Duration::from_secs(harness.seconds_max))?;
+    if let Some(reason) = reason_of_skip(output.status, &output.printed) {
+        return Ok(Outcome::Skipped(reason));
+    }
     let (figures, failure) = match judge(&output) {
         Ok(figures) => (figures, None),
         Err(failure) => (BTreeMap::new(), Some(format!("{failure}\nrerun: {invocation}"))),
     };
-    Ok(Finished { took: begun.elapsed(), figures, failure })
+    Ok(Outcome::Finished(Finished { took: begun.elapsed(), figures, failure }))
 }
 
 /// What a piece counted, or what it found.
@@ -74,7 +86,7 @@ fn judge(output: &Output) -> std::result::Result<BTreeMap<String, u64>, String> 
     if output.was_too_long {
         return Err(format!("hang: it did not end in time\n{}", output.complaints.trim()));
     }
-    if !output.succeeded {
+    if !output.status.success() {
         return Err(output.complaints.trim().to_owned());
     }
     let last = output.printed.lines().last().unwrap_or_default();
@@ -93,11 +105,14 @@ fn judge(output: &Output) -> std::result::Result<BTreeMap<String, u64>, String> 
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::ExitStatus;
+
     use super::*;
 
     fn output(printed: &str, complaints: &str, succeeded: bool) -> Output {
         Output {
-            succeeded,
+            status: ExitStatus::from_raw(if succeeded { 0 } else { 1 << 8 }),
             was_too_long: false,
             printed: printed.to_owned(),
             complaints: complaints.to_owned(),

@@ -13,6 +13,7 @@ const ROWS: &[(&str, &str)] = &[
     ("I/O calls crashed at", "crash.points"),
     ("crash images recovered", "crash.images"),
     ("– of them of a crash in the recovery from a crash", "crash.two_level"),
+    ("real power cuts on ext4", "cut.cuts"),
     ("processes killed under load (SIGKILL)", "kill.cycles"),
     ("operations compared with the model", "model.operations"),
 ];

@@ -35,6 +35,8 @@ pub struct Oracle {
     writers: Vec<Writer>,
     /// Commits acknowledged since the contents were last known, with their places in the order.
     unsettled: Vec<Acknowledgement>,
+    /// Commits that were acknowledged, had not to survive, and did not.
+    taken_back: u64,
 }
 
 #[derive(Debug)]
@@ -49,7 +51,7 @@ impl Oracle {
     pub fn new(seed: u64) -> Self {
         let writer =
             |writer| Writer { effect: Effect::nothing(Stream { seed, writer }), must: 0, may: 1 };
-        Self { writers: (0..WRITERS).map(writer).collect(), unsettled: Vec::new() }
+        Self { writers: (0..WRITERS).map(writer).collect(), unsettled: Vec::new(), taken_back: 0 }
     }
 
     /// Takes over what a load told before it came to this end.
@@ -79,11 +81,12 @@ impl Oracle {
         Ok(())
     }
 
-    /// Holds the contents of a database that was just opened against what is known.
+    /// Holds the contents of a database that was just opened against what is known. Returns how many
+    /// commits, since the last time, were acknowledged, had not to survive, and did not.
     ///
     /// # Errors
     /// What was lost, or is there and must not be.
-    pub fn check(&mut self, db: &Db, keyspaces: &[Keyspace]) -> Result<(), String> {
+    pub fn check(&mut self, db: &Db, keyspaces: &[Keyspace]) -> Result<u64, String> {
         let moment = Moment { snapshot: &db.snapshot(), keyspaces };
         let counts = self.writers.iter().map(|writer| moment.count(&writer.effect.stream));
         self.settle(&counts.collect::<Result<Vec<_>, _>>()?)?;
@@ -94,7 +97,7 @@ impl Oracle {
         }
         let report = db.verify().map_err(|error| format!("could not verify: {error}"))?;
         match report.damage.first() {
-            None => Ok(()),
+            None => Ok(std::mem::take(&mut self.taken_back)),
             Some(damage) => Err(format!("verify finds {damage:?}")),
         }
     }
@@ -126,6 +129,8 @@ impl Oracle {
         {
             return Err(format!("what survived is no prefix: {lost:?} is lost, {kept:?} is there"));
         }
+        let lost = self.unsettled.iter().filter(|record| !has_survived(record)).count();
+        self.taken_back += lost as u64;
         self.unsettled.clear();
         // What a recovery has found it has also made durable.
         for (writer, count) in self.writers.iter_mut().zip(counts) {
