@@ -11,9 +11,10 @@ use lsm_memtable::Memtable;
 
 use crate::db::Handle;
 use crate::error::{Error, Result};
+use crate::iter::Iter;
 use crate::options::{KeyspaceOptions, WriteOptions};
 use crate::reads::{Reads, Scan};
-use crate::scan::{EntryCursor, Iter};
+use crate::scan::EntryCursor;
 use crate::snapshot::Registered;
 use crate::stats::Counter;
 use crate::value::Value;

@@ -32,6 +32,7 @@
 //! | how a scan merges its sources and never pins old files | `scan.rs` |
 //! | how a sealed memtable becomes a table | `flush.rs` |
 //! | how tables are merged | `compact.rs` |
+//! | how a transaction finds out that others were first | `transaction.rs`, `conflict.rs` |
 //! | how keyspaces come and go | `keyspaces.rs` |
 //! | how a directory becomes an open database | `directory.rs`, `recover.rs`, `replay.rs` |
 //! | what becomes of an open that fails | `attempt.rs` |
@@ -45,6 +46,7 @@ mod batch;
 mod checkpoint;
 mod commit;
 mod compact;
+mod conflict;
 mod db;
 mod directory;
 mod env;
@@ -52,6 +54,7 @@ mod error;
 mod events;
 mod flush;
 mod inspect;
+mod iter;
 mod keyspace;
 mod keyspaces;
 mod limiter;
@@ -60,6 +63,7 @@ mod outputs;
 mod pace;
 mod poison;
 mod pressure;
+mod put_if;
 mod read;
 mod read_only;
 mod reads;
@@ -74,6 +78,7 @@ mod source;
 mod stats;
 mod tables;
 mod ticket;
+mod transaction;
 mod unfinished;
 mod value;
 mod verify;
@@ -91,6 +96,7 @@ pub use events::{Event, Listener, Work};
 pub use inspect::{
     ExplainStep, Explanation, KeyVersion, LevelMetrics, Metrics, Place, RunShape, Shape, TableShape,
 };
+pub use iter::Iter;
 pub use keyspace::{Keyspace, MAX_KEYSPACE_NAME_BYTES};
 pub use lsm_compaction::{
     FifoOptions, LazyLeveledOptions, LeveledOptions, Pressure, TieredOptions,
@@ -102,8 +108,9 @@ pub use options::{
 };
 pub use reads::{Reads, Scan};
 pub use recover::RecoveryReport;
-pub use scan::{EntryCursor, Iter};
+pub use scan::EntryCursor;
 pub use snapshot::{Snapshot, SnapshotWithin};
 pub use ticket::Ticket;
+pub use transaction::{Transaction, TransactionWithin};
 pub use value::{Key, Slice, Value};
 pub use verify::{Damage, VerifyProgress, VerifyReport};

@@ -3,7 +3,8 @@
 use std::ops::{Bound, RangeBounds};
 
 use crate::error::Result;
-use crate::scan::{EntryCursor, Iter};
+use crate::iter::Iter;
+use crate::scan::EntryCursor;
 use crate::value::{Key, Value};
 
 /// A range of keys to scan: its bounds, as bytes.
@@ -46,6 +47,13 @@ impl Scan {
             }
         }
         Self { lower: Bound::Included(lower), upper: Bound::Unbounded }
+    }
+
+    /// Whether `key` lies in it.
+    pub(crate) fn contains(&self, key: &[u8]) -> bool {
+        let bounds = (self.lower.as_ref(), self.upper.as_ref());
+        let bounds = (bounds.0.map(Vec::as_slice), bounds.1.map(Vec::as_slice));
+        <(Bound<&[u8]>, Bound<&[u8]>) as RangeBounds<[u8]>>::contains(&bounds, key)
     }
 }
 

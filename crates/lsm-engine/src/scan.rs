@@ -8,9 +8,7 @@
 //!
 //! In a database opened read-only the moment holds its own view, and a scan stays with it.
 
-use std::cmp::Ordering;
 use std::fmt;
-use std::ops::Bound;
 use std::sync::Arc;
 
 use arc_swap::Guard;
@@ -18,10 +16,8 @@ use lsm_entry::{Cursor, MAX_SEQ_NO, MergingCursor, SeqNo};
 
 use crate::error::{Error, Result};
 use crate::keyspace::KeyspaceCore;
-use crate::reads::Scan;
 use crate::snapshot::Registered;
 use crate::source::{Source, merge_view};
-use crate::value::{Key, Slice, Value};
 use crate::view::View;
 
 /// Entries after which a scan looks whether its view is stale.
@@ -77,7 +73,7 @@ impl EntryCursor {
         };
         // Order: the view before the flag (see `refresh_view`).
         let refusal = moment.db.shared.check_own(core).err();
-        let merged = merge_view(&view);
+        let merged = merge_view(&view, moment.own.as_ref());
         Self {
             moment,
             core: Arc::clone(core),
@@ -107,7 +103,7 @@ impl EntryCursor {
     pub fn seek(&mut self, key: impl AsRef<[u8]>) -> Result<()> {
         self.core.lookups.count();
         self.start()?;
-        self.merged.seek(key.as_ref(), self.moment.seq_no)?;
+        self.merged.seek(key.as_ref(), self.moment.newest())?;
         self.settle_forward(false)
     }
 
@@ -239,7 +235,7 @@ impl EntryCursor {
     #[inline]
     fn settle_forward(&mut self, mut leaves_key: bool) -> Result<()> {
         while let Some(entry) = self.merged.entry() {
-            if entry.seq_no > self.moment.seq_no || leaves_key && is_same(entry.key, &self.key) {
+            if !self.moment.sees(entry.seq_no) || leaves_key && is_same(entry.key, &self.key) {
                 self.merged.next()?;
             } else if self.moment.db.shared.resolve(&entry).is_some() {
                 self.position = Position::AtEntry;
@@ -266,7 +262,7 @@ impl EntryCursor {
                 if !is_same(entry.key, &self.key) {
                     break;
                 }
-                if entry.seq_no <= self.moment.seq_no {
+                if self.moment.sees(entry.seq_no) {
                     let value = self.moment.db.shared.resolve(&entry);
                     is_seen = value.is_some();
                     self.value.clear();
@@ -303,7 +299,7 @@ impl EntryCursor {
             return false;
         }
         self.view = Guard::into_inner(present);
-        self.merged = merge_view(&self.view);
+        self.merged = merge_view(&self.view, self.moment.own.as_ref());
         true
     }
 }
@@ -317,151 +313,5 @@ fn is_same(one: &[u8], other: &[u8]) -> bool {
 impl fmt::Debug for EntryCursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EntryCursor").field("seq_no", &self.seq_no()).finish()
-    }
-}
-
-/// The entries of a range, ascending, from both ends. It reads one moment, whatever is written
-/// meanwhile. After an error it yields nothing more.
-pub struct Iter {
-    core: Arc<KeyspaceCore>,
-    moment: Registered,
-    scan: Scan,
-    front: Option<EntryCursor>,
-    back: Option<EntryCursor>,
-    front_key: Option<Key>,
-    back_key: Option<Key>,
-    is_done: bool,
-}
-
-impl Iter {
-    pub(crate) fn new(moment: Registered, core: &Arc<KeyspaceCore>, scan: Scan) -> Self {
-        Self {
-            core: Arc::clone(core),
-            moment,
-            scan,
-            front: None,
-            back: None,
-            front_key: None,
-            back_key: None,
-            is_done: false,
-        }
-    }
-
-    fn step_front(&mut self) -> Result<Option<(Key, Value)>> {
-        let cursor = match &mut self.front {
-            Some(cursor) => {
-                cursor.next()?;
-                cursor
-            }
-            None => {
-                let cursor = EntryCursor::new(self.moment.clone(), &self.core);
-                let cursor = self.front.insert(cursor);
-                match &self.scan.lower {
-                    Bound::Unbounded => cursor.seek_first()?,
-                    Bound::Included(key) => cursor.seek(key)?,
-                    Bound::Excluded(key) => {
-                        cursor.seek(key)?;
-                        if cursor.key() == Some(key.as_slice()) {
-                            cursor.next()?;
-                        }
-                    }
-                }
-                cursor
-            }
-        };
-        let Some((key, value)) = cursor.entry() else { return Ok(None) };
-        let is_inside = match &self.scan.upper {
-            Bound::Unbounded => true,
-            Bound::Included(upper) => key <= upper.as_slice(),
-            Bound::Excluded(upper) => key < upper.as_slice(),
-        };
-        let has_met = self.back_key.as_ref().is_some_and(|back| key.cmp(back) != Ordering::Less);
-        if !is_inside || has_met {
-            return Ok(None);
-        }
-        Ok(Some((Slice::copied(key), Slice::copied(value))))
-    }
-
-    fn step_back(&mut self) -> Result<Option<(Key, Value)>> {
-        let cursor = match &mut self.back {
-            Some(cursor) => {
-                cursor.prev()?;
-                cursor
-            }
-            None => {
-                let cursor = EntryCursor::new(self.moment.clone(), &self.core);
-                let cursor = self.back.insert(cursor);
-                match &self.scan.upper {
-                    Bound::Unbounded => cursor.seek_last()?,
-                    Bound::Included(key) => cursor.seek_for_prev(key)?,
-                    Bound::Excluded(key) => {
-                        cursor.seek_for_prev(key)?;
-                        if cursor.key() == Some(key.as_slice()) {
-                            cursor.prev()?;
-                        }
-                    }
-                }
-                cursor
-            }
-        };
-        let Some((key, value)) = cursor.entry() else { return Ok(None) };
-        let is_inside = match &self.scan.lower {
-            Bound::Unbounded => true,
-            Bound::Included(lower) => key >= lower.as_slice(),
-            Bound::Excluded(lower) => key > lower.as_slice(),
-        };
-        let has_met =
-            self.front_key.as_ref().is_some_and(|front| key.cmp(front) != Ordering::Greater);
-        if !is_inside || has_met {
-            return Ok(None);
-        }
-        Ok(Some((Slice::copied(key), Slice::copied(value))))
-    }
-
-    /// Latches the end: of the range, or of what could be read.
-    fn latch(&mut self, step: Result<Option<(Key, Value)>>) -> Option<Result<(Key, Value)>> {
-        let item = step.transpose();
-        if !matches!(item, Some(Ok(_))) {
-            self.is_done = true;
-            self.front = None;
-            self.back = None;
-        }
-        item
-    }
-}
-
-impl Iterator for Iter {
-    type Item = Result<(Key, Value)>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.is_done {
-            return None;
-        }
-        let step = self.step_front();
-        if let Ok(Some((key, _))) = &step {
-            self.front_key = Some(key.clone());
-        }
-        self.latch(step)
-    }
-}
-
-impl DoubleEndedIterator for Iter {
-    fn next_back(&mut self) -> Option<Self::Item> {
-        if self.is_done {
-            return None;
-        }
-        let step = self.step_back();
-        if let Ok(Some((key, _))) = &step {
-            self.back_key = Some(key.clone());
-        }
-        self.latch(step)
-    }
-}
-
-impl std::iter::FusedIterator for Iter {}
-
-impl fmt::Debug for Iter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Iter").field("scan", &self.scan).finish()
     }
 }

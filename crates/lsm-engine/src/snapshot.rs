@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
-use lsm_entry::SeqNo;
+use lsm_entry::{MAX_SEQ_NO, SeqNo, VecCursor};
 
 use crate::commit::Commit;
 use crate::db::Handle;
 use crate::error::Result;
+use crate::iter::Iter;
 use crate::keyspace::Keyspace;
 use crate::read_only::Moment;
 use crate::reads::{Reads, Scan};
-use crate::scan::{EntryCursor, Iter};
+use crate::scan::EntryCursor;
 use crate::shared::Shared;
 use crate::value::Value;
 
@@ -83,6 +84,9 @@ pub(crate) struct Registered {
     pub(crate) seq_no: SeqNo,
     /// What is read at that number in a database opened read-only, where the list keeps nothing.
     pub(crate) held: Option<Arc<Moment>>,
+    /// What a transaction has written to the keyspace that is read, and reads over the rest. No
+    /// write has the number [`MAX_SEQ_NO`], so these are told by it.
+    pub(crate) own: Option<VecCursor>,
 }
 
 impl Registered {
@@ -96,14 +100,31 @@ impl Registered {
             }
             None => shared.snapshots.enter(&shared.commit),
         };
-        Self { db: Arc::clone(db), seq_no, held }
+        Self { db: Arc::clone(db), seq_no, held, own: None }
+    }
+
+    /// Whether an entry with this number is seen.
+    #[inline]
+    pub(crate) fn sees(&self, seq_no: SeqNo) -> bool {
+        seq_no <= self.seq_no || seq_no == MAX_SEQ_NO
+    }
+
+    /// Where the newest entry that is seen may stand among the versions of its key.
+    #[inline]
+    pub(crate) fn newest(&self) -> SeqNo {
+        if self.own.is_some() { MAX_SEQ_NO } else { self.seq_no }
     }
 }
 
 impl Clone for Registered {
     fn clone(&self) -> Self {
         self.db.shared.snapshots.enter_again(self.seq_no);
-        Self { db: Arc::clone(&self.db), seq_no: self.seq_no, held: self.held.clone() }
+        Self {
+            db: Arc::clone(&self.db),
+            seq_no: self.seq_no,
+            held: self.held.clone(),
+            own: self.own.clone(),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lsm_entry::{Cursor, Direction, Entry, MergingCursor, SeqNo, Stretch};
+use lsm_entry::{Cursor, Direction, Entry, MergingCursor, SeqNo, Stretch, VecCursor};
 use lsm_io::Error;
 use lsm_memtable::MemtableCursor;
 
@@ -14,15 +14,18 @@ use crate::view::View;
 pub(crate) enum Source {
     Memtable(MemtableCursor),
     Run(RunCursor),
+    /// What a transaction has written itself.
+    Own(VecCursor),
 }
 
 /// Everything that a view holds, merged, newest source first.
-pub(crate) fn merge_view(view: &View) -> MergingCursor<Source> {
+/// `own` lies over it, if there is any.
+pub(crate) fn merge_view(view: &View, own: Option<&VecCursor>) -> MergingCursor<Source> {
     let memtables = std::iter::once(&view.active).chain(&view.sealed);
-    let mut sources: Vec<Source> = memtables
-        .filter(|memtable| !memtable.is_empty())
-        .map(|memtable| Source::Memtable(memtable.cursor()))
-        .collect();
+    let memtables = memtables.filter(|memtable| !memtable.is_empty());
+    let own = own.into_iter().map(|own| Source::Own(own.clone()));
+    let mut sources: Vec<Source> =
+        own.chain(memtables.map(|memtable| Source::Memtable(memtable.cursor()))).collect();
     for run in 0..view.tree.runs.len() {
         sources.push(Source::Run(RunCursor::new(Arc::clone(&view.tree), run)));
     }
@@ -34,6 +37,10 @@ macro_rules! on_source {
     ($source:expr, $cursor:ident => $movement:expr) => {
         match $source {
             Source::Memtable($cursor) => match $movement {
+                Ok(()) => Ok(()),
+                Err(never) => match never {},
+            },
+            Source::Own($cursor) => match $movement {
                 Ok(()) => Ok(()),
                 Err(never) => match never {},
             },
@@ -76,6 +83,7 @@ impl Cursor for Source {
         match self {
             Self::Memtable(cursor) => cursor.entry(),
             Self::Run(cursor) => cursor.entry(),
+            Self::Own(cursor) => cursor.entry(),
         }
     }
 
@@ -84,6 +92,7 @@ impl Cursor for Source {
         match self {
             Self::Memtable(cursor) => cursor.is_at_entry(),
             Self::Run(cursor) => cursor.is_at_entry(),
+            Self::Own(cursor) => cursor.is_at_entry(),
         }
     }
 
@@ -92,6 +101,7 @@ impl Cursor for Source {
         match self {
             Self::Memtable(cursor) => cursor.stretch(direction),
             Self::Run(cursor) => cursor.stretch(direction),
+            Self::Own(cursor) => cursor.stretch(direction),
         }
     }
 }

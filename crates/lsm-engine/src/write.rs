@@ -94,10 +94,27 @@ impl Shared {
         options: WriteOptions,
         durability: Durability,
     ) -> Result<SeqNo> {
+        let agree = || Ok(None::<std::convert::Infallible>);
+        match self.submit_if(batch, only, options, durability, agree)? {
+            Ok(through) => Ok(through),
+            Err(never) => match never {},
+        }
+    }
+
+    /// The same, unless `object`, asked under the write mutex, has a reason against it: that is
+    /// returned, and nothing is written.
+    pub(crate) fn submit_if<R>(
+        &self,
+        batch: &WriteBatch,
+        only: Option<&Arc<KeyspaceCore>>,
+        options: WriteOptions,
+        durability: Durability,
+        object: impl FnOnce() -> Result<Option<R>>,
+    ) -> Result<std::result::Result<SeqNo, R>> {
         self.check_writable()?;
         batch.check(self.options.batch_bytes_max())?;
         if batch.is_empty() {
-            return Ok(self.commit.visible());
+            return Ok(Ok(self.commit.visible()));
         }
         let (one, several);
         let shares: &[Share<'_>] = match batch.stretches.as_slice() {
@@ -114,6 +131,9 @@ impl Shared {
         let hash = hash_payload(&batch.payload);
         let mut order = self.commit.lock_order();
         self.check_writable()?;
+        if let Some(reason) = object()? {
+            return Ok(Err(reason));
+        }
         let through = self.order_and_insert(&mut order, batch, shares, hash)?;
         self.commit.ordered(&mut order, through, durability)?;
         let buffered = order.log().buffered_bytes();
@@ -122,7 +142,7 @@ impl Shared {
         if durability == Durability::Memory && buffered > BUFFER_BYTES {
             self.write_out(through, buffered).map_err(Error::with_unknown_outcome)?;
         }
-        Ok(through)
+        Ok(Ok(through))
     }
 
     /// What a stretch brings, and to which keyspace.

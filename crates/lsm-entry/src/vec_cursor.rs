@@ -1,6 +1,7 @@
 //! A cursor over entries in a sorted vector: for tests and for small sources.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use crate::{Cursor, Direction, Entry, SeqNo, Stretch, Tag, compare_internal};
 
@@ -35,10 +36,10 @@ impl From<Entry<'_>> for OwnedEntry {
     }
 }
 
-/// Walks a vector of entries.
+/// Walks a vector of entries, which its clones share.
 #[derive(Clone, Debug)]
 pub struct VecCursor {
-    entries: Vec<OwnedEntry>,
+    entries: Arc<[OwnedEntry]>,
     /// Index of the current entry; `None` at an end.
     position: Option<usize>,
     /// Entries in a stretch; 0: none are told.
@@ -49,7 +50,7 @@ impl VecCursor {
     /// A cursor over `entries`, which are sorted here.
     pub fn new(mut entries: Vec<OwnedEntry>) -> Self {
         entries.sort_by(|one, other| one.as_entry().compare(&other.as_entry()));
-        Self { entries, position: None, stretch_entries: 0 }
+        Self { entries: entries.into(), position: None, stretch_entries: 0 }
     }
 
     /// The same, telling stretches as a table with blocks of `entries` entries does.

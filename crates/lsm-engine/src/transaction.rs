@@ -1,0 +1,341 @@
+//! Reads and writes that happen as if at one instant.
+//!
+//! A transaction reads a snapshot, keeps its writes to itself, and notes what it has read. To
+//! commit:
+//!
+//! 1. Look for changes of what was read, ordered since the snapshot, without holding anybody up.
+//! 2. Under the write mutex look once more, for those ordered since 1 only; mostly there are none.
+//! 3. Order, append and insert the writes as one batch, under the same hold of the mutex.
+//!
+//! Order: 2 and 3 under one hold of the mutex, so nothing comes between what was read and what is
+//! written because of it. So every transaction that commits might as well have run alone at its
+//! place in the order: they are serializable. Nobody waits for a lock of another's, and there are
+//! no deadlocks; of two that are at odds the one that commits first wins.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use lsm_entry::{MAX_SEQ_NO, OwnedEntry, SeqNo, Tag, VecCursor};
+
+use crate::batch::WriteBatch;
+use crate::commit::Goal;
+use crate::conflict::{Conflict, ReadSet};
+use crate::db::{Db, Handle};
+use crate::error::{Error, Result};
+use crate::iter::{Iter, SeenRange};
+use crate::keyspace::Keyspace;
+use crate::options::WriteOptions;
+use crate::reads::{Reads, Scan};
+use crate::scan::EntryCursor;
+use crate::shared::Shared;
+use crate::snapshot::Registered;
+use crate::value::{Slice, Value};
+
+/// Reads and writes that take effect together, as if nobody else had been there meanwhile, or not
+/// at all: serializable, over any number of keyspaces, from any number of threads.
+///
+/// It reads the moment at which it was begun, and what it has written itself. [`commit`](Self::commit)
+/// fails with `Conflict` if anything that it has read, keys that were not there included, was
+/// changed by others since; then begin anew. Dropping it forgets its writes.
+///
+/// It keeps its writes, and the keys and ranges it has read, in memory.
+///
+/// ```
+/// use lsm_engine::{Db, ErrorKind, Reads};
+///
+/// # let dir = tempfile::tempdir()?;
+/// # let db = Db::open(dir.path())?;
+/// db.put("stock", "3")?;
+/// loop {
+///     let tx = db.transaction();
+///     let stock = tx.get("stock")?.expect("was put");
+///     let stock: u32 = std::str::from_utf8(&stock)?.parse()?;
+///     tx.put("stock", (stock - 1).to_string());
+///     match tx.commit() {
+///         Ok(_) => break,
+///         Err(error) if error.kind() == ErrorKind::Conflict => continue, // Somebody else was first.
+///         Err(error) => return Err(error.into()),
+///     }
+/// }
+/// assert_eq!(db.get("stock")?.as_deref(), Some(&b"2"[..]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Transaction {
+    moment: Registered,
+    default: Keyspace,
+    /// What was done in each keyspace so far.
+    shares: Mutex<Vec<Share>>,
+}
+
+/// What a transaction does in one keyspace.
+struct Share {
+    keyspace: Keyspace,
+    /// The value that each key gets; `None`: it is removed.
+    writes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    reads: ReadSet,
+}
+
+impl Db {
+    /// Begins a transaction, which reads the present moment.
+    pub fn transaction(&self) -> Transaction {
+        Transaction::begin(&self.default_keyspace().db)
+    }
+}
+
+impl Transaction {
+    pub(crate) fn begin(db: &Arc<Handle>) -> Self {
+        let core = Arc::clone(&db.shared.default_keyspace);
+        let default = Keyspace { db: Arc::clone(db), core };
+        Self { moment: Registered::now(db), default, shares: Mutex::default() }
+    }
+
+    /// The newest sequence number that it sees of others.
+    pub fn seq_no(&self) -> SeqNo {
+        self.moment.seq_no
+    }
+
+    /// The same transaction in another keyspace than the default one.
+    ///
+    /// ```
+    /// # use lsm_engine::{Db, Reads};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let db = Db::open(dir.path())?;
+    /// let users = db.keyspace("users")?;
+    /// let tx = db.transaction();
+    /// if !tx.within(&users).contains_key("ada")? {
+    ///     tx.within(&users).put("ada", "1815");
+    ///     tx.put("count", "1");
+    /// }
+    /// tx.commit()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn within<'a>(&'a self, keyspace: &'a Keyspace) -> TransactionWithin<'a> {
+        TransactionWithin { transaction: self, keyspace }
+    }
+
+    fn within_default(&self) -> TransactionWithin<'_> {
+        self.within(&self.default)
+    }
+
+    /// Sets `key` to `value`. A key or value beyond its limit is reported by the commit.
+    pub fn put(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
+        self.within_default().put(key, value);
+    }
+
+    /// Removes `key`.
+    pub fn delete(&self, key: impl AsRef<[u8]>) {
+        self.within_default().delete(key);
+    }
+
+    /// Makes the writes part of the database, together; returns the sequence number of the last.
+    /// One that has written nothing always commits.
+    ///
+    /// # Errors
+    /// `Conflict`, naming a key, if something that was read has been changed by others: nothing is
+    /// written, and a transaction begun now sees the change. `Invalid` for a keyspace that was
+    /// dropped or is another database's. Those of [`Db::write`].
+    pub fn commit(self) -> Result<SeqNo> {
+        self.commit_with(WriteOptions::default())
+    }
+
+    /// The same with options of its own.
+    ///
+    /// # Errors
+    /// Those of [`commit`](Self::commit), and `Busy` past the deadline.
+    pub fn commit_with(self, options: WriteOptions) -> Result<SeqNo> {
+        let shares = self.shares.into_inner().expect("no holder panicked");
+        if shares.iter().all(|share| share.writes.is_empty()) {
+            // It might as well have run alone at the moment that it read.
+            return Ok(self.moment.seq_no);
+        }
+        let mut batch = WriteBatch::new();
+        for Share { keyspace, writes, .. } in &shares {
+            for (key, value) in writes {
+                match value {
+                    Some(value) => batch.add(Some(keyspace), Tag::PUT, key, value),
+                    None => batch.add(Some(keyspace), Tag::DELETE, key, &[]),
+                }
+            }
+        }
+        let reads: Vec<ReadSet> = shares.into_iter().map(|share| share.reads).collect();
+        self.moment.db.shared.commit_transaction(&batch, &reads, self.moment.seq_no, options)
+    }
+
+    /// Forgets the writes, as dropping it does.
+    pub fn rollback(self) {}
+
+    fn db(&self) -> &Arc<Handle> {
+        &self.moment.db
+    }
+
+    fn lock_shares(&self) -> MutexGuard<'_, Vec<Share>> {
+        self.shares.lock().expect("no holder panicked")
+    }
+}
+
+impl Shared {
+    /// Writes a batch if nothing that was read has been changed above `seen`.
+    fn commit_transaction(
+        &self,
+        batch: &WriteBatch,
+        reads: &[ReadSet],
+        seen: SeqNo,
+        options: WriteOptions,
+    ) -> Result<SeqNo> {
+        // Step 1. Whatever is ordered later than this is found in step 2.
+        let checked = self.commit.appended();
+        let outcome = match first_conflict(reads, seen)? {
+            Some(conflict) => Err(conflict),
+            None => {
+                let durability = options.durability.unwrap_or(self.options.durability);
+                self.submit_if(batch, None, options, durability, || first_conflict(reads, checked))?
+            }
+        };
+        match outcome {
+            Ok(through) => {
+                self.commit.reach(Goal::Visible(through)).map_err(Error::with_unknown_outcome)?;
+                Ok(through)
+            }
+            Err(conflict) => {
+                // A transaction begun before the change is seen would meet it again.
+                self.commit.reach(Goal::Visible(conflict.seq_no))?;
+                Err(conflict.into())
+            }
+        }
+    }
+}
+
+fn first_conflict(reads: &[ReadSet], seen: SeqNo) -> Result<Option<Conflict>> {
+    for read in reads {
+        let conflict = read.conflict_above(seen)?;
+        if conflict.is_some() {
+            return Ok(conflict);
+        }
+    }
+    Ok(None)
+}
+
+/// A transaction in one keyspace; see [`Transaction::within`].
+#[derive(Clone, Copy, Debug)]
+pub struct TransactionWithin<'a> {
+    transaction: &'a Transaction,
+    keyspace: &'a Keyspace,
+}
+
+impl TransactionWithin<'_> {
+    /// Sets `key` to `value`.
+    pub fn put(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
+        self.write(key.as_ref(), Some(value.as_ref().to_vec()));
+    }
+
+    /// Removes `key`.
+    pub fn delete(&self, key: impl AsRef<[u8]>) {
+        self.write(key.as_ref(), None);
+    }
+
+    fn write(&self, key: &[u8], value: Option<Vec<u8>>) {
+        self.in_share(|share| share.writes.insert(key.to_vec(), value));
+    }
+
+    /// The value of `key` that the transaction has written itself, and that it has read the key if
+    /// it has not.
+    fn own_or_noted(&self, key: &[u8]) -> Option<Option<Value>> {
+        self.in_share(|share| match share.writes.get(key) {
+            Some(own) => Some(own.as_deref().map(Slice::copied)),
+            None => {
+                if !share.reads.keys.contains(key) {
+                    share.reads.keys.insert(key.to_vec());
+                }
+                None
+            }
+        })
+    }
+
+    /// The moment to read a range at, with the transaction's own writes to it, if there are any.
+    fn moment_of(&self, share: &Share, scan: &Scan) -> Registered {
+        let mut moment = self.transaction.moment.clone();
+        let writes = share.writes.iter().filter(|(key, _)| scan.contains(key));
+        let own: Vec<OwnedEntry> = writes
+            .map(|(key, value)| OwnedEntry {
+                key: key.clone(),
+                seq_no: MAX_SEQ_NO,
+                tag: if value.is_some() { Tag::PUT } else { Tag::DELETE },
+                value: value.clone().unwrap_or_default(),
+            })
+            .collect();
+        moment.own = (!own.is_empty()).then(|| VecCursor::new(own));
+        moment
+    }
+
+    fn in_share<R>(&self, act: impl FnOnce(&mut Share) -> R) -> R {
+        let mut shares = self.transaction.lock_shares();
+        let core = self.keyspace.core();
+        let known = shares.iter().position(|share| Arc::ptr_eq(share.keyspace.core(), core));
+        let index = known.unwrap_or_else(|| {
+            let (keyspace, reads) = (self.keyspace.clone(), ReadSet::new(core));
+            shares.push(Share { keyspace, writes: BTreeMap::new(), reads });
+            shares.len() - 1
+        });
+        act(&mut shares[index])
+    }
+}
+
+/// What is read is what the transaction has written, over the moment at which it was begun. An
+/// iterator or cursor shows what was written before it was made. An iterator counts as having read
+/// as far as it came; a cursor, the whole keyspace.
+impl Reads for TransactionWithin<'_> {
+    fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
+        let key = key.as_ref();
+        let shared = &self.transaction.db().shared;
+        shared.check_own(self.keyspace.core())?;
+        match self.own_or_noted(key) {
+            Some(own) => Ok(own),
+            None => shared.get(self.keyspace.core(), key, Some(&self.transaction.moment)),
+        }
+    }
+
+    fn multi_get<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<Value>>> {
+        keys.iter().map(|key| self.get(key)).collect()
+    }
+
+    fn scan(&self, scan: Scan) -> Iter {
+        self.in_share(|share| {
+            let seen = Arc::new(Mutex::new(SeenRange::new(scan.clone())));
+            share.reads.ranges.push(Arc::clone(&seen));
+            Iter::new(self.moment_of(share, &scan), self.keyspace.core(), scan).witnessed(seen)
+        })
+    }
+
+    fn cursor(&self) -> EntryCursor {
+        self.in_share(|share| {
+            let seen = SeenRange::whole(Scan::all());
+            share.reads.ranges.push(Arc::new(Mutex::new(seen)));
+            EntryCursor::new(self.moment_of(share, &Scan::all()), self.keyspace.core())
+        })
+    }
+}
+
+impl Reads for Transaction {
+    fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
+        self.within_default().get(key)
+    }
+
+    fn multi_get<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<Value>>> {
+        self.within_default().multi_get(keys)
+    }
+
+    fn scan(&self, scan: Scan) -> Iter {
+        self.within_default().scan(scan)
+    }
+
+    fn cursor(&self) -> EntryCursor {
+        self.within_default().cursor()
+    }
+}
+
+impl fmt::Debug for Transaction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transaction").field("seq_no", &self.seq_no()).finish_non_exhaustive()
+    }
+}
