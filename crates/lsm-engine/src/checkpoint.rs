@@ -45,7 +45,7 @@ use crate::unfinished::{Unfinished, check_free};
 use crate::view::Tree;
 
 /// The copy's log holds nothing but that it is closed, and is never written again.
-const SEGMENT_BYTES: u64 = 4 << 10;
+const SEGMENT_BYTES: u64 = 256;
 /// What a checkpoint without tables takes at most: log, manifest, `CURRENT`.
 const FIXED_BYTES: u64 = 64 << 10;
 /// What a table's record takes in the manifest at most, beside its bounds.

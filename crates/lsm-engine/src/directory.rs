@@ -7,6 +7,7 @@ use lsm_io::{DirEntry, LockGuard, LockOutcome, SharedFs};
 use lsm_manifest::{FileKind, file_name, parse_file_name};
 
 use crate::error::{Error, Result};
+use crate::swap::{complete_swap, no_database_at};
 
 /// Sees to it that there is a directory in which a database is, or may be created, durably.
 pub(crate) fn prepare_directory(fs: &SharedFs, dir: &Path, may_create: bool) -> Result<()> {
@@ -20,17 +21,22 @@ pub(crate) fn prepare_directory(fs: &SharedFs, dir: &Path, may_create: bool) -> 
         if listing.iter().any(|entry| entry.name == file_name(FileKind::Current, 0)) {
             return Ok(());
         }
+        if listing.is_empty() && complete_swap(fs, dir)? {
+            return Ok(());
+        }
         check_ours(dir, &listing)?;
+    } else if complete_swap(fs, dir)? {
+        return Ok(());
     }
     if !may_create {
-        return Err(Error::invalid(format!("there is no database at {}", dir.display())));
+        return Err(no_database_at(fs, dir));
     }
     // Order: the directory's own name is durable before anything in it counts.
     make_directory(fs, dir)
 }
 
 /// Without `CURRENT` a directory may hold what an unfinished creation left, and nothing else.
-fn check_ours(dir: &Path, listing: &[DirEntry]) -> Result<()> {
+pub(crate) fn check_ours(dir: &Path, listing: &[DirEntry]) -> Result<()> {
     let is_foreign =
         |entry: &&DirEntry| entry.is_dir || parse_file_name(&entry.name).0 == FileKind::Other;
     listing.iter().find(is_foreign).map_or(Ok(()), |foreign| {

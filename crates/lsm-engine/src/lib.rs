@@ -37,6 +37,7 @@
 //! | how a directory becomes an open database | `directory.rs`, `recover.rs`, `replay.rs` |
 //! | what becomes of an open that fails | `attempt.rs` |
 //! | how a copy is made that opens as a database | `checkpoint.rs`, `unfinished.rs` |
+//! | how a copy takes a database's place | `restore.rs`, `swap.rs` |
 //! | what a failed sync does to everybody | `poison.rs` |
 //! | what is told to listeners | `events.rs` |
 
@@ -69,6 +70,7 @@ mod read_only;
 mod reads;
 mod recover;
 mod replay;
+mod restore;
 mod run_cursor;
 mod scan;
 mod segments;
@@ -76,6 +78,7 @@ mod shared;
 mod snapshot;
 mod source;
 mod stats;
+mod swap;
 mod tables;
 mod ticket;
 mod transaction;
@@ -108,6 +111,7 @@ pub use options::{
 };
 pub use reads::{Reads, Scan};
 pub use recover::RecoveryReport;
+pub use restore::{RestoreOptions, RestoreProgress, RestoreReport, restore, restore_with};
 pub use scan::EntryCursor;
 pub use snapshot::{Snapshot, SnapshotWithin};
 pub use ticket::Ticket;

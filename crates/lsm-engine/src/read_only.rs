@@ -30,6 +30,7 @@ use crate::pressure::PressureGate;
 use crate::recover::{RecoveryReport, new_core};
 use crate::replay::{Recovery, Replayed, replay_log};
 use crate::shared::Shared;
+use crate::swap::no_database_at;
 use crate::tables::TableStore;
 use crate::view::{Tree, View};
 
@@ -211,12 +212,12 @@ impl Look<'_> {
         let fs = &options.env.fs;
         let read = Manifest::read(fs, dir).map_err(|error| match error.io_kind() {
             Some(std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
-                Error::invalid(format!("there is no database at {}", dir.display()))
+                no_database_at(fs, dir)
             }
             _ => error.into(),
         })?;
         let manifest = (read.number, read.bytes);
-        let state = read.state;
+        let (state, closed_cleanly) = (read.state, read.closed_cleanly);
         let mut recovery = Recovery {
             dir,
             options,
@@ -255,7 +256,7 @@ impl Look<'_> {
                 },
             );
         }
-        let log = replay_log(&mut recovery, &state, &mut replayed, false)?;
+        let log = replay_log(&mut recovery, &state, &mut replayed, closed_cleanly)?;
         let last = log.next_seq_no.map_or(0, |next| next.saturating_sub(1));
         let mut report = RecoveryReport::default();
         report.note_log(&log, recovery.entries);

@@ -194,7 +194,11 @@ fn holds_batch(fs: &SharedFs, path: &Path) -> bool {
 }
 
 /// Every table that the manifest names is there, whole. None of them is opened.
-fn check_tables_present(dir: &Path, state: &ManifestState, listing: &[DirEntry]) -> Result<()> {
+pub(crate) fn check_tables_present(
+    dir: &Path,
+    state: &ManifestState,
+    listing: &[DirEntry],
+) -> Result<()> {
     let present: HashMap<&str, u64> =
         listing.iter().map(|entry| (entry.name.as_str(), entry.bytes)).collect();
     for keyspace in state.keyspaces.values() {

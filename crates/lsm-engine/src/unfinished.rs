@@ -122,6 +122,11 @@ impl Unfinished {
         Ok(())
     }
 
+    /// Leaves it as it is, whole: it may be what the next open takes.
+    pub(crate) fn keep(&mut self) {
+        self.is_kept = true;
+    }
+
     /// Gives it its place, durably or not at all.
     pub(crate) fn finish(mut self) -> Result<()> {
         self.place()?;

@@ -13,13 +13,17 @@ mod limits;
 mod names;
 mod opening;
 mod read_only;
+mod restoring;
 mod scans;
 mod transactions;
 mod verifying;
 mod waiting;
 
-use lsm_engine::{Db, Env, KeyspaceOptions, Options, Spawn};
-use lsm_io::SimFs;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use lsm_engine::{Db, Env, KeyspaceOptions, Options, Reads, Spawn};
+use lsm_io::{Fs, SimFs};
 
 /// A database so small that a few hundred entries exercise every path.
 fn tiny_options(fs: &SimFs) -> Options {
@@ -46,4 +50,32 @@ fn open(fs: &SimFs) -> Db {
 
 fn key(n: u32) -> Vec<u8> {
     format!("key-{n:06}").into_bytes()
+}
+
+fn open_at(fs: &SimFs, path: &str) -> Db {
+    Db::open_with(path, tiny_options(fs)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// Every key with its value.
+fn content(reads: &impl Reads) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    let entries = reads.iter().map(|entry| entry.expect("reads"));
+    entries.map(|(key, value)| (key.to_vec(), value.to_vec())).collect()
+}
+
+fn exists(fs: &SimFs, path: &str) -> bool {
+    Fs::exists(fs, Path::new(path)).expect("an answer")
+}
+
+fn remove(fs: &SimFs, dir: &str) {
+    fs.remove_dir_all(Path::new(dir)).expect("removed");
+}
+
+fn create_dir(fs: &SimFs, dir: &str) {
+    fs.create_dir_all(Path::new(dir)).expect("created");
+}
+
+/// Every file below a directory.
+fn files_in(fs: &SimFs, dir: &str) -> Vec<PathBuf> {
+    let files = fs.files().into_iter().map(|(path, _)| path);
+    files.filter(|path| path.starts_with(dir)).collect()
 }

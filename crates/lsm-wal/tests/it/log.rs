@@ -319,3 +319,17 @@ fn nothing_is_stored_in_front_of_what_is_on_its_way() {
     let (found, _) = read(&fs.kill_image(), owner.start, RecoveryMode::Absolute).expect("whole");
     assert_eq!(found, owner.written);
 }
+
+#[test]
+fn a_log_can_be_closed_after_nothing_was_stored_behind_a_sync() {
+    let fs = disk(0);
+    let mut owner = Owner::start(&fs, 1, 1, 400).expect("an empty disk");
+    owner.batch("acknowledged");
+    // Whoever leads a round stores what came meanwhile, be it nothing.
+    owner.sync_beside(Owner::store).expect("synced");
+    owner.log.append_close();
+    owner.sync().expect("synced");
+    let (found, report) = read(&fs, owner.start, RecoveryMode::Absolute).expect("whole");
+    assert!(report.closed_cleanly);
+    assert_eq!(found, owner.written);
+}
