@@ -21,11 +21,8 @@
 //! without a leader, unless something before it is still on its way; then it joins the round.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::task::Waker;
-use std::thread::Thread;
-use std::time::Instant;
 
 use lsm_entry::SeqNo;
 use lsm_wal::{Log, Pending, PendingWrite, PreparedSegment};
@@ -35,6 +32,9 @@ use crate::error::{Error, Result};
 use crate::options::Durability;
 use crate::pace::Pace;
 use crate::poison::Poison;
+use crate::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use crate::sync::thread::{self, Thread};
+use crate::sync::{Instant, Mutex, MutexGuard};
 
 /// What is under the write mutex: the log, and the commits whose durability is not reached yet.
 #[derive(Debug)]
@@ -308,7 +308,7 @@ impl Commit {
                     return Ok(());
                 }
                 if queue.leading {
-                    let wake = Wake::Thread(std::thread::current());
+                    let wake = Wake::Thread(thread::current());
                     let waiter = Arc::new(Waiter { goal, state: AtomicU8::new(WAITING), wake });
                     queue.waiting.push_back(Arc::clone(&waiter));
                     Some(waiter)
@@ -319,7 +319,7 @@ impl Commit {
             };
             if let Some(waiter) = waiter {
                 while waiter.state.load(Ordering::Acquire) == WAITING {
-                    std::thread::park();
+                    thread::park();
                 }
                 if waiter.state.load(Ordering::Acquire) == DONE {
                     continue;

@@ -5,7 +5,6 @@ use std::ops::RangeBounds;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use arc_swap::ArcSwap;
 use lsm_entry::{SeqNo, Tag};
 use lsm_memtable::Memtable;
 
@@ -17,6 +16,7 @@ use crate::reads::{Reads, Scan};
 use crate::scan::EntryCursor;
 use crate::snapshot::Registered;
 use crate::stats::Counter;
+use crate::sync::ArcSwap;
 use crate::value::Value;
 use crate::view::View;
 

@@ -79,6 +79,7 @@ mod snapshot;
 mod source;
 mod stats;
 mod swap;
+mod sync;
 mod tables;
 mod ticket;
 mod transaction;

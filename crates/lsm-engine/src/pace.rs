@@ -1,7 +1,9 @@
 //! How long a leader waits for company before it syncs.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Instant, thread};
 
 /// Whoever has not come after this long does something else.
 const GATHER_MAX: Duration = Duration::from_millis(1);
@@ -35,7 +37,7 @@ impl Pace {
         let patience = half_a_sync.min(GATHER_MAX);
         let begun = Instant::now();
         while self.arrived.load(Ordering::Relaxed) < expected && begun.elapsed() < patience {
-            std::thread::yield_now();
+            thread::yield_now();
         }
     }
 

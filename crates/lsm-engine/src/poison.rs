@@ -6,12 +6,13 @@
 //! the database's directory is synced by one thread at a time, and never again after a failure.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::Arc;
 
 use lsm_io::{DirEntry, Fs, LockOutcome, OpenMode, SharedFile, SharedFs};
 
 use crate::error::{Error, ErrorKind};
 use crate::events::{Event, Events};
+use crate::sync::{Mutex, OnceLock};
 
 /// Why the database takes no writes any more, if so.
 #[derive(Debug, Default)]

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwapOption;
 use lsm_entry::SeqNo;
 use lsm_manifest::Manifest;
 use lsm_sstable::BlockCache;
@@ -31,6 +31,7 @@ use crate::recover::{RecoveryReport, new_core};
 use crate::replay::{Recovery, Replayed, replay_log};
 use crate::shared::Shared;
 use crate::swap::no_database_at;
+use crate::sync::ArcSwap;
 use crate::tables::TableStore;
 use crate::view::{Tree, View};
 

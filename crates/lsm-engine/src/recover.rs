@@ -22,7 +22,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
 use lsm_entry::SeqNo;
 use lsm_io::{DirEntry, Identity, SharedFs};
 use lsm_manifest::{
@@ -49,6 +48,7 @@ use crate::replay::{Recovery, Replayed, replay_log};
 use crate::segments::FIRST_SEGMENT_BYTES;
 use crate::shared::Shared;
 use crate::stats::Counter;
+use crate::sync::ArcSwap;
 use crate::tables::TableStore;
 use crate::view::{Tree, View};
 

@@ -11,13 +11,13 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arc_swap::Guard;
 use lsm_entry::{Cursor, MAX_SEQ_NO, MergingCursor, SeqNo};
 
 use crate::error::{Error, Result};
 use crate::keyspace::KeyspaceCore;
 use crate::snapshot::Registered;
 use crate::source::{Source, merge_view};
+use crate::sync::Guard;
 use crate::view::View;
 
 /// Entries after which a scan looks whether its view is stale.

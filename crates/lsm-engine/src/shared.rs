@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwapOption;
 use lsm_entry::SeqNo;
 use lsm_io::{LockGuard, SharedFs};
 use lsm_manifest::{Manifest, ManifestEdit};
@@ -26,6 +26,8 @@ use crate::recover::RecoveryReport;
 use crate::segments::Segments;
 use crate::snapshot::SnapshotList;
 use crate::stats::Stats;
+use crate::sync::ArcSwap;
+use crate::sync::atomic::AtomicBool;
 use crate::tables::TableStore;
 use crate::view::{Tree, View};
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use lsm_entry::{MAX_SEQ_NO, SeqNo, VecCursor};
 
@@ -15,6 +15,7 @@ use crate::read_only::Moment;
 use crate::reads::{Reads, Scan};
 use crate::scan::EntryCursor;
 use crate::shared::Shared;
+use crate::sync::Mutex;
 use crate::value::Value;
 
 /// The sequence numbers at which snapshots and scans read, counted.

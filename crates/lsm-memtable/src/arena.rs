@@ -11,9 +11,10 @@
 use std::cell::UnsafeCell;
 use std::fmt;
 use std::mem::MaybeUninit;
-use std::sync::OnceLock;
 
 use lsm_entry::{Entry, SeqNo, Tag};
+
+use crate::sync::OnceLock;
 
 /// Bytes before key and value.
 const HEADER_BYTES: usize = 20;
@@ -22,8 +23,8 @@ const ALIGNMENT: usize = 4;
 /// What an entry takes beside key and value, at most.
 pub(crate) const OVERHEAD_BYTES_MAX: usize = HEADER_BYTES + ALIGNMENT - 1;
 /// Bytes of the first chunk; each further one is twice as long, up to a sixteenth of the capacity.
-const FIRST_CHUNK_BYTES: usize = 4 << 10;
-const LARGEST_CHUNK_BYTES_MIN: usize = 64 << 10;
+const FIRST_CHUNK_BYTES: usize = if cfg!(loom) { 64 } else { 4 << 10 };
+const LARGEST_CHUNK_BYTES_MIN: usize = if cfg!(loom) { 128 } else { 64 << 10 };
 const LARGEST_CHUNK_BYTES_MAX: usize = 1 << 30;
 const OFFSET_BITS: u32 = 32;
 
@@ -70,7 +71,11 @@ pub(crate) struct Arena {
 /// A byte that is written once, by one thread, while others may look at its neighbours.
 type Cell = UnsafeCell<MaybeUninit<u8>>;
 
-struct Chunk(Box<[Cell]>);
+struct Chunk {
+    cells: Box<[Cell]>,
+    #[cfg(loom)]
+    watch: crate::modelled::Watch,
+}
 
 // SAFETY: bytes are written by the one writer before their position is published (a release store
 // that every reader's acquire load pairs with), and only read afterwards.
@@ -81,7 +86,12 @@ impl Chunk {
     fn new(bytes: usize) -> Self {
         let cells = Box::<[Cell]>::new_uninit_slice(bytes);
         // SAFETY: a cell is a `MaybeUninit`, which needs no initialisation.
-        Self(unsafe { cells.assume_init() })
+        let cells = unsafe { cells.assume_init() };
+        Self {
+            cells,
+            #[cfg(loom)]
+            watch: crate::modelled::Watch::new(bytes),
+        }
     }
 }
 
@@ -159,7 +169,9 @@ impl Arena {
         let version = entry.seq_no << 8 | u64::from(entry.tag.as_byte());
         header[8..16].copy_from_slice(&version.to_le_bytes());
         header[16..].copy_from_slice(&(entry.value.len() as u32).to_le_bytes());
-        let target = &chunk.0[position.offset()..position.offset() + length];
+        #[cfg(loom)]
+        chunk.watch.note_write(position.offset()..position.offset() + length);
+        let target = &chunk.cells[position.offset()..position.offset() + length];
         let target = UnsafeCell::raw_get(target.as_ptr()).cast::<u8>();
         // SAFETY: `target` is `length` bytes long, which hold header, key and value; they lie beyond
         // everything published, so nobody reads them, and `end` is unique, so nobody else writes.
@@ -195,7 +207,7 @@ impl Arena {
     }
 
     fn chunk_bytes(&self, chunk: usize) -> Option<usize> {
-        self.chunks[chunk].get().map(|chunk| chunk.0.len())
+        self.chunks[chunk].get().map(|chunk| chunk.cells.len())
     }
 
     /// Goes on in a new chunk that an entry of `length` bytes fits into.
@@ -247,7 +259,9 @@ impl Arena {
     #[inline]
     fn bytes_at(&self, position: Position, length: usize) -> &[u8] {
         let chunk = self.chunks[position.chunk()].get().expect("published positions have a chunk");
-        let cells = &chunk.0[position.offset()..position.offset() + length];
+        #[cfg(loom)]
+        chunk.watch.note_read(position.offset()..position.offset() + length);
+        let cells = &chunk.cells[position.offset()..position.offset() + length];
         // SAFETY: the bytes of a published entry are written, and not written again (see the file
         // comment).
         unsafe { std::slice::from_raw_parts(UnsafeCell::raw_get(cells.as_ptr()).cast(), length) }
@@ -259,7 +273,7 @@ impl Arena {
         #[cfg(target_arch = "x86_64")]
         if let Some(chunk) = self.chunks[position.chunk()].get() {
             use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            let line = chunk.0.as_ptr().cast::<i8>().wrapping_add(position.offset());
+            let line = chunk.cells.as_ptr().cast::<i8>().wrapping_add(position.offset());
             // SAFETY: a prefetch is a hint: it neither faults nor reads, whatever the address.
             unsafe {
                 _mm_prefetch::<_MM_HINT_T0>(line);
@@ -274,7 +288,7 @@ impl Arena {
 
 impl fmt::Debug for Arena {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let chunks = self.chunks.iter().filter_map(OnceLock::get).map(|chunk| chunk.0.len());
+        let chunks = self.chunks.iter().filter_map(OnceLock::get).map(|chunk| chunk.cells.len());
         f.debug_struct("Arena").field("chunk_bytes", &chunks.collect::<Vec<_>>()).finish()
     }
 }

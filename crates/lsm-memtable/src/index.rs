@@ -7,10 +7,10 @@
 #![allow(unsafe_code)] // One of the few files that may: lazily zeroed memory, and a prefetch.
 
 use std::fmt;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::arena::Position;
+use crate::sync::OnceLock;
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 const SEGMENTS: usize = 4;
 /// Keys in the first segment, which is all that a quiet memtable has.
@@ -55,7 +55,7 @@ impl Index {
         // then, and few of the keys of a full memtable lie outside the last.
         let segment_keys =
             [take(FIRST_SEGMENT_KEYS), take(keys_max / 128), take(keys_max / 8), take(usize::MAX)];
-        Self { segments: [const { OnceLock::new() }; SEGMENTS], segment_keys, seed }
+        Self { segments: std::array::from_fn(|_| OnceLock::new()), segment_keys, seed }
     }
 
     /// The newest version of the key with this hash that `look` recognises: what `look` made of it,
@@ -120,14 +120,14 @@ impl Index {
     /// Begins loading the slots of a hash.
     #[inline]
     pub(crate) fn prefetch(&self, hash: u64) {
-        #[cfg(target_arch = "x86_64")]
+        #[cfg(all(target_arch = "x86_64", not(loom)))]
         for slots in self.segments.iter().rev().filter_map(OnceLock::get) {
             use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
             let slot = &slots[home(slots.len(), self.mix(hash))];
             // SAFETY: a prefetch is a hint: it neither faults nor reads, and the address is live.
             unsafe { _mm_prefetch::<_MM_HINT_T0>(slot.as_ptr().cast_const().cast()) };
         }
-        #[cfg(not(target_arch = "x86_64"))]
+        #[cfg(not(all(target_arch = "x86_64", not(loom))))]
         let _ = hash;
     }
 
@@ -166,11 +166,18 @@ fn tag(mixed: u64) -> u64 {
     (mixed << 24) & !POSITION_BITS
 }
 
+#[cfg(not(loom))]
 fn blank_slots(count: usize) -> Box<[AtomicU64]> {
     // Zeroed memory of this length comes from the system untouched.
     let slots = Box::<[AtomicU64]>::new_zeroed_slice(count);
     // SAFETY: zero is a valid `AtomicU64`.
     unsafe { slots.assume_init() }
+}
+
+/// Slots that loom watches are made one by one.
+#[cfg(loom)]
+fn blank_slots(count: usize) -> Box<[AtomicU64]> {
+    (0..count).map(|_| AtomicU64::new(0)).collect()
 }
 
 impl fmt::Debug for Index {

@@ -20,7 +20,7 @@
 //!
 //! To see where entries live, open `arena.rs`; how a point read finds one, `index.rs`; how order is
 //! kept, `order.rs`, then `piece.rs`, `tail.rs` and `prefix.rs`; how it is walked, `cursor.rs`; what
-//! an insertion does in which order, `writer.rs`.
+//! an insertion does in which order, `writer.rs`; what threads share, `sync.rs`.
 
 mod arena;
 mod cursor;
@@ -31,6 +31,12 @@ mod piece;
 mod prefix;
 mod tail;
 mod writer;
+
+mod sync;
+
+#[cfg(loom)]
+#[doc(hidden)]
+pub mod modelled;
 
 #[doc(hidden)]
 pub mod fuzz;

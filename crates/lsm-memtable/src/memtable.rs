@@ -1,7 +1,6 @@
 //! The sorted map: entries in an arena, a hash index for point reads, pieces for order.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use lsm_entry::{Entry, SeqNo};
 
@@ -9,6 +8,8 @@ use crate::arena::{self, Arena, ArenaEnd};
 use crate::cursor::MemtableCursor;
 use crate::index::{Index, IndexEnd};
 use crate::order::{Order, OrderEnd};
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::writer::MemtableWriter;
 
 /// Versions of a key that a point read walks before it searches the order instead.

@@ -12,14 +12,14 @@
 //!
 //! A reader takes the present pieces (one atomic load), copies the tail, and never waits.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
-use arc_swap::ArcSwap;
 use lsm_entry::{Entry, SeqNo, common_prefix, digest};
 
 use crate::arena::{Arena, Position};
 use crate::piece::{Piece, Slot};
 use crate::prefix::Probe;
+use crate::sync::{ArcSwap, Mutex};
 use crate::tail::{TAIL_ENTRIES, Tail};
 
 /// The first level that the writer does not merge: from 65,536 entries on.

@@ -1,12 +1,11 @@
 //! The newest entries of a memtable, as they came.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-
 use crate::arena::Position;
 use crate::piece::Slot;
+use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// So many entries are few enough to be sorted by every cursor that is made.
-pub(crate) const TAIL_ENTRIES: usize = 16;
+pub(crate) const TAIL_ENTRIES: usize = if cfg!(loom) { 2 } else { 16 };
 
 /// Up to [`TAIL_ENTRIES`] slots that one writer fills. Once full it does not change any more.
 #[derive(Debug)]
@@ -23,8 +22,8 @@ impl Tail {
     pub(crate) fn new(prefix_bytes: usize) -> Self {
         Self {
             prefix_bytes,
-            digests: [const { AtomicU64::new(0) }; TAIL_ENTRIES],
-            positions: [const { AtomicU64::new(0) }; TAIL_ENTRIES],
+            digests: std::array::from_fn(|_| AtomicU64::new(0)),
+            positions: std::array::from_fn(|_| AtomicU64::new(0)),
             len: AtomicUsize::new(0),
         }
     }

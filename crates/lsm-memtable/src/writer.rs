@@ -1,11 +1,10 @@
 //! The one writer of a memtable.
 
-use std::sync::MutexGuard;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use lsm_entry::{Entry, MAX_KEY_BYTES, MAX_SEQ_NO};
 
 use crate::memtable::{End, Memtable};
+use crate::sync::MutexGuard;
+use crate::sync::atomic::{AtomicUsize, Ordering};
 
 /// The right to write to a memtable, until dropped.
 #[derive(Debug)]
