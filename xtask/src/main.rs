@@ -17,6 +17,7 @@ mod fuzz;
 mod invocation;
 mod layers;
 mod links;
+mod loom;
 mod packages;
 mod std_fs;
 mod step;
@@ -99,6 +100,15 @@ enum Task {
     Readme,
     /// Compile each crate by itself, without its default features
     Alone,
+    /// Try every interleaving of threads in the models of crates with shared state
+    Loom {
+        /// The crate whose models to explore; all of them if absent
+        #[arg(long, value_name = "CRATE")]
+        package: Option<String>,
+        /// Involuntary switches of thread in an execution, in place of each model's own bound
+        #[arg(long, value_name = "N")]
+        preemptions: Option<u8>,
+    },
     /// Package every crate and compile it from its package
     Packages,
     /// Feed each decoder its kept corpus and random bytes, in the optimised build
@@ -148,6 +158,7 @@ fn run(task: Task) -> Result<bool> {
         Task::Examples { names } => examples::run(&names),
         Task::Readme => examples::run_readme(),
         Task::Alone => alone::run(),
+        Task::Loom { package, preemptions } => loom::run(package.as_deref(), preemptions),
         Task::Packages => packages::run(),
         Task::Fuzz => fuzz::run(),
     }

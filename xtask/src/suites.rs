@@ -7,7 +7,7 @@ use crate::dispatch::simulator;
 use crate::invocation::Invocation;
 use crate::step::Step;
 use crate::workspace::Workspace;
-use crate::{alone, checks, examples, fuzz, packages};
+use crate::{alone, checks, examples, fuzz, loom, packages};
 
 /// What a change must keep true, in the time of a coffee.
 pub(crate) fn test() -> Result<Vec<Step>> {
@@ -39,6 +39,7 @@ pub(crate) fn ci(crash_minutes: u32, histories: u64, seed: u64) -> Result<Vec<St
     steps.push(Step::new("crates alone", "cargo xtask alone", alone::run));
     steps.push(Step::new("packages", "cargo xtask packages", packages::run));
     steps.push(Step::new("fuzz corpus", "cargo xtask fuzz", fuzz::run));
+    steps.push(Step::new("loom", "cargo xtask loom", || loom::run(None, None)));
     steps.push(simulated(&workspace, "model", &format!("--histories {histories} --seed {seed}")));
     steps.push(simulated(&workspace, "crash", &format!("--minutes {crash_minutes} --seed {seed}")));
     steps.push(simulated(&workspace, "kill", &format!("--cycles 100 --seed {seed}")));

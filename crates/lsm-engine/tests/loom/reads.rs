@@ -66,3 +66,28 @@ fn a_batch_is_seen_whole_by_a_snapshot() {
         reader.join().unwrap();
     });
 }
+
+/// Whoever is told that a sequence number is visible finds what was written under it.
+fn check_counted_is_found(name: &str, durability: Durability) {
+    explore(name, None, move || {
+        let rig = Rig::new(false);
+        let before = rig.db.snapshot().seq_no();
+        let reader = beside(&rig, move |rig| {
+            let snapshot = rig.db.snapshot();
+            let is_found = snapshot.contains_key("a").expect("reads");
+            assert_eq!(is_found, snapshot.seq_no() > before);
+        });
+        rig.put("a", "1", durability).expect("writes");
+        reader.join().unwrap();
+    });
+}
+
+#[test]
+fn what_a_snapshot_counts_is_found_once_it_is_durable() {
+    check_counted_is_found("visible when durable", Durability::Disk);
+}
+
+#[test]
+fn what_a_snapshot_counts_is_found_at_once_if_it_need_not_be_durable() {
+    check_counted_is_found("visible at once", Durability::Memory);
+}
