@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use crate::Result;
+use crate::fuzz::FUZZ_MANIFEST;
 use crate::tree::Tree;
 use crate::workspace::{self, BENCHES_MANIFEST, Workspace};
 
@@ -39,12 +40,27 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("lsm-cli", USES_AND_DUMPS),
-    ("lsm-sim", USES_AND_DUMPS),
+    (
+        "lsm-sim",
+        &[
+            "lsm-engine",
+            "lsm-workload",
+            "lsm-io",
+            "lsm-entry",
+            "lsm-bloom",
+            "lsm-wal",
+            "lsm-memtable",
+            "lsm-sstable",
+            "lsm-manifest",
+            "lsm-version",
+        ],
+    ),
+    ("lsm-fuzz", &["lsm-sim"]),
     ("lsm-bench", &["lsm-engine", "lsm-workload"]),
     ("xtask", &[]),
 ];
 
-/// The command line dumps files and the simulator damages them, so both also read formats.
+/// The command line dumps files, so it also reads formats.
 const USES_AND_DUMPS: &[&str] = &[
     "lsm-engine",
     "lsm-workload",
@@ -60,8 +76,10 @@ const USES_AND_DUMPS: &[&str] = &[
 /// disagree about which crates there are.
 pub(crate) fn violations(tree: &Tree) -> Result<Vec<String>> {
     let mut packages = Workspace::read()?.packages;
-    if workspace::root().join(BENCHES_MANIFEST).exists() {
-        packages.extend(Workspace::read_manifest(BENCHES_MANIFEST)?.packages);
+    for manifest in [BENCHES_MANIFEST, FUZZ_MANIFEST] {
+        if workspace::root().join(manifest).exists() {
+            packages.extend(Workspace::read_manifest(manifest)?.packages);
+        }
     }
     let found: Vec<(String, Vec<String>)> =
         packages.into_iter().map(|package| (package.name, package.dependencies)).collect();

@@ -111,8 +111,18 @@ enum Task {
     },
     /// Package every crate and compile it from its package
     Packages,
-    /// Feed each decoder its kept corpus and random bytes, in the optimised build
-    Fuzz,
+    /// Feed arbitrary bytes to everything that reads bytes, under libFuzzer
+    Fuzz {
+        /// Only this target; all of them if none is named
+        #[arg(long, value_name = "NAME")]
+        target: Option<String>,
+        /// For how long each
+        #[arg(long, value_name = "N", default_value_t = 60)]
+        seconds: u64,
+        /// How many at once
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        jobs: usize,
+    },
 }
 
 /// How much `cargo xtask bench` measures.
@@ -160,7 +170,7 @@ fn run(task: Task) -> Result<bool> {
         Task::Alone => alone::run(),
         Task::Loom { package, preemptions } => loom::run(package.as_deref(), preemptions),
         Task::Packages => packages::run(),
-        Task::Fuzz => fuzz::run(),
+        Task::Fuzz { target, seconds, jobs } => fuzz::run(&fuzz::Plan { target, seconds, jobs }),
     }
 }
 

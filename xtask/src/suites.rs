@@ -9,6 +9,9 @@ use crate::step::Step;
 use crate::workspace::Workspace;
 use crate::{alone, checks, examples, fuzz, loom, packages};
 
+/// How long the build server runs each fuzz target.
+const FUZZ_SECONDS: u64 = 20;
+
 /// What a change must keep true, in the time of a coffee.
 pub(crate) fn test() -> Result<Vec<Step>> {
     Ok(vec![
@@ -31,15 +34,18 @@ pub(crate) fn test() -> Result<Vec<Step>> {
     ])
 }
 
-/// The same, and what takes longer: each crate alone, packages, decoders in the optimised build,
-/// the model, a crash at every step, and what happens to a real machine: kills, power cuts.
+/// The same, and what takes longer: each crate alone, packages, arbitrary bytes, the model, a crash at
+/// every step, and what happens to a real machine: kills, power cuts.
 pub(crate) fn ci(crash_minutes: u32, histories: u64, seed: u64) -> Result<Vec<Step>> {
     let workspace = Workspace::read()?;
     let mut steps = test()?;
     steps.push(Step::new("crates alone", "cargo xtask alone", alone::run));
     steps.push(Step::new("packages", "cargo xtask packages", packages::run));
-    steps.push(Step::new("fuzz corpus", "cargo xtask fuzz", fuzz::run));
     steps.push(Step::new("loom", "cargo xtask loom", || loom::run(None, None)));
+    // Two at once: each target is one thread.
+    let plan = fuzz::Plan { target: None, seconds: FUZZ_SECONDS, jobs: 2 };
+    let rerun = format!("cargo xtask fuzz --seconds {FUZZ_SECONDS} --jobs 2");
+    steps.push(Step::new("fuzz", rerun, move || fuzz::run(&plan)));
     steps.push(simulated(&workspace, "model", &format!("--histories {histories} --seed {seed}")));
     steps.push(simulated(&workspace, "crash", &format!("--minutes {crash_minutes} --seed {seed}")));
     steps.push(simulated(&workspace, "kill", &format!("--cycles 100 --seed {seed}")));

@@ -106,6 +106,8 @@ pub use lsm_compaction::{
     FifoOptions, LazyLeveledOptions, LeveledOptions, Pressure, TieredOptions,
 };
 pub use lsm_entry::{MAX_KEY_BYTES, SeqNo};
+#[doc(hidden)]
+pub use options::fuzz_options;
 pub use options::{
     CompactionPolicy, Compression, Durability, KeyspaceOptions, Options, ReadMode, RecoveryMode,
     WriteOptions,

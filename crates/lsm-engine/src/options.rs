@@ -243,7 +243,13 @@ impl KeyspaceOptions {
                     options.filter_bits_per_key = if value == "none" {
                         None
                     } else {
-                        Some(value.parse().map_err(|_| wrong())?)
+                        Some(
+                            value
+                                .parse()
+                                .ok()
+                                .filter(|bits: &f32| !bits.is_nan())
+                                .ok_or_else(wrong)?,
+                        )
                     };
                 }
                 "block_bytes" => options.block_bytes = value.parse().map_err(|_| wrong())?,
@@ -269,6 +275,18 @@ impl fmt::Display for KeyspaceOptions {
             None => writeln!(f, "filter_bits_per_key: none")?,
         }
         writeln!(f, "block_bytes: {}", self.block_bytes)
+    }
+}
+
+/// Reads arbitrary bytes as saved options; what can be read comes back the same.
+#[doc(hidden)]
+pub fn fuzz_options(data: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(data)
+        && let Ok(options) = KeyspaceOptions::parse(text)
+    {
+        let saved = options.to_string();
+        let again = KeyspaceOptions::parse(&saved);
+        assert!(again.as_ref().is_ok_and(|again| *again == options), "{saved}: {again:?}");
     }
 }
 
@@ -309,6 +327,14 @@ mod tests {
         assert_eq!(KeyspaceOptions::parse(&options.to_string()).unwrap(), options);
         let default = KeyspaceOptions::default();
         assert_eq!(KeyspaceOptions::parse(&default.to_string()).unwrap(), default);
+    }
+
+    #[test]
+    fn saved_options_that_are_no_number_are_refused() {
+        let error = KeyspaceOptions::parse("filter_bits_per_key: NaN").unwrap_err();
+        assert_eq!(error.to_string(), "saved option filter_bits_per_key is \"NaN\"");
+        let largest = "block_bytes: 4294967295";
+        assert!(KeyspaceOptions::parse(largest).unwrap().check().is_err());
     }
 
     #[test]

@@ -229,11 +229,16 @@ pub(crate) fn apply(state: &mut ManifestState, edit: &ManifestEdit) -> Result<()
 }
 
 pub(crate) fn new_core(state: &KeyspaceState, view: View) -> Result<Arc<KeyspaceCore>> {
+    let options = KeyspaceOptions::parse(&state.options)?;
+    // What no caller may ask for must not come from a manifest either.
+    options.check().map_err(|error| {
+        Error::corrupt(format!("the saved options of keyspace \"{}\": {error}", state.name))
+    })?;
     Ok(Arc::new(KeyspaceCore {
         id: state.id,
         name: state.name.clone(),
         view: ArcSwap::from_pointee(view),
-        options: Mutex::new(Arc::new(KeyspaceOptions::parse(&state.options)?)),
+        options: Mutex::new(Arc::new(options)),
         dropped: false.into(),
         flushing: Mutex::default(),
         lookups: Counter::default(),

@@ -231,11 +231,3 @@ fn decode_table(reader: &mut ByteReader<'_>) -> Decoded<TableRecord> {
         created_ms: reader.varint()?,
     })
 }
-
-/// Reads arbitrary bytes as an edit; what can be read must come back the same from its encoding.
-#[doc(hidden)]
-pub fn fuzz_edit(data: &[u8]) {
-    if let Ok(edit) = decode(data) {
-        assert_eq!(decode(&encode(&edit)), Ok(edit));
-    }
-}

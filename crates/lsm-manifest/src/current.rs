@@ -31,7 +31,7 @@ pub(crate) struct Current {
 }
 
 impl Current {
-    fn to_text(self) -> String {
+    pub(crate) fn to_text(self) -> String {
         let mut text =
             format!("{HEADING}\nmanifest {}\n", file_name(FileKind::Manifest, self.number));
         if let Some(bytes) = self.closed_bytes {
@@ -42,7 +42,7 @@ impl Current {
         text
     }
 
-    fn parse(text: &str) -> std::result::Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> std::result::Result<Self, String> {
         let end = text.trim_end_matches('\n').rfind('\n').map_or(0, |end| end + 1);
         let (content, checksum) = text.split_at(end);
         if checksum != format!("crc32 {:08x}\n", crc32(content.as_bytes())) {
@@ -99,16 +99,6 @@ impl Current {
         file.sync()?;
         fs.rename(&temp, &path)?;
         fs.sync_dir(dir)
-    }
-}
-
-/// Reads arbitrary bytes as `CURRENT`.
-#[doc(hidden)]
-pub fn fuzz_current(data: &[u8]) {
-    if let Ok(text) = std::str::from_utf8(data)
-        && let Ok(current) = Current::parse(text)
-    {
-        assert_eq!(Current::parse(&current.to_text()), Ok(current));
     }
 }
 

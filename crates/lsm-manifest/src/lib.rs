@@ -28,9 +28,8 @@ mod read;
 mod state;
 
 #[doc(hidden)]
-pub use codec::fuzz_edit;
-#[doc(hidden)]
-pub use current::fuzz_current;
+pub mod fuzz;
+
 pub use edit::{KeyspaceId, ManifestEdit};
 pub use file_name::{FileKind, file_name, parse_file_name};
 pub use manifest::Manifest;

@@ -14,5 +14,6 @@ mod workshop;
 pub use self::change::{Change, Family};
 pub use self::judge::{Outcome, judge};
 pub use self::specimen::Specimen;
+pub(crate) use self::specimen::{DIR, options};
 pub use self::sweep::{Sweep, Tally};
 pub use self::workshop::specimens;

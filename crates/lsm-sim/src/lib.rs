@@ -13,7 +13,8 @@
 //! ```
 //!
 //! To see the operations, open `op.rs`; what is expected of them, `model.rs`; how the engine is
-//! asked, `world.rs`; crashes, `crash.rs`; damaged files, `damage.rs`; the real machine, killed and
+//! asked, `world.rs`; crashes, `crash.rs`; damaged files, `damage.rs`; arbitrary bytes,
+//! `fuzz.rs`; the real machine, killed and
 //! cut off, `real.rs`; the long run on a real disk, `soak.rs`; how much is written and kept for each
 //! byte of a user's, `amplification.rs`.
 
@@ -22,6 +23,7 @@ pub mod coverage;
 pub mod crash;
 pub mod damage;
 mod figures;
+pub mod fuzz;
 pub mod history;
 pub mod model;
 pub mod op;

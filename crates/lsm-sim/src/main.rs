@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{amplification, clean, crash, cut, damage, kill, model, replay, soak};
+use crate::commands::{amplification, clean, crash, cut, damage, fuzz, kill, model, replay, soak};
 
 /// Tests the lsm key-value store against a model, through crashes and kills.
 #[derive(Parser)]
@@ -21,6 +21,7 @@ enum Command {
     Model(model::Args),
     Crash(crash::Args),
     Damage(damage::Args),
+    Fuzz(fuzz::Args),
     Replay(replay::Args),
     Soak(soak::Args),
     Kill(kill::Args),
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         Command::Model(args) => model::run(&args),
         Command::Crash(args) => crash::run(&args),
         Command::Damage(args) => damage::run(&args),
+        Command::Fuzz(args) => fuzz::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Soak(args) => soak::run(args),
         Command::Kill(args) => kill::run(args),

@@ -90,22 +90,21 @@ impl TableWriter {
     ///
     /// # Errors
     /// `Io` when a chunk could not be written; of kind `InvalidInput` when the key or the value is
-    /// longer than the format can say.
-    ///
-    /// # Panics
-    /// The entry does not follow the one before in internal order, or is a range delete.
+    /// longer than the format can say. `Corrupt` when the entry does not follow the one before in
+    /// internal order, or is a range delete: what is merged here came from files that may lie.
     #[inline]
     pub fn add(&mut self, entry: Entry<'_>, hash: u64) -> Result<()> {
         let is_first = self.tally.entries() == 0;
         let is_new_key = is_first || self.last_key != entry.key;
         if !is_first {
             let order = compare_internal(&self.last_key, self.last_seq_no, entry.key, entry.seq_no);
-            assert!(order == Ordering::Less, "entries are added in strictly ascending order");
+            if order != Ordering::Less {
+                return Err(self.misplaced("entries must come in strictly ascending order"));
+            }
         }
-        assert!(
-            entry.kind() != ValueKind::RangeDelete,
-            "range deletes have a section of their own"
-        );
+        if entry.kind() == ValueKind::RangeDelete {
+            return Err(self.misplaced("a range delete among the entries"));
+        }
         if entry.key.len() > MAX_KEY_BYTES || entry.value.len() > VALUE_BYTES_MAX {
             return Err(self.invalid("key or value is longer than a table can hold"));
         }
@@ -272,6 +271,12 @@ impl TableWriter {
         let seal = self.sealer.seal(offset, &buffer[buffer.len() - bytes..]);
         buffer.extend_from_slice(&seal.to_le_bytes());
         debug_assert_eq!(offset + (bytes + SEAL_BYTES) as u64, self.out.position());
+    }
+
+    #[cold]
+    fn misplaced(&self, reason: &'static str) -> Error {
+        let reason = format!("{reason}: what this table is written from is damaged");
+        Error::corrupt(self.out.file().path(), self.out.position(), reason)
     }
 
     fn invalid(&self, reason: &'static str) -> Error {

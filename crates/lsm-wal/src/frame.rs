@@ -197,7 +197,7 @@ impl Header {
 
 /// One run over 28 bytes: this part is done under the log's lock.
 #[inline]
-fn checksum(hash: PayloadHash, fields: &[u8; 20], salt: u64) -> u32 {
+pub(crate) fn checksum(hash: PayloadHash, fields: &[u8; 20], salt: u64) -> u32 {
     let mut tail = [0; 28];
     tail[..20].copy_from_slice(fields);
     tail[20..].copy_from_slice(&salt.to_le_bytes());

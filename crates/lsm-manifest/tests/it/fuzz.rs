@@ -1,6 +1,6 @@
 //! Arbitrary bytes, and sound bytes with one wrong, never panic.
 
-use lsm_manifest::{fuzz_current, fuzz_edit};
+use lsm_manifest::fuzz::{fuzz_current, fuzz_edit};
 
 #[test]
 fn fuzz_edits_and_current() {

@@ -17,6 +17,8 @@ const PAGES: [usize; 2] = [512, 4096];
 pub enum Change {
     /// One bit is the other way round.
     Bit(usize),
+    /// Some bytes are others.
+    Bytes(Vec<(usize, u8)>),
     /// The file ends here.
     Cut(usize),
     /// So many zeros follow its end.
@@ -48,7 +50,7 @@ pub enum Family {
     Bits,
     /// Other lengths, 0 and none at all among them.
     Lengths,
-    /// Zeroed pages.
+    /// Several bytes at once: zeroed pages.
     Pages,
     /// Pieces of one file that are not where they belong.
     Pieces,
@@ -107,7 +109,7 @@ impl Change {
         match self {
             Self::Bit(_) => Family::Bits,
             Self::Cut(_) | Self::Zeros(_) | Self::Garbage(_) | Self::Remove => Family::Lengths,
-            Self::Blank(_) => Family::Pages,
+            Self::Blank(_) | Self::Bytes(_) => Family::Pages,
             Self::Exchange(..) | Self::Misdirect(..) | Self::Leave(_) | Self::Repeat(_) => {
                 Family::Pieces
             }
@@ -146,6 +148,7 @@ impl Change {
     fn apply_to(&self, bytes: &mut Vec<u8>) {
         match self {
             Self::Bit(bit) => bytes[bit / 8] ^= 1 << (bit % 8),
+            Self::Bytes(others) => others.iter().for_each(|(at, byte)| bytes[*at] = *byte),
             Self::Cut(length) => bytes.truncate(*length),
             Self::Zeros(count) => bytes.resize(bytes.len() + count, 0),
             Self::Garbage(count) => bytes.extend((0..*count).map(|n| (n * 37 + 11) as u8 | 1)),
@@ -178,6 +181,7 @@ impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Bit(bit) => write!(f, "bit {} of byte {} flipped", bit % 8, bit / 8),
+            Self::Bytes(others) => write!(f, "bytes set: {others:?}"),
             Self::Cut(length) => write!(f, "cut to {length} bytes"),
             Self::Zeros(count) => write!(f, "{count} zeros appended"),
             Self::Garbage(count) => write!(f, "{count} bytes of garbage appended"),

@@ -12,7 +12,7 @@ use lsm_wal::{FrameReader, FrameStep};
 use crate::model::State;
 
 /// The directory of every specimen.
-pub(super) const DIR: &str = "db";
+pub(crate) const DIR: &str = "db";
 
 /// A database on a simulated disk, and the file of it that is damaged.
 #[derive(Clone, Debug)]
@@ -80,7 +80,7 @@ impl Specimen {
     }
 
     /// A disk of its own with this database.
-    pub(super) fn disk(&self) -> SimFs {
+    pub(crate) fn disk(&self) -> SimFs {
         self.fs.kill_image()
     }
 
@@ -105,7 +105,7 @@ impl Specimen {
 }
 
 /// The engine as small as it can be, on `fs`.
-pub(super) fn options(fs: &SimFs, mode: ReadMode, compression: Compression, id: u64) -> Options {
+pub(crate) fn options(fs: &SimFs, mode: ReadMode, compression: Compression, id: u64) -> Options {
     let mut env = Env::simulated(fs.shared());
     env.random = Arc::new(move || id);
     Options {

@@ -2,6 +2,7 @@
 //! `lsm-sim` runs more of the same.
 
 mod damage;
+mod fuzz;
 mod real;
 
 use lsm_sim::crash::{Thoroughness, crash_at_every_step, small_sequences};

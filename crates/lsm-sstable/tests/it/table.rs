@@ -276,15 +276,19 @@ fn many_tables_share_one_cache_within_its_budget() {
 }
 
 #[test]
-#[should_panic(expected = "strictly ascending")]
-fn entries_out_of_order_are_a_bug_of_the_caller() {
-    Disk::write(&[put("b", 1, ""), put("a", 1, "")], TableOptions::default());
-}
-
-#[test]
-#[should_panic(expected = "strictly ascending")]
-fn an_entry_twice_is_a_bug_of_the_caller() {
-    Disk::write(&[put("a", 1, ""), put("a", 1, "")], TableOptions::default());
+fn entries_out_of_order_or_there_twice_are_refused() {
+    for second in ["a", "b"] {
+        let fs = SimFs::new(0);
+        let file = fs.open(PATH.as_ref(), OpenMode::CreateNew).expect("a new file");
+        let mut writer =
+            TableWriter::new(file, IDENTITY, TableOptions::default(), Default::default());
+        let add = |writer: &mut TableWriter, key: &str| {
+            writer.add(Entry::put(key.as_bytes(), 1, b""), key_hash(key.as_bytes()))
+        };
+        add(&mut writer, "b").expect("the first one");
+        let error = add(&mut writer, second).expect_err("does not follow");
+        assert!(error.is_corrupt() && error.to_string().contains("strictly ascending"), "{error}");
+    }
 }
 
 #[test]
