@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    compact, delete, demo, dump, explain, get, history, keyspaces, load, put, scan, shape, stats,
-    verify,
+    checkpoint, compact, delete, demo, dump, explain, get, history, keyspaces, load, put, restore,
+    scan, shape, stats, verify,
 };
 use crate::exit::{Exit, Failure};
 
@@ -40,6 +40,8 @@ enum Command {
     Shape(shape::ShapeArgs),
     Compact(compact::CompactArgs),
     Verify(verify::VerifyArgs),
+    Checkpoint(checkpoint::CheckpointArgs),
+    Restore(restore::RestoreArgs),
     #[command(subcommand)]
     Dump(dump::DumpCommand),
     History(history::HistoryArgs),
@@ -63,6 +65,8 @@ impl Cli {
             Command::Shape(args) => shape::run(args),
             Command::Compact(args) => compact::run(args),
             Command::Verify(args) => verify::run(args),
+            Command::Checkpoint(args) => checkpoint::run(args),
+            Command::Restore(args) => restore::run(args),
             Command::Dump(command) => dump::run(command),
             Command::History(args) => history::run(args),
             Command::Explain(args) => explain::run(args),

@@ -1,5 +1,6 @@
 //! The commands, one file each: its arguments, and `run`.
 
+pub(crate) mod checkpoint;
 pub(crate) mod compact;
 pub(crate) mod delete;
 pub(crate) mod demo;
@@ -10,6 +11,7 @@ pub(crate) mod history;
 pub(crate) mod keyspaces;
 pub(crate) mod load;
 pub(crate) mod put;
+pub(crate) mod restore;
 pub(crate) mod scan;
 pub(crate) mod shape;
 pub(crate) mod stats;

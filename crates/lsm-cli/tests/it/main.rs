@@ -1,5 +1,6 @@
 //! The `lsm` program, run as its users run it: arguments in, text and an exit code out.
 
+mod backup;
 mod damage;
 mod demo;
 mod inspect;
