@@ -216,9 +216,12 @@ impl Shared {
         }
         let result = match step {
             Step::Log => self.log_step(),
-            Step::Flush => self.flush_step(),
-            Step::Compact => self.compact_step(),
+            Step::Flush => self.within_room(step.work(), || self.flush_step()),
+            Step::Compact => self.within_room(step.work(), || self.compact_step()),
         };
+        if let Err(error) = &result {
+            self.note_no_space(error);
+        }
         self.note_outcome(step, &result);
         result
     }
@@ -254,6 +257,7 @@ impl Shared {
         did_work |= self.remove_garbage()?;
         self.seal_by_age();
         self.seal_by_log_size();
+        did_work |= self.keep_reserve();
         Ok(did_work)
     }
 

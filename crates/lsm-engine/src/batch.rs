@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lsm_entry::{MAX_KEY_BYTES, Tag, encode_entry, encode_keyspace, key_hash};
+use lsm_entry::{MAX_KEY_BYTES, Record, Records, Tag, encode_entry, encode_keyspace, key_hash};
 
 use crate::error::{Error, Result};
 use crate::keyspace::Keyspace;
@@ -94,6 +94,15 @@ impl WriteBatch {
     /// Whether it holds none.
     pub fn is_empty(&self) -> bool {
         self.hashes.is_empty()
+    }
+
+    /// Whether it removes and does nothing else.
+    pub(crate) fn only_deletes(&self) -> bool {
+        Records::new(&self.payload).all(|record| match record {
+            Ok(Record::Keyspace(_)) => true,
+            Ok(Record::Entry { tag, .. }) => tag == Tag::DELETE,
+            Err(_) => false,
+        })
     }
 
     /// Length of its encoded records in bytes.

@@ -226,6 +226,11 @@ impl Commit {
         self.manifest_edit.fetch_max(edit, Ordering::AcqRel);
     }
 
+    /// The last edit of the manifest that is durable.
+    pub(crate) fn manifest_edit(&self) -> u64 {
+        self.manifest_edit.load(Ordering::Acquire)
+    }
+
     /// Database time: never goes back, never behind the clock.
     pub(crate) fn database_time_ms(&self, now_ms: u64) -> u64 {
         self.database_time_ms.fetch_max(now_ms, Ordering::AcqRel).max(now_ms)
@@ -467,7 +472,7 @@ impl Commit {
 
     fn append_mark(&self, order: &mut Order, durable: SeqNo) {
         let mut extra = [0; 16];
-        extra[..8].copy_from_slice(&self.manifest_edit.load(Ordering::Acquire).to_le_bytes());
+        extra[..8].copy_from_slice(&self.manifest_edit().to_le_bytes());
         extra[8..].copy_from_slice(&self.database_time_ms.load(Ordering::Acquire).to_le_bytes());
         // A segment without room for it goes without; the next group's mark tells more anyway.
         if order.log().fits(8 + extra.len()) {

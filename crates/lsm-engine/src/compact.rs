@@ -159,6 +159,10 @@ impl Shared {
     pub(crate) fn compact_range(&self, core: &KeyspaceCore, scan: &Scan) -> Result<()> {
         self.check_writable()?;
         self.flush_keyspace(core)?;
+        self.with_reserve(|| self.merge_range(core, scan))
+    }
+
+    fn merge_range(&self, core: &KeyspaceCore, scan: &Scan) -> Result<()> {
         let (lower, upper) = (scan.lower_key(), scan.upper_key());
         let table_bytes = core.options().compaction.table_bytes();
         loop {

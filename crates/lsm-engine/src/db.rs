@@ -290,7 +290,7 @@ impl Db {
     /// remove. Helps with the work meanwhile.
     ///
     /// # Errors
-    /// Those of flushes and compactions.
+    /// Those of flushes and compactions; `NoSpace` where they wait for room on the disk.
     pub fn settle(&self) -> Result<()> {
         let shared = self.shared();
         loop {
@@ -300,6 +300,11 @@ impl Db {
                 || shared.step(Step::Log)?;
             if did_work {
                 continue;
+            }
+            if shared.is_waiting_for_room()
+                && let Some(error) = shared.no_room()
+            {
+                return Err(error);
             }
             if !shared.is_compacting_anything() && !shared.has_sealed() {
                 return Ok(());

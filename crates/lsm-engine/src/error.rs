@@ -38,7 +38,8 @@ pub enum ErrorKind {
     ReadOnly,
     /// The database was closed.
     Closed,
-    /// The disk is full. Free space; deletes and compaction still work.
+    /// The disk is full. Free space, and writes go on by themselves; deletes, flushes and compactions
+    /// work meanwhile, from what is kept in reserve.
     NoSpace,
 }
 

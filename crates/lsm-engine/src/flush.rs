@@ -70,7 +70,7 @@ impl Shared {
             };
             while is_waiting() && !core.is_dropped() {
                 self.check_writable()?;
-                self.flush_oldest(core)?;
+                self.with_reserve(|| self.flush_oldest(core))?;
             }
         }
         Ok(())

@@ -83,6 +83,10 @@ pub struct Metrics {
     pub last_background_error: Option<Error>,
     /// Why the database takes no more writes, if so.
     pub poison: Option<Error>,
+    /// Why nothing but deletes is accepted for want of room on the disk, if so.
+    pub no_space: Option<Error>,
+    /// Bytes of room kept in reserve for when the disk is full.
+    pub reserve_bytes: u64,
     /// The tree, level by level, all keyspaces together.
     pub levels: Vec<LevelMetrics>,
 }
@@ -151,12 +155,7 @@ impl Db {
         while levels.last().is_some_and(|level| level.tables == 0) {
             levels.pop();
         }
-        let log_bytes = if shared.is_read_only {
-            0
-        } else {
-            let mut order = commit.lock_order();
-            order.log().segments().iter().map(|segment| segment.bytes).sum()
-        };
+        let log_bytes = if shared.is_read_only { 0 } else { shared.log_bytes() };
         let snapshots = shared.snapshots.copy();
         let cache = &shared.tables.cache;
         Metrics {
@@ -191,6 +190,8 @@ impl Db {
             background_errors: stats.background_errors.total(),
             last_background_error: shared.background.last_error(),
             poison: commit.poison().cloned(),
+            no_space: shared.no_room(),
+            reserve_bytes: shared.reserve.bytes(),
             levels,
         }
     }

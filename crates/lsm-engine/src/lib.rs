@@ -39,6 +39,7 @@
 //! | how a copy is made that opens as a database | `checkpoint.rs`, `unfinished.rs` |
 //! | how a copy takes a database's place | `restore.rs`, `swap.rs` |
 //! | what a failed sync does to everybody | `poison.rs` |
+//! | what happens when the disk is full | `reserve.rs` |
 //! | what is told to listeners | `events.rs` |
 
 mod attempt;
@@ -71,6 +72,7 @@ mod reads;
 mod recover;
 mod replay;
 mod restore;
+mod reserve;
 mod run_cursor;
 mod scan;
 mod segments;

@@ -10,6 +10,7 @@ pub use lsm_wal::RecoveryMode;
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::events::Listener;
+use crate::reserve::RESERVE_BYTES_MIN;
 
 const MIB: u64 = 1 << 20;
 
@@ -95,6 +96,10 @@ pub struct Options {
     pub recovery: RecoveryMode,
     /// Options of the default keyspace, and of others opened without their own.
     pub keyspace: KeyspaceOptions,
+    /// Room kept on the disk, as a file `RESERVE`, for when it is full: deletes, flushes and
+    /// compactions go on with it. `None`: a little more than the log takes, at most one memtable and
+    /// 384 KiB. `Some`: the same, but at most so much; 0 keeps none.
+    pub reserve_bytes: Option<u64>,
     /// Is told what happens inside, from the opening on; [`Db::on_event`](crate::Db::on_event) adds
     /// more of them.
     pub listener: Option<Listener>,
@@ -119,6 +124,7 @@ impl Default for Options {
             map_log: true,
             recovery: RecoveryMode::Default,
             keyspace: KeyspaceOptions::default(),
+            reserve_bytes: None,
             listener: None,
             env: Env::default(),
         }
@@ -134,6 +140,12 @@ impl Options {
     /// The block cache's size, chosen or derived, in bytes.
     pub fn effective_cache_bytes(&self) -> u64 {
         self.cache_bytes.unwrap_or(self.memory_bytes / 2)
+    }
+
+    /// The largest reserve, in bytes.
+    pub(crate) fn reserve_bytes_max(&self) -> u64 {
+        let derived = self.effective_memtable_bytes() + RESERVE_BYTES_MIN;
+        self.reserve_bytes.map_or(derived, |bytes| bytes.min(derived))
     }
 
     /// The largest batch, in bytes of encoded records.

@@ -83,7 +83,8 @@ impl Shared {
     /// `Busy` past the deadline; nothing has been written then.
     #[inline]
     pub(crate) fn admit(&self, bytes: usize, deadline: Option<Instant>) -> Result<()> {
-        if self.pressure.state.load(Ordering::Relaxed) == FLOW {
+        // Work that waits for room does not get faster because writes wait for it.
+        if self.pressure.state.load(Ordering::Relaxed) == FLOW || self.reserve.is_full() {
             return Ok(());
         }
         self.wait_for_turn(bytes, deadline)
@@ -135,7 +136,7 @@ impl Shared {
         }
         let gate = &self.pressure;
         let mut present = gate.present.lock().expect("no holder panicked");
-        while matches!(*present, Pressure::Stop { .. }) {
+        while matches!(*present, Pressure::Stop { .. }) && !self.reserve.is_full() {
             self.check_writable()?;
             let patience = deadline.map_or(STOP_JUDGED_AGAIN, |deadline| {
                 deadline.saturating_duration_since(Instant::now())
@@ -159,7 +160,7 @@ impl Shared {
 
     /// Without threads, whoever needs room makes it.
     fn work_until_eased(&self) -> Result<()> {
-        while matches!(self.pressure.present(), Pressure::Stop { .. }) {
+        while matches!(self.pressure.present(), Pressure::Stop { .. }) && !self.reserve.is_full() {
             if !self.step(Step::Flush)? && !self.step(Step::Compact)? {
                 break;
             }

@@ -29,6 +29,7 @@ use crate::options::Options;
 use crate::pressure::PressureGate;
 use crate::recover::{RecoveryReport, new_core};
 use crate::replay::{Recovery, Replayed, replay_log};
+use crate::reserve::Reserve;
 use crate::shared::Shared;
 use crate::swap::no_database_at;
 use crate::sync::ArcSwap;
@@ -124,6 +125,7 @@ pub(crate) fn open(dir: &Path, options: Options) -> Result<Arc<Shared>> {
         ),
         stats: Default::default(),
         events,
+        reserve: Reserve::new(0),
         report: found.report,
         is_read_only: true,
         moment: ArcSwapOption::from_pointee(moment),

@@ -35,7 +35,7 @@ use crate::background::{Background, Bell};
 use crate::batch::DEFAULT_KEYSPACE;
 use crate::commit::Commit;
 use crate::directory::{lock_directory, prepare_directory};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::events::Events;
 use crate::flush::flush_edit;
 use crate::keyspace::KeyspaceCore;
@@ -45,7 +45,8 @@ use crate::outputs::WrittenTables;
 use crate::poison::{NamesOnce, Poison};
 use crate::pressure::PressureGate;
 use crate::replay::{Recovery, Replayed, replay_log};
-use crate::segments::FIRST_SEGMENT_BYTES;
+use crate::reserve::Reserve;
+use crate::segments::first_segment_bytes;
 use crate::shared::Shared;
 use crate::stats::Counter;
 use crate::sync::ArcSwap;
@@ -100,10 +101,22 @@ pub(crate) fn open(dir: &Path, mut options: Options) -> Result<Arc<Shared>> {
     options.env.fs = Arc::clone(&fs);
     prepare_directory(&fs, dir, options.create_if_missing)?;
     let lock = lock_directory(&fs, dir)?;
-    let listing = fs.list(dir)?;
-    let mut report = RecoveryReport::default();
-    let found = find_state(&fs, dir, &listing, &options, &mut report)?;
-    let shared = recover(dir, options, found, &listing, report, poison, began)?;
+    let attempt = || {
+        let listing = fs.list(dir)?;
+        let mut report = RecoveryReport::default();
+        let found = find_state(&fs, dir, &listing, &options, &mut report)?;
+        recover(dir, options.clone(), found, &listing, report, Arc::clone(&poison), began)
+    };
+    let reserve = dir.join(file_name(FileKind::Reserve, 0));
+    let shared = match attempt() {
+        // On a full disk what the log holds becomes tables in the place of the reserve.
+        Err(error) if error.kind() == ErrorKind::NoSpace && fs.remove_file(&reserve).is_ok() => {
+            let shared = attempt()?;
+            shared.note_no_space(&error);
+            shared
+        }
+        attempted => attempted?,
+    };
     *shared.lock.lock().expect("nobody else has it yet") = Some(lock);
     Background::start(&shared)?;
     Ok(shared)
@@ -324,7 +337,8 @@ fn recover(
     // Step 6: a fresh segment and a fresh manifest.
     let segment_number = recovery.file_numbers.fetch_add(1, Ordering::Relaxed);
     let identity = Identity { database_id: state.database_id, file_number: segment_number };
-    let mut segment = PreparedSegment::prepare(&fs, dir, identity, FIRST_SEGMENT_BYTES, None)?;
+    let segment_bytes = first_segment_bytes(fs.available_bytes(dir).unwrap_or(u64::MAX));
+    let mut segment = PreparedSegment::prepare(&fs, dir, identity, segment_bytes, None)?;
     if recovery.options.map_log {
         segment = segment.mapped()?;
     }
@@ -369,6 +383,8 @@ fn recover(
     report.elapsed = began.elapsed();
     let log = Log::start(segment, last_seq_no + 1);
     let log_thread = Bell::new(1);
+    let reserve = listing.iter().find(|entry| parse_file_name(&entry.name).0 == FileKind::Reserve);
+    let reserve_bytes = reserve.map_or(0, |entry| entry.bytes);
     let events = Arc::clone(poison.events());
     let commit = Commit::new(Some(log), last_seq_no, recovery.now_ms, log_thread.clone(), poison);
     commit.note_manifest_edit(state.edit_number);
@@ -393,6 +409,7 @@ fn recover(
         background: Background::new(compaction_threads, log_thread, garbage),
         stats: Default::default(),
         events,
+        reserve: Reserve::new(reserve_bytes),
         report,
         is_read_only: false,
         moment: Default::default(),

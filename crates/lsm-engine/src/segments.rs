@@ -15,6 +15,14 @@ use crate::shared::Shared;
 /// The first segment of a database is this small, so that an empty database is.
 pub(crate) const FIRST_SEGMENT_BYTES: u64 = 256 << 10;
 
+/// Segments are this small while the disk is full, so that the reserve lasts for many deletes.
+const SCARCE_SEGMENT_BYTES: u64 = 64 << 10;
+
+/// The first segment of an open database, where the disk has `room_bytes` left.
+pub(crate) fn first_segment_bytes(room_bytes: u64) -> u64 {
+    if room_bytes > 4 * FIRST_SEGMENT_BYTES { FIRST_SEGMENT_BYTES } else { SCARCE_SEGMENT_BYTES }
+}
+
 /// Old segments kept to be written over: a file whose blocks are allocated syncs faster.
 const SPARE_MAX: usize = 2;
 
@@ -70,29 +78,44 @@ impl Shared {
 
     /// Prepares a segment ahead, if one is wanted and none is ready. Background work.
     pub(crate) fn prepare_ahead(&self) -> Result<bool> {
-        if !self.segments.is_wanted.load(Ordering::Relaxed) {
+        if !self.segments.is_wanted.load(Ordering::Relaxed) || self.reserve.is_full() {
             return Ok(false);
         }
-        let mut ready = self.segments.ready.lock().expect("no holder panicked");
-        let is_missing = ready.is_none();
-        if is_missing {
-            *ready = Some(self.prepare_segment(self.next_segment_bytes())?);
-        }
+        let is_missing = self.prepare_next()?;
         self.segments.is_wanted.store(false, Ordering::Relaxed);
         Ok(is_missing)
     }
 
-    /// Segments grow from the small first one to their full size, each four times the last.
-    fn next_segment_bytes(&self) -> u64 {
+    /// Sees to it that a segment is ready; `false` if one was already.
+    pub(crate) fn prepare_next(&self) -> Result<bool> {
+        let mut ready = self.segments.ready.lock().expect("no holder panicked");
+        let is_missing = ready.is_none();
+        if is_missing {
+            *ready = Some(self.prepare_segment(self.usual_segment_bytes())?);
+        }
+        Ok(is_missing)
+    }
+
+    /// How large the next segment is: small while the disk is full.
+    pub(crate) fn next_segment_bytes(&self) -> u64 {
+        if self.reserve.is_full() { SCARCE_SEGMENT_BYTES } else { self.usual_segment_bytes() }
+    }
+
+    /// Segments grow from the small first one to their full size, each four times the last, as far
+    /// as they leave most of the disk's room to others.
+    pub(crate) fn usual_segment_bytes(&self) -> u64 {
         let last = self.segments.last_bytes.load(Ordering::Relaxed).max(FIRST_SEGMENT_BYTES);
-        (last * 4).min(self.options.log_segment_bytes)
+        let share = (self.room_bytes() / 8).max(FIRST_SEGMENT_BYTES);
+        (last * 4).min(share).min(self.options.log_segment_bytes)
     }
 
     fn prepare_segment(&self, bytes: u64) -> Result<PreparedSegment> {
         let spare = {
             let mut spare = self.segments.spare.lock().expect("no holder panicked");
-            if bytes == self.options.log_segment_bytes { spare.pop() } else { None }
+            if bytes <= self.options.log_segment_bytes { spare.pop() } else { None }
         };
+        // One that is there already takes no room.
+        let bytes = if spare.is_some() { self.options.log_segment_bytes } else { bytes };
         if spare.is_none() {
             self.segments.filled_bytes.fetch_add(bytes, Ordering::Relaxed);
         }
@@ -124,6 +147,13 @@ impl Shared {
         self.background.wake_log();
     }
 
+    /// Removes the segments that were kept for speed.
+    pub(crate) fn give_up_spare_segments(&self) {
+        let mut spare = self.segments.spare.lock().expect("no holder panicked");
+        // One that cannot be removed stays a spare.
+        spare.retain(|path| self.fs.remove_file(path).is_err());
+    }
+
     /// Keeps or removes the files of released segments; what cannot be removed now is tried again.
     /// Background work.
     pub(crate) fn tidy_segments(&self) -> Result<bool> {
@@ -137,7 +167,8 @@ impl Shared {
             let path = self.dir.join(file_name(FileKind::Log, segment.number));
             let mut spare = self.segments.spare.lock().expect("no holder panicked");
             // An oversized segment is never used again.
-            if segment.bytes == self.options.log_segment_bytes && spare.len() < SPARE_MAX {
+            let is_usable = segment.bytes == self.options.log_segment_bytes;
+            if is_usable && spare.len() < SPARE_MAX && !self.reserve.is_full() {
                 spare.push(path);
                 did_work = true;
                 continue;

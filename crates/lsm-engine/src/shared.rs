@@ -23,6 +23,7 @@ use crate::options::Options;
 use crate::pressure::PressureGate;
 use crate::read_only::Moment;
 use crate::recover::RecoveryReport;
+use crate::reserve::Reserve;
 use crate::segments::Segments;
 use crate::snapshot::SnapshotList;
 use crate::stats::Stats;
@@ -55,6 +56,7 @@ pub(crate) struct Shared {
     pub(crate) background: Background,
     pub(crate) stats: Stats,
     pub(crate) events: Arc<Events>,
+    pub(crate) reserve: Reserve,
     pub(crate) report: RecoveryReport,
     pub(crate) is_read_only: bool,
     /// What a database opened read-only shows; `None` in one that is written.
@@ -91,6 +93,12 @@ impl Shared {
         self.commit.poison().map_or(Ok(()), |poison| Err(poison.clone()))
     }
 
+    /// Bytes of the segments that a replay would read.
+    pub(crate) fn log_bytes(&self) -> u64 {
+        let mut order = self.commit.lock_order();
+        order.log().segments().iter().map(|segment| segment.bytes).sum()
+    }
+
     /// The manifest, locked: whoever holds it decides what the next version is.
     ///
     /// # Errors
@@ -112,7 +120,10 @@ impl Shared {
     ) -> Result<()> {
         edit.next_file_number = Some(self.file_numbers.load(Ordering::Relaxed));
         edit.database_time_ms = Some(self.database_time_ms());
-        let number = manifest.append(edit).map_err(|error| self.judge_manifest(manifest, error))?;
+        let number = self.with_reserve(|| {
+            let appended = manifest.append(edit.clone());
+            appended.map_err(|error| self.judge_manifest(manifest, error))
+        })?;
         self.commit.note_manifest_edit(number);
         if manifest.should_roll()
             && let Err(error) = manifest.roll(self.new_file_number())

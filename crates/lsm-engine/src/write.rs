@@ -2,7 +2,8 @@
 //!
 //! Outside the write mutex:
 //! 1. The batch is encoded and hashed as it is filled, its payload checksummed.
-//! 2. Pressure: a write that would outrun flushes and compactions is slowed, or waits.
+//! 2. Pressure: a write that would outrun flushes and compactions is slowed, or waits. Where the disk
+//!    is full, nothing waits, and only deletes go on.
 //!
 //! Under the write mutex, at memory speed:
 //! 3. Order: the batch takes the next sequence numbers.
@@ -22,7 +23,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use lsm_entry::{Entry, Record, Records, SeqNo, Tag};
-use lsm_wal::{FrameKind, PayloadHash, hash_payload};
+use lsm_wal::{FrameKind, PayloadHash, PreparedSegment, hash_payload};
 
 use crate::batch::{DEFAULT_KEYSPACE, KeyspaceStretch, WriteBatch};
 use crate::commit::{Goal, Order};
@@ -128,6 +129,7 @@ impl Shared {
             }
         };
         self.admit(batch.payload.len(), options.deadline_from_now())?;
+        self.check_room(batch)?;
         let hash = hash_payload(&batch.payload);
         let mut order = self.commit.lock_order();
         self.check_writable()?;
@@ -194,7 +196,7 @@ impl Shared {
         }
         // Whatever can fail comes before the first sequence number is taken.
         if !order.log().fits(batch.payload.len()) {
-            let segment = self.take_segment(batch.payload.len())?;
+            let segment = self.segment_for(batch)?;
             self.commit.rotate(order, segment)?;
             self.background.wake_log();
         }
@@ -209,6 +211,16 @@ impl Shared {
             self.want_segment();
         }
         Ok(first + batch.records - 1)
+    }
+
+    /// A segment in which the batch fits. Deletes may use the reserve for it.
+    fn segment_for(&self, batch: &WriteBatch) -> Result<PreparedSegment> {
+        match self.take_segment(batch.payload.len()) {
+            Err(error) if self.note_no_space(&error) && batch.only_deletes() => {
+                self.take_segment(batch.payload.len())
+            }
+            taken => taken,
+        }
     }
 
     /// Sees to it that the share fits the active memtable, sealing it if it does not.

@@ -1,7 +1,8 @@
 //! `lsm stats`: what a database holds and what it takes, from its files.
 //!
 //! Counters of work belong to the process that writes; they are not in any file. `load`, `compact`
-//! and `demo` print theirs.
+//! and `demo` print theirs. So it is with a failed sync and with errors in the background; that the disk
+//! was full shows here by the reserve that was given up.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -46,7 +47,7 @@ pub(crate) fn run(args: &StatsArgs) -> Result<Exit, Failure> {
     let files = count_files(dir)?;
     let mut out = Output::new();
     if args.json {
-        out.json(&stats_json(&db, &keyspaces, &files))?;
+        out.json(&stats_json(&db, &keyspaces, &files, StdFs.available_bytes(dir)?))?;
     } else {
         print(&mut out, dir, &db, &keyspaces, &files)?;
     }
@@ -135,18 +136,25 @@ impl LiveStats {
 /// The files of a directory by kind, in the order in which they are printed.
 fn count_files(dir: &Path) -> Result<Vec<(&'static str, FileStats)>, Failure> {
     let mut tables = FileStats::default();
-    let (mut log, mut manifests, mut other) = (tables, tables, tables);
+    let (mut log, mut manifests, mut reserve, mut other) = (tables, tables, tables, tables);
     for entry in StdFs.list(dir)?.iter().filter(|entry| !entry.is_dir) {
         let files = match parse_file_name(&entry.name).0 {
             FileKind::Table => &mut tables,
             FileKind::Log => &mut log,
             FileKind::Manifest => &mut manifests,
+            FileKind::Reserve => &mut reserve,
             _ => &mut other,
         };
         files.files += 1;
         files.bytes += entry.bytes;
     }
-    Ok(vec![("tables", tables), ("log", log), ("manifest", manifests), ("other", other)])
+    Ok(vec![
+        ("tables", tables),
+        ("log", log),
+        ("manifest", manifests),
+        ("reserve", reserve),
+        ("other", other),
+    ])
 }
 
 fn print(
@@ -169,6 +177,15 @@ fn print(
         columns.row([(*name).to_owned(), count(files.files), bytes(files.bytes)]);
     }
     columns.print(out, 2)?;
+    let room = bytes(StdFs.available_bytes(dir)?);
+    match files.iter().find(|(name, files)| *name == "reserve" && files.files > 0) {
+        Some(_) => writeln!(out, "  the disk has room for {room}, the reserve apart")?,
+        None => writeln!(
+            out,
+            "  the disk has room for {room}; no reserve is held: the database is new, keeps none, or \
+             found the disk full"
+        )?,
+    }
     writeln!(out, "\nthe log, as an open would find it now")?;
     recovery::print(out, db.recovery_report(), 2)?;
     Ok(())
@@ -205,7 +222,12 @@ fn print_keyspace(out: &mut Output, keyspace: &KeyspaceStats) -> Result<(), Fail
     Ok(())
 }
 
-fn stats_json(db: &Db, keyspaces: &[KeyspaceStats], files: &[(&'static str, FileStats)]) -> Value {
+fn stats_json(
+    db: &Db,
+    keyspaces: &[KeyspaceStats],
+    files: &[(&'static str, FileStats)],
+    room_bytes: u64,
+) -> Value {
     let level = |level: &LevelStats| {
         json!({
             "runs": level.runs,
@@ -246,6 +268,7 @@ fn stats_json(db: &Db, keyspaces: &[KeyspaceStats], files: &[(&'static str, File
         "unflushed_entries": db.recovery_report().entries_replayed,
         "keyspaces": keyspaces.iter().map(keyspace).collect::<Vec<_>>(),
         "files": files,
+        "room_bytes": room_bytes,
         "recovery": recovery::json(db.recovery_report()),
     })
 }

@@ -56,7 +56,10 @@ fn stats_count_what_is_there() {
     assert_eq!(stats["recovery"]["closed_cleanly"], true);
     assert_eq!(stats["files"]["tables"]["files"], 3);
     assert!(keyspace["space_amplification"].as_f64().unwrap() > 1.0);
+    assert!(stats["room_bytes"].as_u64().unwrap() > 0);
+    assert_eq!(stats["files"]["reserve"]["files"], u64::from(place.db().join("RESERVE").exists()));
     let text = place.run(&["stats"]).check_code(0).text();
+    assert!(text.contains("  the disk has room for "), "{text}");
     assert!(text.contains("keyspace default: leveled("), "{text}");
 }
 

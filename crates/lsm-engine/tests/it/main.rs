@@ -14,6 +14,7 @@ mod names;
 mod opening;
 mod read_only;
 mod restoring;
+mod reserve;
 mod scans;
 mod transactions;
 mod verifying;

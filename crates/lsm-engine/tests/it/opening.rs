@@ -73,7 +73,7 @@ fn opening_again_and_again_after_crashes_leaves_no_files_behind() {
         fs = fs.kill_image();
     }
     assert!(counts.iter().skip(6).max() <= counts.iter().max(), "{counts:?}");
-    assert!(counts[11] < 16, "{counts:?}");
+    assert!(counts[11] < 17, "{counts:?}");
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn an_open_without_room_leaves_nothing_behind() {
     for room in (0..1 << 20).step_by(32 << 10) {
         fs.limit_bytes(used + room);
         if let Ok(db) = Db::open_with("db", options(&fs)) {
-            assert!(room > 200_000, "{room} bytes cannot be enough");
+            assert!(room > 150_000, "{room} bytes cannot be enough");
             check_replayed(&db);
             return;
         }
