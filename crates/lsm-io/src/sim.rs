@@ -157,6 +157,12 @@ impl SimFs {
         self.clone()
     }
 
+    /// How many calls faults have made fail so far: 0 once the `n` of [`nth`] is beyond the last call
+    /// of a workload, which is how to try every one of them.
+    pub fn faults_struck(&self) -> u64 {
+        self.machine.lock().struck
+    }
+
     /// Takes back all faults.
     pub fn heal(&self) {
         self.machine.lock().faults.clear();

@@ -13,15 +13,15 @@
 //! ```
 //!
 //! To see the operations, open `op.rs`; what is expected of them, `model.rs`; how the engine is
-//! asked, `world.rs`; crashes, `crash.rs`; damaged files, `damage.rs`; arbitrary bytes,
-//! `fuzz.rs`; the real machine, killed and
-//! cut off, `real.rs`; the long run on a real disk, `soak.rs`; how much is written and kept for each
-//! byte of a user's, `amplification.rs`.
+//! asked, `world.rs`; crashes, `crash.rs`; calls that fail, `faults.rs`; damaged files, `damage.rs`;
+//! arbitrary bytes, `fuzz.rs`; the real machine, killed and cut off, `real.rs`; the long run on a real
+//! disk, `soak.rs`; how much is written and kept for each byte of a user's, `amplification.rs`.
 
 pub mod amplification;
 pub mod coverage;
 pub mod crash;
 pub mod damage;
+pub mod faults;
 mod figures;
 pub mod fuzz;
 pub mod history;

@@ -6,7 +6,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{amplification, clean, crash, cut, damage, fuzz, kill, model, replay, soak};
+use crate::commands::{
+    amplification, clean, crash, cut, damage, faults, fuzz, kill, model, replay, soak,
+};
 
 /// Tests the lsm key-value store against a model, through crashes and kills.
 #[derive(Parser)]
@@ -22,6 +24,7 @@ enum Command {
     Crash(crash::Args),
     Damage(damage::Args),
     Fuzz(fuzz::Args),
+    Faults(faults::Args),
     Replay(replay::Args),
     Soak(soak::Args),
     Kill(kill::Args),
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         Command::Crash(args) => crash::run(&args),
         Command::Damage(args) => damage::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
+        Command::Faults(args) => faults::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Soak(args) => soak::run(args),
         Command::Kill(args) => kill::run(args),

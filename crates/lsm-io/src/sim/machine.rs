@@ -28,6 +28,8 @@ pub(super) struct State {
     pub(super) has_crashed: bool,
 
     pub(super) faults: Vec<Fault>,
+    /// Calls that a fault made fail.
+    pub(super) struck: u64,
     pub(super) holds: BTreeMap<u64, HoldState>,
     pub(super) next_hold: u64,
     pub(super) limit_bytes: Option<u64>,
@@ -133,6 +135,7 @@ impl State {
             crash_at: None,
             has_crashed: false,
             faults: Vec::new(),
+            struck: 0,
             holds: BTreeMap::new(),
             next_hold: 0,
             limit_bytes: None,
@@ -180,6 +183,7 @@ impl State {
                 first = Some((fault.effect(), fault.error()));
             }
         }
+        self.struck += u64::from(first.is_some());
         first
     }
 

@@ -2,6 +2,7 @@
 //! `lsm-sim` runs more of the same.
 
 mod damage;
+mod faults;
 mod fuzz;
 mod real;
 
