@@ -17,7 +17,7 @@
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind as IoErrorKind;
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -212,7 +212,7 @@ impl Shared {
             let known = self.keyspaces.load();
             let mut order = self.commit.lock_order();
             for (id, state) in &manifest.state().keyspaces {
-                let core = Arc::clone(&known[id]);
+                let core = known.get(id).cloned().expect("what the manifest names is open");
                 self.seal(&core);
                 let view = core.view.load();
                 let memtables = view.sealed.iter().rev().cloned().collect();
@@ -434,15 +434,26 @@ impl Cut {
 
 /// Refuses a copy of a database in the database's own directory, which goes where that goes.
 pub(crate) fn check_outside(copy: &Path, database: &Path) -> Result<()> {
-    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    if absolute(copy).starts_with(absolute(database)) {
-        return Err(Error::invalid(format!(
-            "{} lies in {}, a database, which a copy of it must not",
-            copy.display(),
-            database.display()
-        )));
+    if !absolute(copy).starts_with(absolute(database)) {
+        return Ok(());
     }
-    Ok(())
+    Err(Error::invalid(format!(
+        "{} lies in {}, a database, which a copy of it must not",
+        copy.display(),
+        database.display()
+    )))
+}
+
+/// A path from the root, without "." and "..".
+fn absolute(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for component in std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).components() {
+        match component {
+            Component::ParentDir => drop(plain.pop()),
+            component => plain.push(component),
+        }
+    }
+    plain
 }
 
 /// Whether a link that failed so says no more than that this table cannot be linked: it lies on

@@ -261,6 +261,7 @@ fn a_target_that_holds_anything_is_refused_and_an_empty_one_is_taken() {
         ("copy/CURRENT", "is a file"),
         ("db", "which a copy of it must not"),
         ("./db/copy", "which a copy of it must not"),
+        ("copy/../db/copy", "which a copy of it must not"),
         ("..", "is no name for a directory"),
     ] {
         let before = fs.files();
@@ -270,8 +271,10 @@ fn a_target_that_holds_anything_is_refused_and_an_empty_one_is_taken() {
         assert_eq!(fs.files(), before);
     }
     create_dir(&fs, "empty");
-    db.checkpoint("empty").expect("made");
-    check_copy(&fs, "empty", &db);
+    for target in ["empty", "db/../beside it"] {
+        db.checkpoint(target).expect("made");
+        check_copy(&fs, target, &db);
+    }
 }
 
 #[test]

@@ -143,7 +143,7 @@ fn what_cannot_be_restored_or_replaced_is_refused_untouched() {
         ("copy", "photographs", "belongs to something else: it holds of"),
         ("copy", "copy/CURRENT", "lies in copy"),
         ("copy", "copy", "lies in copy"),
-        ("copy", "./copy/inside", "lies in copy"),
+        ("copy", "db/../copy/inside", "lies in copy"),
         ("db/lost", "db", "lies in db"),
         ("nothing", "db", "there is no database at nothing"),
         ("missing", "db", "there is no database at missing"),
