@@ -22,6 +22,8 @@ pub(crate) struct Harness {
 pub(crate) enum Command {
     /// The simulator, with these words.
     Simulator(&'static str),
+    /// A task of this workspace, with these words.
+    Task(String),
 }
 
 /// What all pieces together are to reach: so much of one figure.
@@ -31,9 +33,34 @@ pub(crate) struct Goal {
     pub(crate) count: u64,
 }
 
+/// What libFuzzer is set on, five minutes each.
+const FUZZ_TARGETS: [&str; 12] = [
+    "records",
+    "filter",
+    "log",
+    "replay",
+    "block",
+    "sealed_table",
+    "edit",
+    "manifest",
+    "options",
+    "damage",
+    "hostile",
+    "ops",
+];
+
 /// Every harness, with its goal.
 pub(crate) fn all() -> Vec<Harness> {
-    vec![
+    let fuzz = FUZZ_TARGETS.map(|target| Harness {
+        name: format!("fuzz {target}"),
+        command: Command::Task(format!("fuzz --seconds 300 --target {target}")),
+        seeds_a_piece: 1,
+        // Before its time begins the first one builds everything, instrumented.
+        seconds_max: 1800,
+        is_alone: true,
+        goal: Goal::of(&format!("fuzz.seconds.{target}"), 300),
+    });
+    let others = vec![
         Harness {
             name: "crash".to_owned(),
             command: Command::Simulator("crash --minutes 0.75 --seed {seed}"),
@@ -66,7 +93,17 @@ pub(crate) fn all() -> Vec<Harness> {
             is_alone: false,
             goal: Goal::of("cut.cuts", 20_000),
         },
-    ]
+        Harness {
+            name: "damage".to_owned(),
+            command: Command::Simulator("damage"),
+            // There is nothing to draw: one piece is all of it.
+            seeds_a_piece: 1,
+            seconds_max: 1800,
+            is_alone: false,
+            goal: Goal::of("damage.bits", 250_000),
+        },
+    ];
+    others.into_iter().chain(fuzz).collect()
 }
 
 impl Harness {

@@ -56,7 +56,8 @@ impl Programs {
     }
 
     fn invocation(&self, harness: &Harness, seed: u64) -> Invocation {
-        match harness.command {
+        match &harness.command {
+            Command::Task(words) => Invocation::cargo("xtask").arguments(words.split_whitespace()),
             Command::Simulator(words) => {
                 let words = words.replace("{seed}", &seed.to_string());
                 Invocation::new(self.simulator.display().to_string())
