@@ -87,7 +87,7 @@ pub(crate) struct Background {
 /// What has failed and not succeeded since.
 #[derive(Debug, Default)]
 struct Failures {
-    last_error: Option<Error>,
+    last_error: Option<(Work, Error)>,
     /// What listeners were told of each kind of work.
     told: HashMap<Work, ErrorKind>,
 }
@@ -163,7 +163,8 @@ impl Background {
 
     /// The last failure of background work, if it has not succeeded since.
     pub(crate) fn last_error(&self) -> Option<Error> {
-        self.failures.lock().expect("no holder panicked").last_error.clone()
+        let failures = self.failures.lock().expect("no holder panicked");
+        failures.last_error.as_ref().map(|(_, error)| error.clone())
     }
 
     fn bell(&self, step: Step) -> &Bell {
@@ -229,15 +230,20 @@ impl Shared {
     fn note_outcome(&self, step: Step, result: &Result<bool>) {
         let mut failures = self.background.failures.lock().expect("no holder panicked");
         match result {
-            Ok(true) => {
-                failures.last_error = None;
-                failures.told.remove(&step.work());
+            Ok(did_work) => {
+                // There is nothing left to do where somebody else has done it; damage stays, and so
+                // does work that waits for room.
+                let is_done = |kind| kind != ErrorKind::Corrupt && !self.reserve.is_full();
+                let told = failures.told.get(&step.work()).copied();
+                if told.is_some_and(|kind| *did_work || is_done(kind)) {
+                    failures.told.remove(&step.work());
+                    failures.last_error.take_if(|(work, _)| *work == step.work());
+                }
             }
-            Ok(false) => {}
             Err(error) if error.kind() == ErrorKind::Closed => {}
             Err(error) => {
                 self.stats.background_errors.count();
-                failures.last_error = Some(error.clone());
+                failures.last_error = Some((step.work(), error.clone()));
                 let told_before = failures.told.insert(step.work(), error.kind());
                 // Work that goes on failing in the same way is not told again and again.
                 if told_before != Some(error.kind()) {

@@ -222,3 +222,16 @@ fn closing_after_a_failed_sync_says_so() {
     assert_eq!(error.kind(), ErrorKind::ReadOnly, "{error}");
     assert!(open(&fs).contains_key("key").expect("reads"));
 }
+
+#[test]
+fn a_failure_in_the_background_is_over_when_somebody_else_has_done_the_work() {
+    let fs = SimFs::new(1);
+    let db = open(&fs);
+    put_many(&db, 100);
+    fs.fail(once().create_of("*.sst"));
+    db.step(Step::Flush).expect_err("no table can be created");
+    assert!(db.metrics().last_background_error.is_some());
+    db.flush().expect("flushes in the foreground");
+    db.settle().expect("finds nothing to do");
+    assert!(db.metrics().last_background_error.is_none());
+}
