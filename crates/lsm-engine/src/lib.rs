@@ -36,7 +36,7 @@
 //! | how keyspaces come and go | `keyspaces.rs` |
 //! | how a directory becomes an open database | `directory.rs`, `recover.rs`, `replay.rs` |
 //! | what becomes of an open that fails | `attempt.rs` |
-//! | how a copy is made that opens as a database | `checkpoint.rs`, `unfinished.rs` |
+//! | how a copy is made that opens as a database | `checkpoint.rs`, `copy.rs`, `unfinished.rs` |
 //! | how a copy takes a database's place | `restore.rs`, `swap.rs` |
 //! | what a failed sync does to everybody | `poison.rs` |
 //! | what happens when the disk is full | `reserve.rs` |
@@ -49,6 +49,7 @@ mod checkpoint;
 mod commit;
 mod compact;
 mod conflict;
+mod copy;
 mod db;
 mod directory;
 mod env;
