@@ -102,6 +102,14 @@ pub(crate) fn all() -> Vec<Harness> {
             is_alone: false,
             goal: Goal::of("damage.bits", 250_000),
         },
+        Harness {
+            name: "faults".to_owned(),
+            command: Command::Simulator("faults --minutes 0.75 --seed {seed}"),
+            seeds_a_piece: 1_000,
+            seconds_max: 600,
+            is_alone: false,
+            goal: Goal::of("faults.points", 100_000),
+        },
     ];
     others.into_iter().chain(fuzz).collect()
 }
