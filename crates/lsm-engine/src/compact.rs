@@ -10,7 +10,7 @@
 //!
 //! Order: 2 after 1, 3 before 4, 4 before 5.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Bound;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -21,7 +21,7 @@ use lsm_compaction::{
     plan_range,
 };
 use lsm_entry::MergingCursor;
-use lsm_manifest::ManifestEdit;
+use lsm_manifest::{FileKind, ManifestEdit, parse_file_name};
 use lsm_sstable::Origin;
 use lsm_version::{Place, TableRecord, Version, VersionEdit};
 
@@ -265,6 +265,7 @@ impl Shared {
         plan: &Plan,
         tree: &Arc<Tree>,
     ) -> Result<WrittenTables> {
+        let inputs = Arc::new(input_tree(plan, tree)?);
         let spec = OutputSpec {
             keyspace_id: core.id,
             keyspace_name: core.name.clone(),
@@ -272,9 +273,9 @@ impl Shared {
             level: plan.output.level,
             origin: Origin::Compaction,
             made_from: plan_tables(plan).map(|table| table.number).collect(),
+            ancestors: self.ancestors(&inputs)?,
             priority: Priority::Compaction,
         };
-        let inputs = Arc::new(input_tree(plan, tree)?);
         let sources = (0..inputs.runs.len())
             .map(|run| Source::Run(RunCursor::new(Arc::clone(&inputs), run)))
             .collect();
@@ -290,6 +291,23 @@ impl Shared {
         let written = outputs.finish()?;
         self.stats.note_compaction(plan, &stats, written.records());
         Ok(written)
+    }
+
+    /// Files that the inputs were made of, if they are still there because some reader holds them. By
+    /// induction, every one of a table's sources that can be met beside it is named in it.
+    fn ancestors(&self, inputs: &Tree) -> Result<Vec<u64>> {
+        let mut ancestors = BTreeSet::new();
+        for input in inputs.tables() {
+            ancestors.extend(input.table()?.properties().info.sources());
+        }
+        if ancestors.is_empty() {
+            return Ok(Vec::new());
+        }
+        let listing = self.fs.list(&self.dir)?;
+        let there = listing.iter().map(|entry| parse_file_name(&entry.name));
+        let there: BTreeSet<u64> =
+            there.filter(|(kind, _)| *kind == FileKind::Table).map(|(_, number)| number).collect();
+        Ok(ancestors.intersection(&there).copied().collect())
     }
 
     /// About how many bytes the tables in the range take.

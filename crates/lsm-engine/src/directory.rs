@@ -9,6 +9,9 @@ use lsm_manifest::{FileKind, file_name, parse_file_name};
 use crate::error::{Error, Result};
 use crate::swap::{complete_swap, no_database_at};
 
+/// The directory, within a database's, for what was set aside.
+pub(crate) const LOST: &str = "lost";
+
 /// Sees to it that there is a directory in which a database is, or may be created, durably.
 pub(crate) fn prepare_directory(fs: &SharedFs, dir: &Path, may_create: bool) -> Result<()> {
     if fs.exists(dir)? {

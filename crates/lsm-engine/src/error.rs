@@ -1,5 +1,6 @@
 //! What a caller can act on.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::path::Path;
 use std::time::Duration;
@@ -80,6 +81,14 @@ impl Error {
         self
     }
 
+    /// Names the way out of damage that keeps a database from being opened.
+    pub(crate) fn naming_repair(mut self) -> Self {
+        if self.0.kind == ErrorKind::Corrupt && !self.0.message.contains("repair") {
+            self.0.message.push_str("; repair can make a database of what is whole");
+        }
+        self
+    }
+
     /// What a caller can do about it.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
@@ -107,6 +116,13 @@ impl From<lsm_io::Error> for Error {
             ErrorKind::Io
         };
         Self::new(kind, error.to_string())
+    }
+}
+
+impl From<Infallible> for Error {
+    /// Memory cannot fail, so what reads it and what reads files can be one.
+    fn from(never: Infallible) -> Self {
+        match never {}
     }
 }
 

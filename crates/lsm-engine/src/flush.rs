@@ -21,7 +21,7 @@ use lsm_sstable::Origin;
 use lsm_version::{Place, TableRecord, VersionEdit};
 
 use crate::commit::Goal;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::events::Event;
 use crate::keyspace::KeyspaceCore;
 use crate::limiter::Priority;
@@ -161,7 +161,19 @@ pub(crate) fn write_memtable(
     workshop: Workshop<'_>,
     core: &KeyspaceCore,
     memtable: &Arc<Memtable>,
+    retention: Retention,
+) -> Result<WrittenTables> {
+    write_memtable_of(workshop, core, memtable, retention, Origin::Flush, Vec::new())
+}
+
+/// The same, saying where the memtable comes from.
+pub(crate) fn write_memtable_of(
+    workshop: Workshop<'_>,
+    core: &KeyspaceCore,
+    memtable: &Arc<Memtable>,
     mut retention: Retention,
+    origin: Origin,
+    made_from: Vec<u64>,
 ) -> Result<WrittenTables> {
     memtable.freeze();
     while memtable.organize() {}
@@ -170,27 +182,46 @@ pub(crate) fn write_memtable(
         keyspace_name: core.name.clone(),
         options: core.options(),
         level: 0,
-        origin: Origin::Flush,
-        made_from: Vec::new(),
+        origin,
+        made_from,
+        ancestors: Vec::new(),
         priority: Priority::Flush,
     };
     let mut outputs = Outputs::new(workshop, spec);
     let mut cursor = memtable.cursor();
     let Ok(()) = cursor.seek_first();
+    write_entries(&mut cursor, &mut outputs, &mut retention, FLUSHED_TABLE_BYTES)?;
+    outputs.finish()
+}
+
+/// Writes what retention keeps of a cursor's entries, from its position on, into tables of about
+/// `table_bytes`. An entry that comes twice is written once.
+pub(crate) fn write_entries<C: Cursor>(
+    cursor: &mut C,
+    outputs: &mut Outputs<'_>,
+    retention: &mut Retention,
+    table_bytes: u64,
+) -> Result<()>
+where
+    Error: From<C::Error>,
+{
     let mut key = Vec::new();
+    let mut last_seq_no = None;
     while let Some(entry) = cursor.entry() {
-        let is_new_key = entry.key != key.as_slice() || outputs.table_bytes() == 0;
+        let is_new_key = entry.key != key.as_slice() || last_seq_no.is_none();
         if is_new_key {
-            if outputs.table_bytes() >= FLUSHED_TABLE_BYTES {
+            if outputs.table_bytes() >= table_bytes {
                 outputs.cut()?;
             }
             key.clear();
             key.extend_from_slice(entry.key);
         }
-        if retention.keep(&entry, false).is_keep() {
+        let is_repeated = !is_new_key && last_seq_no == Some(entry.seq_no);
+        if !is_repeated && retention.keep(&entry, false).is_keep() {
             outputs.add(entry, lsm_entry::key_hash(entry.key))?;
         }
-        let Ok(()) = cursor.next();
+        last_seq_no = Some(entry.seq_no);
+        cursor.next()?;
     }
-    outputs.finish()
+    Ok(())
 }

@@ -36,11 +36,14 @@
 //! | how keyspaces come and go | `keyspaces.rs` |
 //! | how a directory becomes an open database | `directory.rs`, `recover.rs`, `replay.rs` |
 //! | what becomes of an open that fails | `attempt.rs` |
-//! | how a copy is made that opens as a database | `checkpoint.rs`, `copy.rs`, `unfinished.rs` |
+//! | how a copy is made that opens as a database | `checkpoint.rs`, `unfinished.rs` |
 //! | how a copy takes a database's place | `restore.rs`, `swap.rs` |
 //! | what a failed sync does to everybody | `poison.rs` |
 //! | what happens when the disk is full | `reserve.rs` |
 //! | what is told to listeners | `events.rs` |
+//! | how every byte is checked | `verify.rs` |
+//! | how a damaged directory becomes a database again | `repair.rs` |
+//! | how a database is removed, and nothing else | `destroy.rs` |
 
 mod attempt;
 mod background;
@@ -49,8 +52,8 @@ mod checkpoint;
 mod commit;
 mod compact;
 mod conflict;
-mod copy;
 mod db;
+mod destroy;
 mod directory;
 mod env;
 mod error;
@@ -71,6 +74,7 @@ mod read;
 mod read_only;
 mod reads;
 mod recover;
+mod repair;
 mod replay;
 mod reserve;
 mod restore;
@@ -97,6 +101,7 @@ pub use background::Step;
 pub use batch::{BatchWithin, MAX_VALUE_BYTES, WriteBatch};
 pub use checkpoint::{CheckpointOptions, CheckpointProgress, CheckpointReport};
 pub use db::Db;
+pub use destroy::{destroy, destroy_in};
 pub use env::{Env, Spawn};
 pub use error::{Error, ErrorKind, Result};
 pub use events::{Event, Listener, Work};
@@ -117,10 +122,11 @@ pub use options::{
 };
 pub use reads::{Reads, Scan};
 pub use recover::RecoveryReport;
+pub use repair::{Loss, NamedFile, RepairOptions, RepairReport, RepairedKeyspace, repair};
 pub use restore::{RestoreOptions, RestoreProgress, RestoreReport, restore, restore_with};
 pub use scan::EntryCursor;
 pub use snapshot::{Snapshot, SnapshotWithin};
 pub use ticket::Ticket;
 pub use transaction::{Transaction, TransactionWithin};
 pub use value::{Key, Slice, Value};
-pub use verify::{Damage, VerifyProgress, VerifyReport};
+pub use verify::{Damage, VerifyOptions, VerifyProgress, VerifyReport, verify, verify_with};

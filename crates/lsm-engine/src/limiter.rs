@@ -1,4 +1,5 @@
-//! A limit on the bytes a second that background work may write, flushes before compactions.
+//! A limit on the bytes a second that background work may write, flushes before compactions; or that
+//! a verification may read.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -45,8 +46,8 @@ impl RateLimiter {
         self.refilled.notify_all();
     }
 
-    /// Waits until `bytes` may be written.
-    fn pay(&self, bytes: usize, priority: Priority) {
+    /// Waits until `bytes` may be written, or read.
+    pub(crate) fn pay(&self, bytes: usize, priority: Priority) {
         if self.bytes_per_second.load(Ordering::Relaxed) == 0 {
             return;
         }
@@ -74,7 +75,7 @@ impl RateLimiter {
     }
 }
 
-/// A file whose writes wait for the limiter.
+/// A file whose reads and writes wait for the limiter. Who writes tables reads nothing back.
 #[derive(Debug)]
 pub(crate) struct LimitedFile {
     file: SharedFile,
@@ -98,6 +99,7 @@ impl File for LimitedFile {
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        self.limiter.pay(buffer.len(), self.priority);
         self.file.read_at(offset, buffer)
     }
 

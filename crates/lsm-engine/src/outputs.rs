@@ -78,6 +78,7 @@ pub(crate) struct OutputSpec {
     pub(crate) level: usize,
     pub(crate) origin: Origin,
     pub(crate) made_from: Vec<u64>,
+    pub(crate) ancestors: Vec<u64>,
     pub(crate) priority: Priority,
 }
 
@@ -162,6 +163,7 @@ impl<'a> Outputs<'a> {
                 keyspace_name: self.spec.keyspace_name.clone(),
                 origin: self.spec.origin,
                 made_from: self.spec.made_from.clone(),
+                ancestors: self.spec.ancestors.clone(),
                 created_ms: shop.created_ms,
             };
             self.current = Some((number, TableWriter::new(file, identity, options, info)));

@@ -233,6 +233,7 @@ impl Look<'_> {
             manifest,
             may_write: false,
             entries: 0,
+            made_from: Vec::new(),
         };
         let mut replayed = BTreeMap::new();
         for (&id, keyspace) in &state.keyspaces {

@@ -34,7 +34,7 @@ use crate::attempt::Attempt;
 use crate::background::{Background, Bell};
 use crate::batch::DEFAULT_KEYSPACE;
 use crate::commit::Commit;
-use crate::directory::{lock_directory, prepare_directory};
+use crate::directory::{LOST, lock_directory, prepare_directory};
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::Events;
 use crate::flush::flush_edit;
@@ -111,11 +111,11 @@ pub(crate) fn open(dir: &Path, mut options: Options) -> Result<Arc<Shared>> {
     let shared = match attempt() {
         // On a full disk what the log holds becomes tables in the place of the reserve.
         Err(error) if error.kind() == ErrorKind::NoSpace && fs.remove_file(&reserve).is_ok() => {
-            let shared = attempt()?;
+            let shared = attempt().map_err(Error::naming_repair)?;
             shared.note_no_space(&error);
             shared
         }
-        attempted => attempted?,
+        attempted => attempted.map_err(Error::naming_repair)?,
     };
     *shared.lock.lock().expect("nobody else has it yet") = Some(lock);
     Background::start(&shared)?;
@@ -298,6 +298,7 @@ fn recover(
         manifest,
         may_write: true,
         entries: 0,
+        made_from: Vec::new(),
     };
     let mut keyspaces = BTreeMap::new();
     for (&id, keyspace) in &state.keyspaces {
@@ -453,7 +454,7 @@ fn remove_orphans(
     needed: impl Fn(FileKind, u64) -> bool,
     report: &mut RecoveryReport,
 ) {
-    let lost = dir.join("lost");
+    let lost = dir.join(LOST);
     let set_aside = |name: &str| -> lsm_io::Result<()> {
         if !fs.exists(&lost)? {
             fs.create_dir_all(&lost)?;

@@ -9,11 +9,12 @@ use lsm_compaction::Retention;
 use lsm_entry::{Entry, Record, Records, SeqNo, key_hash};
 use lsm_manifest::{FileKind, ManifestState, file_name};
 use lsm_memtable::{Memtable, MemtableOptions};
+use lsm_sstable::Origin;
 use lsm_wal::{FrameKind, FrameRef, LogReport, RecoveryMode};
 
 use crate::batch::DEFAULT_KEYSPACE;
 use crate::error::Result;
-use crate::flush::write_memtable;
+use crate::flush::write_memtable_of;
 use crate::keyspace::KeyspaceCore;
 use crate::limiter::RateLimiter;
 use crate::options::Options;
@@ -45,6 +46,8 @@ pub(crate) struct Recovery<'a> {
     /// Whether memtables that outgrow their budget become tables, or stay in memory.
     pub(crate) may_write: bool,
     pub(crate) entries: u64,
+    /// For a repair: the segments that its tables are made of. Empty: they are flushed like others.
+    pub(crate) made_from: Vec<u64>,
 }
 
 impl Recovery<'_> {
@@ -52,7 +55,7 @@ impl Recovery<'_> {
         new_memtable(self.options, self.hash_seed, data_bytes)
     }
 
-    fn workshop(&self) -> Workshop<'_> {
+    pub(crate) fn workshop(&self) -> Workshop<'_> {
         Workshop {
             fs: &self.options.env.fs,
             dir: self.dir.to_owned(),
@@ -65,7 +68,7 @@ impl Recovery<'_> {
     }
 
     /// Applies one batch to the memtables.
-    fn replay_batch(
+    pub(crate) fn replay_batch(
         &mut self,
         keyspaces: &mut BTreeMap<u32, Replayed>,
         frame: &FrameRef<'_>,
@@ -134,8 +137,15 @@ impl Recovery<'_> {
             return Ok(());
         }
         let retention = Retention::new(Vec::new(), self.now_ms);
-        let written =
-            write_memtable(self.workshop(), &keyspace.core, &keyspace.memtable, retention)?;
+        let origin = if self.made_from.is_empty() { Origin::Flush } else { Origin::Repair };
+        let written = write_memtable_of(
+            self.workshop(),
+            &keyspace.core,
+            &keyspace.memtable,
+            retention,
+            origin,
+            self.made_from.clone(),
+        )?;
         keyspace.tables.push(written);
         keyspace.memtable = self.new_memtable(0);
         Ok(())
@@ -171,11 +181,25 @@ pub(crate) fn replay_log(
         mode,
         &mut visit,
     )?;
+    check_log_report(dir, state, recovery.manifest, &log, closed_cleanly, mode)?;
+    Ok(log)
+}
+
+/// Holds what the log turned out to be against what the manifest knows of it, whose number and end
+/// `manifest` is.
+pub(crate) fn check_log_report(
+    dir: &Path,
+    state: &ManifestState,
+    manifest: (u64, u64),
+    log: &LogReport,
+    closed_cleanly: bool,
+    mode: RecoveryMode,
+) -> lsm_io::Result<()> {
     let path = dir.join(file_name(FileKind::Log, state.log_number));
     if closed_cleanly && !log.closed_cleanly {
         // After a clean close every bit counts.
         let reason = "the database was closed, but the log does not end with its closing frame";
-        return Err(lsm_io::Error::corrupt(&path, log.bytes, reason).into());
+        return Err(lsm_io::Error::corrupt(&path, log.bytes, reason));
     }
     // The manifest never tells of more than was durable. A log that ends before that has lost
     // acknowledged data, although nothing in the log itself may prove it.
@@ -188,19 +212,19 @@ pub(crate) fn replay_log(
         );
         let path = dir.join(file_name(FileKind::Log, number));
         let offset = log.cut.as_ref().map_or(0, |cut| cut.offset);
-        return Err(lsm_io::Error::corrupt(&path, offset, reason).into());
+        return Err(lsm_io::Error::corrupt(&path, offset, reason));
     }
     let known_edit = log.mark.as_ref().and_then(|mark| mark.extra.first_chunk());
     if let Some(edit) = known_edit.map(|bytes| u64::from_le_bytes(*bytes))
         && edit > state.edit_number
     {
-        let (number, bytes) = recovery.manifest;
+        let (number, bytes) = manifest;
         let reason = format!(
             "the manifest ends with edit {}, but the log knows of edit {edit}",
             state.edit_number
         );
         let path = dir.join(file_name(FileKind::Manifest, number));
-        return Err(lsm_io::Error::corrupt(&path, bytes, reason).into());
+        return Err(lsm_io::Error::corrupt(&path, bytes, reason));
     }
-    Ok(log)
+    Ok(())
 }

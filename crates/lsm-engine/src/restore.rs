@@ -24,7 +24,7 @@ use crate::options::{Options, ReadMode};
 use crate::recover::check_tables_present;
 use crate::swap::{Swap, no_database_at};
 use crate::unfinished::Unfinished;
-use crate::verify::{VerifyProgress, VerifyReport};
+use crate::verify::{VerifyOptions, VerifyProgress, VerifyReport};
 
 /// How a restore is done.
 #[derive(Clone, Debug)]
@@ -121,7 +121,8 @@ pub fn restore_with(
             ..Options::default()
         },
     )?;
-    let verified = source.verify_with(|told| progress(RestoreProgress::Verify(told)))?;
+    let verified = source
+        .verify_with(&VerifyOptions::default(), |told| progress(RestoreProgress::Verify(told)))?;
     check_clean(checkpoint, &verified)?;
     let made = Unfinished::begin(fs, target)?;
     let how = CheckpointOptions { copy_tables: options.copy_tables };

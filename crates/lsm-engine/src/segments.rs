@@ -63,6 +63,12 @@ impl Shared {
         self.prepare_segment(needed.max(self.next_segment_bytes()))
     }
 
+    /// The number of the segment that was prepared ahead, if one is ready.
+    pub(crate) fn ready_segment(&self) -> Option<u64> {
+        let ready = self.segments.ready.lock().expect("no holder panicked");
+        ready.as_ref().map(PreparedSegment::number)
+    }
+
     /// A prepared segment will not be used: its file goes like a released one's.
     fn discard_segment(&self, number: u64, bytes: u64) {
         let info = SegmentInfo { number, bytes, first_seq_no: 0, end_seq_no: 0 };

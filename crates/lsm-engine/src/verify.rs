@@ -1,16 +1,18 @@
-//! Reading every byte of an open database and checking it.
+//! Reading every byte of a database and checking it, beside whoever works on it.
+//!
+//! To see what is checked of each file, open `verify/files.rs`; of an open database, whose memory is
+//! a witness too, `verify/open.rs`; of a directory, `verify/directory.rs`.
 
-use std::path::PathBuf;
+mod directory;
+mod files;
+mod open;
 
-use lsm_io::checksum::Xxh3;
-use lsm_io::{File, OpenMode};
-use lsm_manifest::{FileKind, Manifest, ManifestState, file_name};
-use lsm_wal::{FrameReader, FrameRef, FrameStep, RecoveryMode, SegmentInfo, replay};
+use std::path::{Path, PathBuf};
 
-use crate::db::Db;
+use crate::env::Env;
 use crate::error::Result;
-use crate::shared::Shared;
-use crate::tables::LiveTable;
+
+pub(crate) use self::files::Files;
 
 /// What a verification found.
 #[derive(Clone, Debug, Default)]
@@ -23,10 +25,19 @@ pub struct VerifyReport {
     pub entries: u64,
     /// Everything that is wrong.
     pub damage: Vec<Damage>,
+    /// What is worth knowing and no damage.
+    pub remarks: Vec<String>,
+}
+
+impl VerifyReport {
+    /// Whether nothing is wrong.
+    pub fn is_clean(&self) -> bool {
+        self.damage.is_empty()
+    }
 }
 
 /// Something wrong in a file.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Damage {
     /// The damaged file.
     pub path: PathBuf,
@@ -45,168 +56,48 @@ pub struct VerifyProgress {
     pub bytes_total: u64,
 }
 
-/// Bytes read at once.
-const CHUNK_BYTES: usize = 1 << 20;
-
-impl Db {
-    /// Reads every byte of every live file and checks it: table blocks and whole-file checksums,
-    /// the manifest, and the log as far as it is durable. Reads and writes go on meanwhile.
-    ///
-    /// # Errors
-    /// `Io` where the operating system refuses; damage is no error but part of the report.
-    pub fn verify(&self) -> Result<VerifyReport> {
-        self.verify_with(|_| {})
-    }
-
-    /// Verifies, telling how far it has come after each table.
-    ///
-    /// # Errors
-    /// See [`verify`](Self::verify).
-    pub fn verify_with(&self, mut progress: impl FnMut(VerifyProgress)) -> Result<VerifyReport> {
-        let shared = self.shared();
-        let mut report = VerifyReport::default();
-        let views: Vec<_> =
-            shared.live_keyspaces().iter().map(|core| core.view.load_full()).collect();
-        let tables = || views.iter().flat_map(|view| view.tree.tables());
-        let bytes_total = tables().map(|table| table.record().bytes).sum();
-        for table in tables() {
-            report.check_table(shared, table)?;
-            progress(VerifyProgress { bytes: report.bytes, bytes_total });
-        }
-        report.check_manifest_and_log(shared)?;
-        Ok(report)
-    }
+/// How a verification is made.
+#[derive(Clone, Debug, Default)]
+pub struct VerifyOptions {
+    /// Most bytes a second to read; `None`: no limit. Less leaves the disk to others.
+    pub bytes_per_second: Option<u64>,
+    /// Check the tables of this keyspace only; `None`: of all.
+    pub keyspace: Option<String>,
+    /// Files of a database that is not open. Leave it alone outside tests.
+    pub env: Env,
 }
 
-impl VerifyReport {
-    /// Whether nothing is wrong.
-    pub fn is_clean(&self) -> bool {
-        self.damage.is_empty()
-    }
-
-    /// Takes corruption into the report; any other failure is the caller's.
-    fn note<T>(&mut self, result: lsm_io::Result<T>) -> Result<Option<T>> {
-        match result {
-            Ok(value) => Ok(Some(value)),
-            Err(lsm_io::Error::Corrupt { path, offset, reason }) => {
-                self.damage.push(Damage { path, offset, reason: reason.into_owned() });
-                Ok(None)
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    fn check_table(&mut self, shared: &Shared, live: &LiveTable) -> Result<()> {
-        let record = live.record();
-        let path = shared.tables.path(record.number);
-        self.files += 1;
-        self.bytes += record.bytes;
-        let verified = live.table().and_then(|table| table.verify());
-        if let Some(table) = self.note(verified)? {
-            self.entries += table.entries;
-            if table.entries != record.entries {
-                let reason = format!(
-                    "the table holds {} entries, the manifest says {}",
-                    table.entries, record.entries
-                );
-                self.damage.push(Damage { path: path.clone(), offset: 0, reason });
-            }
-        }
-        // The file is read once more, past every cache, for the checksum that the manifest holds.
-        let file = shared.fs.open(&path, OpenMode::Read)?;
-        let checksum = file_checksum(&*file, record.bytes);
-        if let Some(checksum) = self.note(checksum)?
-            && checksum != record.checksum
-        {
-            let reason = "the file's checksum is not the one in the manifest".to_owned();
-            self.damage.push(Damage { path, offset: 0, reason });
-        }
-        Ok(())
-    }
-
-    fn check_manifest_and_log(&mut self, shared: &Shared) -> Result<()> {
-        let (fs, dir) = (&shared.fs, &shared.dir);
-        let read = {
-            // Held while it is read, so that no edit is half written.
-            let _manifest = shared.manifest.lock().expect("no holder panicked");
-            self.note(Manifest::read(fs, dir))?
-        };
-        let Some(read) = read else { return Ok(()) };
-        self.files += 2;
-        self.bytes += read.bytes;
-        let manifest = dir.join(file_name(FileKind::Manifest, read.number));
-        if let Some(offset) = read.cut {
-            let reason = "the manifest ends in bytes that are no edit".to_owned();
-            self.damage.push(Damage { path: manifest, offset, reason });
-        }
-        if shared.is_read_only {
-            return self.check_log_of_a_writer(shared, &read.state);
-        }
-        let live_segments = || shared.commit.lock_order().log().segments().to_vec();
-        for segment in live_segments() {
-            let found = self.check_segment(shared, &segment);
-            // Meanwhile it may have been released, and used again: then nothing was wrong.
-            if live_segments().iter().any(|live| live.number == segment.number) {
-                self.damage.extend(found?);
-            }
-        }
-        Ok(())
-    }
-
-    /// Another process may be writing: the log is judged as recovery would judge it.
-    fn check_log_of_a_writer(&mut self, shared: &Shared, state: &ManifestState) -> Result<()> {
-        let mut bytes = 0;
-        let visit = &mut |frame: FrameRef<'_>| {
-            bytes += frame.payload.len() as u64;
-            Ok(())
-        };
-        let first_seq_no = Some(state.log_first_seq_no);
-        let (fs, dir, id) = (&shared.fs, &shared.dir, shared.database_id);
-        let mode = RecoveryMode::Default;
-        self.note(replay(fs, dir, id, state.log_number, first_seq_no, mode, visit))?;
-        self.bytes += bytes;
-        Ok(())
-    }
-
-    /// Reads the frames of a segment as far as they are durable; returns the first damage.
-    fn check_segment(&mut self, shared: &Shared, segment: &SegmentInfo) -> Result<Option<Damage>> {
-        let path = shared.dir.join(file_name(FileKind::Log, segment.number));
-        // What lies above it may be half written just now.
-        let end = segment.end_seq_no.min(shared.commit.durable() + 1);
-        let mut reader = match FrameReader::open(&shared.fs, &path, Some(shared.database_id)) {
-            Ok(reader) => reader,
-            Err(lsm_io::Error::Corrupt { path, offset, reason }) => {
-                return Ok(Some(Damage { path, offset, reason: reason.into_owned() }));
-            }
-            Err(error) => return Err(error.into()),
-        };
-        self.files += 1;
-        let mut reached = segment.first_seq_no;
-        while reached < end {
-            let (offset, reason) = match reader.next()? {
-                FrameStep::Frame(frame) => {
-                    reached = reached.max(frame.seq_start + u64::from(frame.count));
-                    self.bytes += frame.payload.len() as u64;
-                    continue;
-                }
-                FrameStep::End { offset } => (offset, "the log ends before what is durable in it"),
-                FrameStep::Bad { offset, reason } => (offset, reason),
-            };
-            return Ok(Some(Damage { path, offset, reason: reason.to_owned() }));
-        }
-        Ok(None)
-    }
+/// Reads every byte of every file that the database in directory `path` names, and checks it. No
+/// lock is taken and nothing is changed: another process may be writing. A database that is too
+/// damaged to be opened is checked as far as it can be.
+///
+/// ```
+/// use lsm_engine::{Db, verify};
+///
+/// # let dir = tempfile::tempdir()?;
+/// # let path = dir.path().join("my.db");
+/// let db = Db::open(&path)?;
+/// db.put("user:1", "Ada")?;
+/// db.close()?;
+/// assert!(verify(&path)?.is_clean());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// `Invalid` if there is no database; `Io` where the operating system refuses. Damage is no error but
+/// part of the report.
+pub fn verify(path: impl AsRef<Path>) -> Result<VerifyReport> {
+    verify_with(path, &VerifyOptions::default(), |_| {})
 }
 
-fn file_checksum(file: &dyn File, bytes: u64) -> lsm_io::Result<u64> {
-    let mut checksum = Xxh3::new();
-    let mut buffer = vec![0; CHUNK_BYTES];
-    let mut offset = 0;
-    while offset < bytes {
-        let length = usize::try_from(bytes - offset).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES);
-        file.read_at(offset, &mut buffer[..length])?;
-        checksum.update(&buffer[..length]);
-        offset += length as u64;
-    }
-    Ok(checksum.finish())
+/// Verifies with options, telling how far it has come after each table.
+///
+/// # Errors
+/// Those of [`verify`], and `Invalid` for a keyspace that is not there.
+pub fn verify_with(
+    path: impl AsRef<Path>,
+    options: &VerifyOptions,
+    mut progress: impl FnMut(VerifyProgress),
+) -> Result<VerifyReport> {
+    directory::verify(path.as_ref(), options, &mut progress)
 }

@@ -14,7 +14,7 @@ use crate::codec::encode;
 use crate::current::{CURRENT_TEMP, Current};
 use crate::edit::ManifestEdit;
 use crate::file_name::{FileKind, file_name};
-use crate::read::{ManifestRead, read};
+use crate::read::{ManifestRead, read, read_number};
 use crate::state::ManifestState;
 
 /// The frame with which a manifest begins: everything.
@@ -56,6 +56,15 @@ impl Manifest {
     /// or the format is newer (both versions are named); `Io`.
     pub fn read(fs: &SharedFs, dir: &Path) -> Result<ManifestRead> {
         read(fs, dir)
+    }
+
+    /// Reads the manifest with this number, whatever `CURRENT` names: as far as it is whole
+    /// ([`ManifestRead::cut`] says where that ends). For a repair.
+    ///
+    /// # Errors
+    /// `Corrupt` if not even its snapshot can be read, or its edits contradict each other; `Io`.
+    pub fn read_number(fs: &SharedFs, dir: &Path, number: u64) -> Result<ManifestRead> {
+        read_number(fs, dir, number)
     }
 
     /// Begins a manifest with all of `state`, and makes it the one that `CURRENT` names. Until that

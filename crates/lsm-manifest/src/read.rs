@@ -31,7 +31,21 @@ pub struct ManifestRead {
 
 /// Reads the manifest that `CURRENT` names.
 pub(crate) fn read(fs: &SharedFs, dir: &Path) -> Result<ManifestRead> {
-    let current = Current::read(fs, dir)?;
+    read_named(fs, dir, Current::read(fs, dir)?, true)
+}
+
+/// Reads the manifest with this number as far as it is whole, whatever `CURRENT` names.
+pub(crate) fn read_number(fs: &SharedFs, dir: &Path, number: u64) -> Result<ManifestRead> {
+    read_named(fs, dir, Current { number, closed_bytes: None }, false)
+}
+
+/// `is_strict`: what stands behind damage is damage as well, and not only unread.
+fn read_named(
+    fs: &SharedFs,
+    dir: &Path,
+    current: Current,
+    is_strict: bool,
+) -> Result<ManifestRead> {
     let path = dir.join(file_name(FileKind::Manifest, current.number));
     let reader = FrameReader::open(fs, &path, None);
     let mut reader = reader.map_err(|error| match error.io_kind() {
@@ -59,7 +73,8 @@ pub(crate) fn read(fs: &SharedFs, dir: &Path) -> Result<ManifestRead> {
         }
     };
     // Each edit is durable before the next one is written, so only the last one may be torn.
-    if let Some(offset) = cut
+    if is_strict
+        && let Some(offset) = cut
         && let Some(behind) = reader.frame_behind(state.edit_number + 1)?
     {
         let reason = format!("no edit, although a later one stands whole at byte {behind}");

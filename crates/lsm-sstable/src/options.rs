@@ -67,6 +67,8 @@ pub enum Origin {
     Compaction = 1,
     /// Somebody built it outside the database.
     Ingest = 2,
+    /// A repair wrote anew what it found: in damaged tables, in the log, in tables without an order.
+    Repair = 3,
 }
 
 impl Origin {
@@ -75,6 +77,7 @@ impl Origin {
             0 => Some(Self::Flush),
             1 => Some(Self::Compaction),
             2 => Some(Self::Ingest),
+            3 => Some(Self::Repair),
             _ => None,
         }
     }
@@ -93,6 +96,16 @@ pub struct TableInfo {
     /// The numbers of the files it was made from, so that a repair never brings back an input
     /// beside its output.
     pub made_from: Vec<u64>,
+    /// The numbers of files that those were made from in turn, if they were still there when this one
+    /// was made: a reader may hold a file long after it was replaced.
+    pub ancestors: Vec<u64>,
     /// When it was made, in milliseconds since 1970.
     pub created_ms: u64,
+}
+
+impl TableInfo {
+    /// The numbers of all files that must not be used beside this one.
+    pub fn sources(&self) -> impl Iterator<Item = u64> {
+        self.made_from.iter().chain(&self.ancestors).copied()
+    }
 }

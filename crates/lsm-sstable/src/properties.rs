@@ -77,6 +77,7 @@ mod field {
     pub(super) const BLOCK_BYTES: u8 = 20;
     pub(super) const COMPRESSION: u8 = 21;
     pub(super) const FILTER_BITS_PER_KEY: u8 = 22;
+    pub(super) const ANCESTORS: u8 = 23;
 }
 
 impl TableProperties {
@@ -91,11 +92,7 @@ impl TableProperties {
         put_number(&mut out, field::KEYSPACE_ID, u64::from(info.keyspace_id));
         put_bytes(&mut out, field::KEYSPACE_NAME, info.keyspace_name.as_bytes());
         put_number(&mut out, field::ORIGIN, info.origin as u64);
-        let mut made_from = Vec::new();
-        for number in &info.made_from {
-            put_varint(&mut made_from, *number);
-        }
-        put_bytes(&mut out, field::MADE_FROM, &made_from);
+        put_numbers(&mut out, field::MADE_FROM, &info.made_from);
         put_number(&mut out, field::CREATED_MS, info.created_ms);
         put_number(&mut out, field::ENTRIES, self.entries);
         put_number(&mut out, field::TOMBSTONES, self.tombstones);
@@ -119,6 +116,9 @@ impl TableProperties {
         put_bytes(&mut out, field::COMPRESSION, self.compression.as_bytes());
         if let Some(bits) = self.filter_bits_per_key {
             put_bytes(&mut out, field::FILTER_BITS_PER_KEY, &bits.to_le_bytes());
+        }
+        if !info.ancestors.is_empty() {
+            put_numbers(&mut out, field::ANCESTORS, &info.ancestors);
         }
         out
     }
@@ -156,12 +156,8 @@ impl TableProperties {
                     .and_then(Origin::from_byte)
                     .ok_or(Malformed { offset: 0, reason: "table is of an unknown origin" })?;
             }
-            field::MADE_FROM => {
-                let mut reader = ByteReader::new(value);
-                while !reader.is_empty() {
-                    self.info.made_from.push(reader.varint()?);
-                }
-            }
+            field::MADE_FROM => self.info.made_from = numbers_of(value)?,
+            field::ANCESTORS => self.info.ancestors = numbers_of(value)?,
             field::CREATED_MS => self.info.created_ms = number_of(value)?,
             field::ENTRIES => self.entries = number_of(value)?,
             field::TOMBSTONES => self.tombstones = number_of(value)?,
@@ -200,6 +196,21 @@ fn put_number(out: &mut Vec<u8>, number: u8, value: u64) {
     put_bytes(out, number, &encoded);
 }
 
+fn put_numbers(out: &mut Vec<u8>, field: u8, numbers: &[u64]) {
+    let mut encoded = Vec::new();
+    numbers.iter().for_each(|number| put_varint(&mut encoded, *number));
+    put_bytes(out, field, &encoded);
+}
+
+fn numbers_of(value: &[u8]) -> Result<Vec<u64>, Malformed> {
+    let mut reader = ByteReader::new(value);
+    let mut numbers = Vec::new();
+    while !reader.is_empty() {
+        numbers.push(reader.varint()?);
+    }
+    Ok(numbers)
+}
+
 fn number_of(value: &[u8]) -> Result<u64, Malformed> {
     let mut reader = ByteReader::new(value);
     let number = reader.varint()?;
@@ -228,6 +239,7 @@ mod tests {
                 keyspace_name: "users".into(),
                 origin: Origin::Compaction,
                 made_from: vec![4, 1000],
+                ancestors: vec![3],
                 created_ms: 1_700_000_000_000,
             },
             entries: 10,

@@ -25,8 +25,8 @@ use crate::{TableCursor, TableProperties};
 
 /// One immutable sorted file, open for reading. Shared by as many threads as like.
 pub struct Table {
-    tail: Tail,
-    source: BlockSource,
+    pub(crate) tail: Tail,
+    pub(crate) source: BlockSource,
 }
 
 /// An entry that a point read found, with what it lies in kept alive.

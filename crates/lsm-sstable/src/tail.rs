@@ -60,11 +60,38 @@ impl Tail {
         }
         let start = footer.sections_start();
         let bytes = read_range(file, mapping, start..footer_offset)?;
-        Self::decode(
-            footer,
-            footer_offset,
-            &Sections { path, sealer: Sealer::new(expected), start, bytes },
-        )
+        let sections = Sections { path, sealer: Sealer::new(expected), start, bytes };
+        let properties = Self::decode_properties(&footer, &sections)?;
+        Self::decode(footer, footer_offset, properties, &sections)
+    }
+
+    /// Reads as much as a repair needs: a filter is left out, and damaged properties are empty.
+    pub(crate) fn read_damaged(file: &SharedFile, expected: Identity) -> Result<Self> {
+        let (path, bytes) = (file.path(), file.len()?);
+        let mut footer = Self::read_footer(file)?;
+        if footer.identity != expected {
+            let reason = wrong_identity(footer.identity, expected);
+            return Err(Error::corrupt(path, 0, reason));
+        }
+        let footer_offset = footer_offset(path, bytes)?;
+        let start = footer.sections_start();
+        let bytes = read_range(file, None, start..footer_offset)?;
+        let sections = Sections { path, sealer: Sealer::new(expected), start, bytes };
+        footer.filter = SectionHandle::default();
+        let largest_entry_bytes = footer_offset;
+        let properties = Self::decode_properties(&footer, &sections)
+            .unwrap_or(TableProperties { largest_entry_bytes, ..TableProperties::default() });
+        Self::decode(footer, footer_offset, properties, &sections)
+    }
+
+    /// The properties of a table of which nothing is known.
+    pub(crate) fn read_properties(file: &SharedFile) -> Result<TableProperties> {
+        let footer = Self::read_footer(file)?;
+        let handle = footer.properties;
+        let bytes = read_range(file, None, handle.offset..handle.end())?;
+        let sealer = Sealer::new(footer.identity);
+        let sections = Sections { path: file.path(), sealer, start: handle.offset, bytes };
+        Self::decode_properties(&footer, &sections)
     }
 
     /// The footer of a table of which nothing is known.
@@ -83,12 +110,19 @@ impl Tail {
         self.held_bytes + self.index.memory_bytes() + range_deletes
     }
 
-    fn decode(footer: Footer, footer_offset: u64, sections: &Sections<'_>) -> Result<Self> {
-        let (path, handle) = (sections.path, footer.properties);
-        let properties = TableProperties::decode(&sections.open(handle)?)
-            .map_err(|malformed| malformed.at(path, handle.offset))?;
+    fn decode_properties(footer: &Footer, sections: &Sections<'_>) -> Result<TableProperties> {
+        let handle = footer.properties;
+        TableProperties::decode(&sections.open(handle)?)
+            .map_err(|malformed| malformed.at(sections.path, handle.offset))
+    }
 
-        let handle = footer.range_deletes;
+    fn decode(
+        footer: Footer,
+        footer_offset: u64,
+        properties: TableProperties,
+        sections: &Sections<'_>,
+    ) -> Result<Self> {
+        let (path, handle) = (sections.path, footer.range_deletes);
         let range_deletes = if handle.is_absent() {
             Vec::new()
         } else {

@@ -82,6 +82,11 @@ impl FrameRef<'_> {
         self.offset + (FRAME_HEADER_BYTES + self.payload.len()) as u64
     }
 
+    /// Of a closing frame: the segment in which the log goes on; `None` at the log's end.
+    pub fn next_segment(&self) -> Option<u64> {
+        Some(self.number()).filter(|number| *number != 0)
+    }
+
     /// The number with which the payload of a mark or a closing frame begins.
     pub(crate) fn number(&self) -> u64 {
         self.payload.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))

@@ -3,6 +3,7 @@
 
 mod background;
 mod checkpoints;
+mod destroying;
 mod directories;
 mod dropping;
 mod durability;
@@ -13,6 +14,7 @@ mod limits;
 mod names;
 mod opening;
 mod read_only;
+mod repairing;
 mod reserve;
 mod restoring;
 mod scans;

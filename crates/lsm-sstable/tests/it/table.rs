@@ -123,6 +123,7 @@ fn properties_come_back_as_they_were_given() {
         keyspace_name: "users".into(),
         origin: Origin::Compaction,
         made_from: vec![4, 5, 1_000_000],
+        ancestors: vec![2, 3],
         created_ms: 1_700_000_000_000,
     };
     let mut writer =

@@ -48,6 +48,7 @@ fn properties(dump: &mut Dump, table: &Arc<Table>) -> Result<(), Failure> {
         Origin::Flush => "flush",
         Origin::Compaction => "compaction",
         Origin::Ingest => "ingest",
+        Origin::Repair => "repair",
     };
     let object = json!({
         "type": "properties",

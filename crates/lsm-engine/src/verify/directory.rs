@@ -1,0 +1,217 @@
+//! Verifying a directory: what is too damaged to be opened is what one most wants to look at.
+//!
+//! A writer may be at work meanwhile, so a file can go while it is read. What fails is looked at
+//! again from the manifest on, and only what is still named, and still wrong, is damage.
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use lsm_io::{Error, OpenMode, SharedFs};
+use lsm_manifest::{FileKind, Manifest, ManifestRead, ManifestState, file_name, parse_file_name};
+use lsm_sstable::Table;
+use lsm_version::TableRecord;
+use lsm_wal::{FrameRef, LogReport, RecoveryMode};
+
+use super::{Files, VerifyOptions, VerifyProgress, VerifyReport};
+use crate::error::{Error as EngineError, Result};
+use crate::limiter::RateLimiter;
+use crate::replay::check_log_report;
+
+/// How often something that a writer may be changing is read anew before it counts as damaged.
+const ATTEMPTS: u32 = 10;
+/// How long to wait before.
+const PAUSE: Duration = Duration::from_millis(10);
+
+pub(super) fn verify(
+    dir: &Path,
+    options: &VerifyOptions,
+    progress: &mut dyn FnMut(VerifyProgress),
+) -> Result<VerifyReport> {
+    let fs = &options.env.fs;
+    let limiter = RateLimiter::new(options.bytes_per_second);
+    let mut verification = Verification {
+        files: Files { fs, dir, limiter },
+        progress,
+        report: VerifyReport::default(),
+    };
+    match verification.read_manifest() {
+        Ok(read) => verification.check_named(&read, options.keyspace.as_deref())?,
+        Err(error) => {
+            let error = match error.io_kind() {
+                Some(ErrorKind::NotFound | ErrorKind::NotADirectory) if !is_database(fs, dir)? => {
+                    let dir = dir.display();
+                    return Err(EngineError::invalid(format!("there is no database at {dir}")));
+                }
+                Some(ErrorKind::NotFound) => {
+                    let current = dir.join(file_name(FileKind::Current, 0));
+                    Error::corrupt(&current, 0, "the file is not there")
+                }
+                _ => error,
+            };
+            verification.report.note::<()>(Err(error))?;
+            verification.check_unnamed()?;
+        }
+    }
+    Ok(verification.report)
+}
+
+/// Fails unless `wanted` is among the names of keyspaces.
+pub(super) fn check_keyspace<'a>(
+    wanted: Option<&str>,
+    mut names: impl Iterator<Item = &'a str> + Clone,
+) -> Result<()> {
+    let Some(wanted) = wanted else { return Ok(()) };
+    let known = names.clone().collect::<Vec<_>>().join(", ");
+    if names.any(|name| name == wanted) {
+        return Ok(());
+    }
+    Err(EngineError::invalid(format!("there is no keyspace \"{wanted}\"; it has: {known}")))
+}
+
+/// Whether a directory without `CURRENT` holds what only a database leaves.
+fn is_database(fs: &SharedFs, dir: &Path) -> Result<bool> {
+    let is_ours =
+        |name: &str| matches!(parse_file_name(name).0, FileKind::Table | FileKind::Manifest);
+    match fs.list(dir) {
+        Ok(listing) => Ok(listing.iter().any(|entry| is_ours(&entry.name))),
+        Err(error) => match error.io_kind() {
+            Some(ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(false),
+            _ => Err(error.into()),
+        },
+    }
+}
+
+struct Verification<'a> {
+    files: Files<'a>,
+    progress: &'a mut dyn FnMut(VerifyProgress),
+    report: VerifyReport,
+}
+
+impl Verification<'_> {
+    fn read_manifest(&self) -> lsm_io::Result<ManifestRead> {
+        let mut attempt = 1;
+        loop {
+            match Manifest::read(self.files.fs, self.files.dir) {
+                Err(error) if error.is_corrupt() && attempt < ATTEMPTS => {
+                    attempt += 1;
+                    thread::sleep(PAUSE);
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Checks what the manifest names.
+    fn check_named(&mut self, read: &ManifestRead, keyspace: Option<&str>) -> Result<()> {
+        self.report.files += 2; // The manifest, and CURRENT, which names it.
+        self.report.bytes += read.bytes;
+        if let Some(offset) = read.cut {
+            let name = file_name(FileKind::Manifest, read.number);
+            let remark = format!("{name} ends at byte {offset} in an edit that was cut off");
+            self.report.remarks.push(remark);
+        }
+        let keyspaces = read.state.keyspaces.values();
+        check_keyspace(keyspace, keyspaces.map(|keyspace| keyspace.name.as_str()))?;
+        let tables = tables(&read.state, keyspace);
+        let bytes_total = tables.values().map(|record| record.bytes).sum();
+        for record in tables.values() {
+            self.check_table(record)?;
+            let bytes = self.report.bytes;
+            (self.progress)(VerifyProgress { bytes, bytes_total });
+        }
+        self.check_log(read)
+    }
+
+    fn check_table(&mut self, record: &Arc<TableRecord>) -> Result<()> {
+        let checked = self.files.check_table(record);
+        // A compaction may have replaced the table meanwhile.
+        if checked.is_err()
+            && let Ok(read) = self.read_manifest()
+            && !self::tables(&read.state, None).contains_key(&record.number)
+        {
+            return Ok(());
+        }
+        self.report.note_table(record, checked)
+    }
+
+    /// Reads the log as a recovery would.
+    fn check_log(&mut self, read: &ManifestRead) -> Result<()> {
+        let mut attempt = 0;
+        let log = loop {
+            attempt += 1;
+            // A writer ends segments and writes over them; the manifest says where the log begins
+            // by now.
+            let fresh = if attempt == 1 { Ok(read.clone()) } else { self.read_manifest() };
+            match fresh.and_then(|read| self.replay(&read)) {
+                Ok(log) => break log,
+                Err(error) if attempt == ATTEMPTS => {
+                    return self.report.note::<()>(Err(error)).map(drop);
+                }
+                Err(_) => thread::sleep(PAUSE),
+            }
+        };
+        self.report.files += log.segments.len() as u64;
+        self.report.bytes += log.bytes;
+        if let Some(cut) = log.cut {
+            let name = file_name(FileKind::Log, cut.segment);
+            self.report.remarks.push(format!(
+                "{name} ends at byte {} ({}): what follows was never acknowledged as durable",
+                cut.offset, cut.reason
+            ));
+        }
+        Ok(())
+    }
+
+    fn replay(&self, read: &ManifestRead) -> lsm_io::Result<LogReport> {
+        let state = &read.state;
+        let (fs, dir) = (self.files.fs, self.files.dir);
+        let mut visit = |frame: FrameRef<'_>| self.files.check_frame(&frame);
+        let log = lsm_wal::replay(
+            fs,
+            dir,
+            state.database_id,
+            state.log_number,
+            Some(state.log_first_seq_no),
+            RecoveryMode::Default,
+            &mut visit,
+        )?;
+        let manifest = (read.number, read.bytes);
+        let mode = RecoveryMode::Default;
+        check_log_report(dir, state, manifest, &log, read.closed_cleanly, mode)?;
+        Ok(log)
+    }
+
+    /// Without a manifest nobody knows which tables count, but each can still be checked by itself.
+    fn check_unnamed(&mut self) -> Result<()> {
+        self.report.remarks.push("without the manifest, tables were checked each by itself".into());
+        let Files { fs, dir, .. } = self.files;
+        for entry in fs.list(dir)? {
+            let (FileKind::Table, number) = parse_file_name(&entry.name) else { continue };
+            self.report.files += 1;
+            let file = fs.open(&dir.join(&entry.name), OpenMode::Read);
+            let verified = file.and_then(|file| {
+                let identity = Table::read_identity(&file)?;
+                self.files.open_table(number, identity, entry.bytes)?.verify()
+            });
+            if let Some(found) = self.report.note(verified)? {
+                self.report.bytes += found.bytes;
+                self.report.entries += found.entries;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The tables that are live, of one keyspace or of all, by number.
+fn tables(state: &ManifestState, keyspace: Option<&str>) -> BTreeMap<u64, Arc<TableRecord>> {
+    let wanted = state
+        .keyspaces
+        .values()
+        .filter(|candidate| keyspace.is_none_or(|name| name == candidate.name));
+    let records = wanted.flat_map(|keyspace| keyspace.version.tables());
+    records.map(|(_, record)| (record.number, Arc::clone(record))).collect()
+}
