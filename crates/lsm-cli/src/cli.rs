@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    checkpoint, compact, delete, demo, dump, explain, get, history, keyspaces, load, put, restore,
-    scan, shape, stats, verify,
+    checkpoint, compact, delete, demo, dump, explain, get, history, keyspaces, load, put, repair,
+    restore, scan, shape, stats, verify,
 };
 use crate::exit::{Exit, Failure};
 
@@ -42,6 +42,7 @@ enum Command {
     Verify(verify::VerifyArgs),
     Checkpoint(checkpoint::CheckpointArgs),
     Restore(restore::RestoreArgs),
+    Repair(repair::RepairArgs),
     #[command(subcommand)]
     Dump(dump::DumpCommand),
     History(history::HistoryArgs),
@@ -67,6 +68,7 @@ impl Cli {
             Command::Verify(args) => verify::run(args),
             Command::Checkpoint(args) => checkpoint::run(args),
             Command::Restore(args) => restore::run(args),
+            Command::Repair(args) => repair::run(args),
             Command::Dump(command) => dump::run(command),
             Command::History(args) => history::run(args),
             Command::Explain(args) => explain::run(args),

@@ -11,6 +11,7 @@ pub(crate) mod history;
 pub(crate) mod keyspaces;
 pub(crate) mod load;
 pub(crate) mod put;
+pub(crate) mod repair;
 pub(crate) mod restore;
 pub(crate) mod scan;
 pub(crate) mod shape;

@@ -104,3 +104,36 @@ fn a_dump_goes_as_far_as_the_file_is_whole() {
     assert!(whole.text().starts_with(&cut.text()) && !cut.stdout.is_empty(), "{}", cut.text());
     assert!(cut.stderr.contains("at byte"), "{}", cut.stderr);
 }
+
+#[test]
+fn a_damaged_database_is_repaired_and_the_loss_is_told() {
+    let place = database();
+    let table = place.files("sst").remove(0);
+    flip(&table, 100);
+    let told = place.run(&["repair", "--dry-run"]).check_code(4).text();
+    assert!(told.contains("lost: keyspace \"default\", keys \"key000000\" to "), "{told}");
+    // Nobody can be asked, so nothing is done.
+    let refused = place.run(&["repair"]).check_code(2);
+    assert!(refused.stderr.contains("--yes is needed"), "{}", refused.stderr);
+    place.run(&["verify"]).check_code(4);
+
+    let report = place.run(&["repair", "--yes", "--json"]).check_code(4).json_lines();
+    assert_eq!(report[0]["losses"][0]["keyspace"], "default", "{report:?}");
+    assert_eq!(report[0]["tables_written"], 1, "{report:?}");
+    place.run(&["verify"]).check_code(0);
+    place.run(&["get", "key000000"]).check_code(1);
+    assert_eq!(place.run(&["get", "key004999"]).check_code(0).text(), "value of 4999\n");
+    assert!(place.db().join("lost").join(table.file_name().unwrap()).exists());
+    let again = place.run(&["repair", "--yes"]).check_code(0).text();
+    assert_eq!(again, "nothing is wrong, and nothing was changed\n");
+}
+
+#[test]
+fn an_open_that_meets_damage_names_repair() {
+    let place = database();
+    std::fs::remove_file(&place.files("sst")[0]).unwrap();
+    let run = place.run(&["put", "k", "v"]).check_code(4);
+    assert!(run.stderr.contains("repair can make a database"), "{}", run.stderr);
+    place.run(&["repair", "--yes"]).check_code(4);
+    place.run(&["put", "k", "v"]).check_code(0);
+}
