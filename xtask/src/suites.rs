@@ -50,6 +50,12 @@ pub(crate) fn ci(crash_minutes: u32, histories: u64, seed: u64) -> Result<Vec<St
     steps.push(simulated(&workspace, "crash", &format!("--minutes {crash_minutes} --seed {seed}")));
     steps.push(simulated(&workspace, "kill", &format!("--cycles 100 --seed {seed}")));
     steps.push(simulated(&workspace, "cut", &format!("--cuts 200 --seed {seed}")));
+    steps.push(Step::command(
+        "linearizability",
+        Invocation::cargo("run --release --package lsm-sim --features linearizability --")
+            .arguments(["linearizability", "--histories", "1000"])
+            .arguments(["--seed".to_owned(), seed.to_string()]),
+    ));
     Ok(steps)
 }
 

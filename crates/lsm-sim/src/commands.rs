@@ -8,6 +8,8 @@ pub(crate) mod damage;
 pub(crate) mod faults;
 pub(crate) mod fuzz;
 pub(crate) mod kill;
+#[cfg(feature = "linearizability")]
+pub(crate) mod linearizability;
 pub(crate) mod model;
 pub(crate) mod replay;
 pub(crate) mod soak;

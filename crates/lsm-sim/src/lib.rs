@@ -14,8 +14,9 @@
 //!
 //! To see the operations, open `op.rs`; what is expected of them, `model.rs`; how the engine is
 //! asked, `world.rs`; crashes, `crash.rs`; calls that fail, `faults.rs`; damaged files, `damage.rs`;
-//! arbitrary bytes, `fuzz.rs`; the real machine, killed and cut off, `real.rs`; the long run on a real
-//! disk, `soak.rs`; how much is written and kept for each byte of a user's, `amplification.rs`.
+//! arbitrary bytes, `fuzz.rs`; threads whose answers one order must explain, `linearizability.rs`; the
+//! real machine, killed and cut off, `real.rs`; the long run on a real disk, `soak.rs`; how much is
+//! written and kept for each byte of a user's, `amplification.rs`.
 
 pub mod amplification;
 pub mod coverage;
@@ -25,6 +26,8 @@ pub mod faults;
 mod figures;
 pub mod fuzz;
 pub mod history;
+#[cfg(feature = "linearizability")]
+pub mod linearizability;
 pub mod model;
 pub mod op;
 pub mod real;

@@ -28,6 +28,8 @@ enum Command {
     Replay(replay::Args),
     Soak(soak::Args),
     Kill(kill::Args),
+    #[cfg(feature = "linearizability")]
+    Linearizability(commands::linearizability::Args),
     Cut(cut::Args),
     /// Removes the mounts, loop devices and files of runs that were killed.
     Clean,
@@ -47,6 +49,8 @@ fn main() -> ExitCode {
         Command::Faults(args) => faults::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Soak(args) => soak::run(args),
+        #[cfg(feature = "linearizability")]
+        Command::Linearizability(args) => commands::linearizability::run(&args),
         Command::Kill(args) => kill::run(args),
         Command::Cut(args) => cut::run(&args),
         Command::Clean => clean::run(),

@@ -4,6 +4,8 @@
 mod damage;
 mod faults;
 mod fuzz;
+#[cfg(feature = "linearizability")]
+mod linearizability;
 mod real;
 
 use lsm_sim::crash::{Thoroughness, crash_at_every_step, small_sequences};
