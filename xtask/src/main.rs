@@ -19,6 +19,7 @@ mod layers;
 mod links;
 mod loom;
 mod packages;
+mod sanitize;
 mod std_fs;
 mod step;
 mod suites;
@@ -109,6 +110,12 @@ enum Task {
         #[arg(long, value_name = "N")]
         preemptions: Option<u8>,
     },
+    /// Run the tests of the crates with unsafe code under the address sanitizer
+    Sanitize {
+        /// The crate whose tests to run; all of them if absent
+        #[arg(long, value_name = "CRATE")]
+        package: Option<String>,
+    },
     /// Package every crate and compile it from its package
     Packages,
     /// Feed arbitrary bytes to everything that reads bytes, under libFuzzer
@@ -169,6 +176,7 @@ fn run(task: Task) -> Result<bool> {
         Task::Readme => examples::run_readme(),
         Task::Alone => alone::run(),
         Task::Loom { package, preemptions } => loom::run(package.as_deref(), preemptions),
+        Task::Sanitize { package } => sanitize::run(package.as_deref()),
         Task::Packages => packages::run(),
         Task::Fuzz { target, seconds, jobs } => fuzz::run(&fuzz::Plan { target, seconds, jobs }),
     }
