@@ -1,21 +1,32 @@
-//! What is tested, and where: the state of the code, and the machine.
+//! What is tested, and where: the state of the store, and the machine.
 //!
-//! Figures belong to the last commit that changed code. A later commit to documentation alone
-//! leaves them standing.
+//! Figures are about the store, so they belong to the last commit that changed its code. A later
+//! commit to documentation, or to what tests it, leaves them standing.
 
 use crate::Result;
 use crate::invocation::Invocation;
 use crate::torture::ledger::Entry;
 
-/// Where code lies; everything else cannot change what a harness finds.
-const CODE: &[&str] = &["crates", "xtask", "fuzz", "Cargo.toml", "Cargo.lock"];
+/// Where the store's code lies: the engine and what it is built from.
+const CODE: &[&str] = &[
+    "crates/lsm-io/src",
+    "crates/lsm-entry/src",
+    "crates/lsm-bloom/src",
+    "crates/lsm-wal/src",
+    "crates/lsm-memtable/src",
+    "crates/lsm-version/src",
+    "crates/lsm-sstable/src",
+    "crates/lsm-manifest/src",
+    "crates/lsm-compaction/src",
+    "crates/lsm-engine/src",
+];
 
-/// A state of the code.
+/// A state of the store's code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Source {
-    /// The last commit that changed code.
+    /// The last commit that changed it.
     pub(crate) commit: String,
-    /// Whether code was changed since, without a commit.
+    /// Whether it was changed since, without a commit.
     pub(crate) is_dirty: bool,
 }
 
