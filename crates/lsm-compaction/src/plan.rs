@@ -209,7 +209,8 @@ impl Planner<'_> {
     }
 
     /// Tables older than all inputs, in their range: in deeper levels than the output's, and in
-    /// older runs of the deepest level that inputs come from.
+    /// older runs of the deepest level that inputs come from; in all runs of the output's level, if
+    /// inputs come from above it.
     fn older(
         &self,
         inputs: &[PlanInputRun],
@@ -223,9 +224,11 @@ impl Planner<'_> {
         let oldest = inputs.iter().map(|input| (input.level, std::cmp::Reverse(input.run))).max();
         let Some((deepest, std::cmp::Reverse(oldest_run))) = oldest else { return Vec::new() };
         let deepest = deepest.max(output.level);
+        let come_from_above = inputs.iter().any(|input| input.level < output.level);
         let runs = self.version.runs().filter(|(level, run)| {
             *level > deepest
-                || (*level == deepest && (run.id <= oldest_run || *level == output.level))
+                || (*level == deepest
+                    && (run.id <= oldest_run || (come_from_above && *level == output.level)))
         });
         let older = runs.map(|(_, run)| {
             let tables = run.overlapping(lower, upper).iter();

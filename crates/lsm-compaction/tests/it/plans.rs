@@ -215,3 +215,21 @@ fn tombstones_at_the_bottom_go_when_no_snapshot_needs_them() {
     "#]]
     .assert_eq(&show(plan(&[])));
 }
+
+#[test]
+fn what_stands_in_newer_runs_of_a_level_keeps_no_tombstone_of_its_oldest() {
+    // Else a table with tombstones would be written anew without end.
+    let version = Version::parse("L5: a-f\nL5: a-f");
+    let (place, table) = version.tables().last().expect("two tables");
+    let dirty = lsm_version::TableRecord { tombstones: 3, ..(**table).clone() };
+    let edit = lsm_version::VersionEdit {
+        removed: vec![(place, table.number)],
+        added: vec![(place, dirty.into())],
+    };
+    let version = version.apply(&edit).expect("fits");
+    let policy: CompactionPolicy = "lazy_leveled".parse().expect("a policy");
+    let input = PlanInput { version: &version, running: &[], snapshots: &[], now_ms: 0 };
+    let plan = policy.as_policy().plan(&input).expect("there are tombstones to drop");
+    assert_eq!(plan.inputs[0].tables[0].number, 2);
+    assert!(plan.nothing_older(b"c"));
+}
