@@ -48,6 +48,14 @@ impl Iter {
         self
     }
 
+    /// A cursor for one end, which reads what the other end reads if that has begun.
+    fn begin(&self, other: Option<&EntryCursor>) -> EntryCursor {
+        match other {
+            Some(other) => other.beside(),
+            None => EntryCursor::new(self.moment.clone(), &self.core),
+        }
+    }
+
     fn step_front(&mut self) -> Result<Option<(Key, Value)>> {
         let cursor = match &mut self.front {
             Some(cursor) => {
@@ -55,7 +63,7 @@ impl Iter {
                 cursor
             }
             None => {
-                let cursor = EntryCursor::new(self.moment.clone(), &self.core);
+                let cursor = self.begin(self.back.as_ref());
                 let cursor = self.front.insert(cursor);
                 match &self.scan.lower {
                     Bound::Unbounded => cursor.seek_first()?,
@@ -90,7 +98,7 @@ impl Iter {
                 cursor
             }
             None => {
-                let cursor = EntryCursor::new(self.moment.clone(), &self.core);
+                let cursor = self.begin(self.front.as_ref());
                 let cursor = self.back.insert(cursor);
                 match &self.scan.upper {
                     Bound::Unbounded => cursor.seek_last()?,

@@ -73,6 +73,21 @@ impl EntryCursor {
         };
         // Order: the view before the flag (see `refresh_view`).
         let refusal = moment.db.shared.check_own(core).err();
+        Self::over(moment, core, view, refusal)
+    }
+
+    /// Another cursor over what this one reads, also if its keyspace was dropped meanwhile.
+    pub(crate) fn beside(&self) -> Self {
+        let view = Arc::clone(&self.view);
+        Self::over(self.moment.clone(), &self.core, view, self.refusal.clone())
+    }
+
+    fn over(
+        moment: Registered,
+        core: &Arc<KeyspaceCore>,
+        view: Arc<View>,
+        refusal: Option<Error>,
+    ) -> Self {
         let merged = merge_view(&view, moment.own.as_ref());
         Self {
             moment,

@@ -190,3 +190,17 @@ fn two_handles_may_close_at_once() {
     one.join().expect("no panic").expect("closes");
     two.join().expect("no panic").expect("was closed");
 }
+
+#[test]
+fn a_scan_under_way_ends_as_it_began_from_its_other_end_too() {
+    let db = open(&SimFs::new(0));
+    let dropped = db.keyspace("b").expect("created");
+    (0..10).for_each(|n| dropped.put(key(n), "v").expect("writes"));
+    let mut scan = dropped.iter();
+    let first = scan.next().expect("there").expect("reads").0;
+    db.drop_keyspace(dropped).expect("drops");
+    let last = scan.next_back().expect("there").expect("reads").0;
+    assert_eq!((&first[..], &last[..]), (&key(0)[..], &key(9)[..]));
+    let between = scan.collect::<Result<Vec<_>, _>>().expect("reads");
+    assert_eq!(between.len(), 8);
+}
