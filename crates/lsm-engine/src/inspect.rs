@@ -43,6 +43,8 @@ pub struct Metrics {
     pub log_syncs: u64,
     /// Bytes of zeros written to make log segments ready, ahead of their use.
     pub log_bytes_filled: u64,
+    /// Log segments made of the files of old ones.
+    pub log_segments_recycled: u64,
     /// Bytes of log segments that a replay would read.
     pub log_bytes: u64,
     /// Memtables flushed.
@@ -170,6 +172,7 @@ impl Db {
             log_rounds: commit.rounds.load(Ordering::Relaxed),
             log_syncs: commit.syncs.load(Ordering::Relaxed),
             log_bytes_filled: shared.segments.filled_bytes.load(Ordering::Relaxed),
+            log_segments_recycled: shared.segments.recycled.load(Ordering::Relaxed),
             log_bytes,
             flushes: stats.flushes.total(),
             flush_bytes_written: stats.flush_bytes.total(),

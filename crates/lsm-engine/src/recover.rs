@@ -338,7 +338,8 @@ fn recover(
     // Step 6: a fresh segment and a fresh manifest.
     let segment_number = recovery.file_numbers.fetch_add(1, Ordering::Relaxed);
     let identity = Identity { database_id: state.database_id, file_number: segment_number };
-    let segment_bytes = first_segment_bytes(fs.available_bytes(dir).unwrap_or(u64::MAX));
+    let segment_bytes = first_segment_bytes(fs.available_bytes(dir).unwrap_or(u64::MAX))
+        .min(recovery.options.log_segment_bytes);
     let mut segment = PreparedSegment::prepare(&fs, dir, identity, segment_bytes, None)?;
     if recovery.options.map_log {
         segment = segment.mapped()?;

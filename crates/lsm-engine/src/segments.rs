@@ -12,7 +12,8 @@ use lsm_wal::{PreparedSegment, SegmentInfo};
 use crate::error::Result;
 use crate::shared::Shared;
 
-/// The first segment of a database is this small, so that an empty database is.
+/// The first segment of a database is this small (or as small as all others), so that an empty
+/// database is.
 pub(crate) const FIRST_SEGMENT_BYTES: u64 = 256 << 10;
 
 /// Segments are this small while the disk is full, so that the reserve lasts for many deletes.
@@ -39,6 +40,8 @@ pub(crate) struct Segments {
     last_bytes: AtomicU64,
     /// Bytes of zeros written to make segments ready.
     pub(crate) filled_bytes: AtomicU64,
+    /// Segments made of the files of old ones.
+    pub(crate) recycled: AtomicU64,
 }
 
 impl Shared {
@@ -121,8 +124,9 @@ impl Shared {
             if bytes <= self.options.log_segment_bytes { spare.pop() } else { None }
         };
         // One that is there already takes no room.
-        let bytes = if spare.is_some() { self.options.log_segment_bytes } else { bytes };
-        if spare.is_none() {
+        let is_recycled = spare.is_some();
+        let bytes = if is_recycled { self.options.log_segment_bytes } else { bytes };
+        if !is_recycled {
             self.segments.filled_bytes.fetch_add(bytes, Ordering::Relaxed);
         }
         let number = self.new_file_number();
@@ -136,6 +140,7 @@ impl Shared {
             spares.extend(spare.filter(is_there));
             self.commit.judge(error)
         })?;
+        self.segments.recycled.fetch_add(u64::from(is_recycled), Ordering::Relaxed);
         let full_bytes = self.options.log_segment_bytes;
         self.segments.last_bytes.fetch_max(bytes.min(full_bytes), Ordering::Relaxed);
         if !self.options.map_log {

@@ -103,3 +103,16 @@ fn batches_are_whole_after_a_crash_whatever_is_kept() {
         assert!(db.iter().count() >= 36, "the last durable batch is the 36th");
     }
 }
+
+#[test]
+fn a_group_of_mixed_durabilities_leaves_nothing_to_be_synced_at_the_close() {
+    let fs = SimFs::new(0);
+    let db = open(&fs);
+    let mut batch = WriteBatch::new();
+    batch.put("disk", "waits");
+    let ticket = db.write_async(&batch).expect("ordered");
+    db.put_with("system", "joins", Durability::Os.into()).expect("writes");
+    ticket.wait().expect("acknowledged");
+    db.close().expect("closes");
+    assert!(open(&fs).recovery_report().closed_cleanly);
+}

@@ -10,6 +10,8 @@ pub(super) const PAGE_BYTES: usize = 4096;
 
 type Page = [u8; PAGE_BYTES];
 
+const ZEROS: &Page = &[0; PAGE_BYTES];
+
 /// Bytes with a length; those never written are zero.
 #[derive(Clone, Default)]
 pub(super) struct Content {
@@ -49,7 +51,8 @@ impl Content {
         for (page, start, piece) in page_pieces(offset, bytes.len()) {
             let source = &bytes[piece];
             let page = &mut pages[page];
-            let is_zero = source.iter().all(|&byte| byte == 0);
+            // Compared as a whole, for most of what a log segment is filled with is zeros.
+            let is_zero = *source == ZEROS[..source.len()];
             if is_zero && (page.is_none() || source.len() == PAGE_BYTES) {
                 *page = None;
                 continue;
