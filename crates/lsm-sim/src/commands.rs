@@ -13,6 +13,7 @@ pub(crate) mod linearizability;
 pub(crate) mod model;
 pub(crate) mod replay;
 pub(crate) mod soak;
+pub(crate) mod worlds;
 
 /// The exit code of a command that could not try anything, as others use it too.
 const SKIPPED: i32 = 77;

@@ -36,7 +36,9 @@ impl Coverage {
             match op {
                 Op::Write { durability, .. } => self.count(format!("durability {durability:?}")),
                 Op::PowerCut(policy) => self.count(format!("crash {policy:?}")),
-                Op::Policy { policy, .. } => self.count(format!("switch to policy {policy}")),
+                Op::SetOptions { choice, .. } => {
+                    self.count(format!("switch to {}", choice.policy_name()));
+                }
                 Op::Background(step) => self.count(format!("step {step:?}")),
                 _ => {}
             }

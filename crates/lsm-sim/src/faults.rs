@@ -15,10 +15,10 @@ use lsm_engine::{
 };
 use lsm_io::{CrashPolicy, Fault, SimFs, nth};
 
+use crate::contents::{Expected, State, Write, difference, key_bytes, value_bytes};
+use crate::data::KEYSPACES;
 use crate::history::History;
-use crate::model::{Model, State, difference};
-use crate::op::{KEYSPACES, Op, Write, key_bytes, value_bytes};
-use crate::world::policy;
+use crate::op::Op;
 
 /// How long one history may take before it counts as hanging.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -122,7 +122,7 @@ struct Run {
     keyspaces: Vec<Option<Keyspace>>,
     snapshots: Vec<(Snapshot, State)>,
     /// What may be found after a crash.
-    model: Model,
+    model: Expected,
     /// What reads see now: without writes whose outcome is unknown.
     visible: State,
     seed: u64,
@@ -132,7 +132,7 @@ struct Run {
 impl Run {
     fn new(history: &History, fault: Fault) -> Self {
         let fs = SimFs::new(history.seed).fail(fault);
-        let model = Model::default();
+        let model = Expected::default();
         Self {
             options: history.setup.options(Env::simulated(fs.shared())),
             db: None,
@@ -265,10 +265,10 @@ impl Run {
                     self.model.all_is_durable();
                 }
             }
-            Op::Policy { keyspace, policy: number } => {
+            Op::SetOptions { keyspace, choice } => {
                 if let Some(keyspace) = self.keyspace(*keyspace) {
                     let mut options = keyspace.options();
-                    options.compaction = policy(*number);
+                    options.compaction = choice.options().compaction;
                     self.told(keyspace.set_options(options))?;
                 }
             }
@@ -278,8 +278,21 @@ impl Run {
                 self.reopen()?;
                 return if self.db.is_some() { self.found(is_closed) } else { Ok(()) };
             }
-            // They replace the disk, and the fault with it.
-            Op::Kill | Op::PowerCut(_) => {}
+            // Some replace the disk, and the fault with it; the others are the model's.
+            Op::Kill
+            | Op::PowerCut(_)
+            | Op::WriteAsync { .. }
+            | Op::Wait(_)
+            | Op::ForgetTickets
+            | Op::WaitDurable(_)
+            | Op::OpenScan { .. }
+            | Op::Advance { .. }
+            | Op::ReadBeside
+            | Op::ReadReader
+            | Op::Verify
+            | Op::Create { .. }
+            | Op::Drop(_)
+            | Op::Checkpoint => {}
         }
         Ok(())
     }

@@ -1,13 +1,19 @@
-//! Histories: drawn from a seed, run against the engine, shrunk when they fail.
+//! Histories: drawn from a seed, run against the engine, shrunk when they fail, kept as text.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
+use std::str::FromStr;
 
-use lsm_io::SimFs;
+use lsm_io::{CrashPolicy, SimFs};
 use lsm_workload::Rng;
 
+use crate::crash;
+use crate::draw::Mix;
 use crate::model::Model;
-use crate::op::Op;
-use crate::world::{Setup, Stop, World};
+use crate::op::{Op, parse_policy};
+use crate::oracle::Files;
+use crate::place::Place;
+use crate::setup::{Choice, Setup};
+use crate::world::{Stop, World};
 
 /// A sequence of operations and the engine's setup, all drawn from one seed.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,30 +24,89 @@ pub struct History {
     pub setup: Setup,
     /// What is done.
     pub ops: Vec<Op>,
+    /// Where the machine crashes, if that is what the history is about.
+    pub crash: Option<CrashPoint>,
+}
+
+/// One crash: `crash_at STEP POLICY SEED [then STEP POLICY]`, where what follows `then` is a crash in
+/// the recovery from the first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CrashPoint {
+    /// The I/O call at which the machine crashes, counted from the history's beginning.
+    pub step: u64,
+    /// What the power cut keeps.
+    pub policy: CrashPolicy,
+    /// Decides what the policy leaves open.
+    pub seed: u64,
+    /// The call of the recovery at which it crashes again, and what that keeps.
+    pub then: Option<(u64, CrashPolicy)>,
+}
+
+impl fmt::Display for CrashPoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "crash_at {} {:?} {}", self.step, self.policy, self.seed)?;
+        match self.then {
+            Some((step, policy)) => write!(f, " then {step} {policy:?}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl FromStr for CrashPoint {
+    type Err = String;
+
+    fn from_str(line: &str) -> Result<Self, String> {
+        let number =
+            |word: &str| word.parse().map_err(|_| format!("\"{word}\" is no number in \"{line}\""));
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let (words, then) = match words.as_slice() {
+            [words @ .., "then", step, policy] => {
+                (words, Some((number(step)?, parse_policy(policy)?)))
+            }
+            words => (words, None),
+        };
+        let &["crash_at", step, policy, seed] = words else {
+            return Err(format!("\"{line}\" is no crash"));
+        };
+        Ok(Self { step: number(step)?, policy: parse_policy(policy)?, seed: number(seed)?, then })
+    }
 }
 
 impl History {
-    /// The history of a seed.
+    /// The history of a seed that tries everything.
     pub fn random(seed: u64, length: usize) -> Self {
-        let mut rng = Rng::new(seed);
-        let setup = Setup::random(&mut rng);
-        let ops = (0..length).map(|_| Op::random(&mut rng)).collect();
-        Self { seed, setup, ops }
+        Self::drawn(seed, Mix::Short, length)
     }
 
-    /// A kept history: its first line is the seed of the setup, each further line an operation;
-    /// empty lines and lines that begin with `#` do not count.
+    /// The history of a seed, made of such operations. It begins with a second keyspace.
+    pub fn drawn(seed: u64, mix: Mix, length: usize) -> Self {
+        let mut rng = Rng::new(seed);
+        let setup = Setup::random(&mut rng);
+        let create = Op::Create { keyspace: 1, choice: Choice::random(&mut rng) };
+        let ops = std::iter::once(create).chain((1..length).map(|_| mix.draw(&mut rng)));
+        Self { seed, setup, ops: ops.take(length).collect(), crash: None }
+    }
+
+    /// A history of these operations, its setup drawn from a seed.
+    pub fn of(seed: u64, ops: Vec<Op>) -> Self {
+        Self { seed, setup: Setup::random(&mut Rng::new(seed)), ops, crash: None }
+    }
+
+    /// A kept history: its first line is the seed of the setup, each further line an operation, and
+    /// the last may say where it crashes; empty lines and lines that begin with `#` do not count.
     ///
     /// # Errors
     /// The line that is no operation.
     pub fn parse(text: &str) -> Result<Self, String> {
         let is_content = |line: &&str| !line.is_empty() && !line.starts_with('#');
-        let mut lines = text.lines().map(str::trim).filter(is_content);
-        let seed = lines.next().and_then(|line| line.strip_prefix("seed ")?.parse().ok());
+        let mut lines: Vec<&str> = text.lines().map(str::trim).filter(is_content).collect();
+        let first = if lines.is_empty() { "" } else { lines.remove(0) };
+        let seed = first.strip_prefix("seed ").and_then(|seed| seed.parse().ok());
         let seed: u64 = seed.ok_or("the first line must be \"seed N\"")?;
-        let setup = Setup::random(&mut Rng::new(seed));
-        let ops = lines.map(str::parse).collect::<Result<_, _>>()?;
-        Ok(Self { seed, setup, ops })
+        let crash = lines.pop_if(|line| line.starts_with("crash_at"));
+        let crash = crash.map(str::parse).transpose()?;
+        let ops = lines.into_iter().map(str::parse).collect::<Result<_, _>>()?;
+        Ok(Self { crash, ..Self::of(seed, ops) })
     }
 
     /// The text that [`parse`](Self::parse) reads.
@@ -50,30 +115,50 @@ impl History {
         for op in &self.ops {
             let _ = writeln!(text, "{op}");
         }
+        if let Some(crash) = self.crash {
+            let _ = writeln!(text, "{crash}");
+        }
         text
     }
 
-    /// Runs it on a simulated disk; at the end everything is read, verified, and survives one more
-    /// power cut.
+    /// Runs it on a simulated disk, through its crash if it has one; else at the end everything is
+    /// read, verified, and closed.
     ///
     /// # Errors
     /// How the engine went wrong, and at which operation.
     pub fn run(&self) -> Result<(), String> {
-        let mut model = Model::default();
-        let fs = SimFs::new(self.seed);
-        let mut world = World::open(fs, self.setup.clone()).map_err(|stop| format!("{stop:?}"))?;
+        if let Some(point) = self.crash {
+            return crash::check_point(self, point);
+        }
+        let place = Place::Simulated(SimFs::new(self.seed));
+        self.run_on(place, |_| {}).map(drop)
+    }
+
+    /// Runs it where it is told to; `prepare` sees the world before the first operation. Returns the
+    /// world as it is at the end.
+    ///
+    /// # Errors
+    /// Those of [`run`](Self::run).
+    pub fn run_on(&self, place: Place, prepare: impl FnOnce(&mut World)) -> Result<World, String> {
+        let mut model = Model::new(self.setup.choice);
+        let mut world = World::open(place, self.setup.clone()).map_err(describe)?;
+        prepare(&mut world);
         for (index, op) in self.ops.iter().enumerate() {
             world
                 .apply(op, &mut model)
-                .map_err(|stop| format!("at operation {index}, {op}: {}", describe(stop)))?;
+                .map_err(|stop| format!("at operation {index}, {}", describe(stop)))?;
         }
         let mut last = |world: &mut World| {
+            world.settle(&mut model)?;
+            world.check_files(Files::Settled)?;
             world.check(&model)?;
             world.verify()?;
             world.apply(&Op::Reopen, &mut model)?;
-            world.check_files()
+            world.check_ids(&model)?;
+            world.check_files(Files::JustOpened)
         };
-        last(&mut world).map_err(|stop| format!("at the end: {}", describe(stop)))
+        last(&mut world).map_err(|stop| format!("at the end: {}", describe(stop)))?;
+        Ok(world)
     }
 
     /// A history that fails too and from which nothing can be left out: first halves, then ever
@@ -115,8 +200,15 @@ fn describe(stop: Stop) -> String {
 /// # Errors
 /// What went wrong.
 pub fn run_caught(history: &History) -> Result<(), String> {
-    let run = std::panic::AssertUnwindSafe(|| history.run());
-    std::panic::catch_unwind(run).unwrap_or_else(|panic| {
+    caught(|| history.run())
+}
+
+/// Does something that can fail so that a panic is a failure like any other.
+///
+/// # Errors
+/// What went wrong.
+pub fn caught<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
         Err(format!("panic: {}", text.unwrap_or_default()))
@@ -139,7 +231,26 @@ mod tests {
 
     #[test]
     fn a_kept_history_reads_back() {
-        let history = History::random(5, 100);
-        assert_eq!(History::parse(&history.to_text()), Ok(history));
+        let mut history = History::random(5, 100);
+        let written = History::parse(&history.to_text()).expect("reads back");
+        assert_eq!((&written.ops, &written.setup), (&history.ops, &history.setup));
+        let policy = CrashPolicy::Sectors;
+        let point = CrashPoint { step: 7, policy, seed: 3, then: None };
+        let then = Some((2, CrashPolicy::GlobalPrefix));
+        for point in [point, CrashPoint { then, ..point }] {
+            history.crash = Some(point);
+            assert_eq!(History::parse(&history.to_text()), Ok(history.clone()));
+        }
+    }
+
+    #[test]
+    fn a_text_that_is_no_history_is_refused_with_its_reason() {
+        let refused = |text| History::parse(text).expect_err("refused");
+        assert_eq!(refused("flush"), "the first line must be \"seed N\"");
+        assert_eq!(refused("seed 1\ncrash_at 3 Sectors"), "\"crash_at 3 Sectors\" is no crash");
+        assert_eq!(
+            refused("seed 1\ncrash_at 3 Sectors 4\nflush").as_str(),
+            "\"crash_at 3 Sectors 4\" is no operation"
+        );
     }
 }

@@ -12,31 +12,56 @@
 //! # Ok::<(), String>(())
 //! ```
 //!
-//! To see the operations, open `op.rs`; what is expected of them, `model.rs`; how the engine is
-//! asked, `world.rs`; crashes, `crash.rs`; calls that fail, `faults.rs`; damaged files, `damage.rs`;
-//! arbitrary bytes, `fuzz.rs`; threads whose answers one order must explain, `linearizability.rs`; the
-//! real machine, killed and cut off, `real.rs`; the long run on a real disk, `soak.rs`; how much is
-//! written and kept for each byte of a user's, `amplification.rs`.
+//! | to see | open |
+//! |---|---|
+//! | the operations, as text | `op.rs`, their keys and values `data.rs` |
+//! | which of them a history is made of | `draw.rs`, `sequences.rs` |
+//! | what is expected of them | `model.rs` |
+//! | how the engine is asked, and its answers compared | `world.rs`, `answers.rs`, `oracle.rs` |
+//! | histories: run, shrunk, kept | `history.rs` |
+//! | a crash at every step | `crash.rs` |
+//! | the same history in several worlds | `worlds.rs`, `place.rs`, `setup.rs` |
+//! | what was exercised, and how often | `coverage.rs`, `figures.rs` |
+//! | calls that fail | `faults.rs` |
+//! | damaged files | `damage.rs` |
+//! | arbitrary bytes | `fuzz.rs` |
+//! | threads whose answers one order must explain | `linearizability.rs` |
+//! | the real machine, killed and cut off | `real.rs` |
+//! | the long run on a real disk | `soak.rs` |
+//! | how much is written and kept for each byte of a user's | `amplification.rs` |
 
 pub mod amplification;
+mod answers;
+pub mod contents;
 pub mod coverage;
 pub mod crash;
 pub mod damage;
+pub mod data;
+pub mod draw;
 pub mod faults;
 mod figures;
 pub mod fuzz;
 pub mod history;
+pub mod jobs;
 #[cfg(feature = "linearizability")]
 pub mod linearizability;
 pub mod model;
 pub mod op;
+pub mod oracle;
+pub mod place;
 pub mod real;
+pub mod sequences;
+pub mod setup;
 pub mod soak;
 pub mod world;
+pub mod worlds;
 
 pub use coverage::Coverage;
+pub use draw::Mix;
 pub use figures::Figures;
 pub use history::History;
 pub use model::Model;
 pub use op::Op;
-pub use world::{Setup, World};
+pub use place::Place;
+pub use setup::Setup;
+pub use world::World;

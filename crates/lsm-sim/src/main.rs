@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    amplification, clean, crash, cut, damage, faults, fuzz, kill, model, replay, soak,
+    amplification, clean, crash, cut, damage, faults, fuzz, kill, model, replay, soak, worlds,
 };
 
 /// Tests the lsm key-value store against a model, through crashes and kills.
@@ -25,6 +25,7 @@ enum Command {
     Damage(damage::Args),
     Fuzz(fuzz::Args),
     Faults(faults::Args),
+    Worlds(worlds::Args),
     Replay(replay::Args),
     Soak(soak::Args),
     Kill(kill::Args),
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         Command::Damage(args) => damage::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Faults(args) => faults::run(&args),
+        Command::Worlds(args) => worlds::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Soak(args) => soak::run(args),
         #[cfg(feature = "linearizability")]

@@ -1,78 +1,251 @@
-//! What the engine promises, as a map per keyspace and a list of commits.
+//! What the engine promises, as a map per keyspace and a queue of commits.
+//!
+//! ```text
+//!   base ──────┬── commits, in the one order ──────────────────┐
+//!   durable    │  written        visible               appended
+//! ```
+//!
+//! Commits up to *written* survive a killed process, all of `base` survives a power cut, and what is
+//! found after either is a prefix of the order. A commit stays unseen until it is *visible*.
+//!
+//! Keyspaces come, change and go durably and apart from the log: the *catalog* tells which there
+//! are. A drop takes everything before it along; so one that was in doubt and is found to have
+//! happened finds everything durable.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 
-use lsm_engine::Durability;
+use lsm_engine::{Durability, SeqNo, Value};
 
-use crate::op::{KEYSPACES, Write, key_bytes, value_bytes};
+use crate::data::{KEYS, KEYSPACES, Write, is_value, key_at, rank, value_bytes};
+use crate::setup::Choice;
 
-/// The contents of one keyspace.
-pub type Map = BTreeMap<Vec<u8>, Vec<u8>>;
-/// The contents of all keyspaces.
-pub type State = Vec<Map>;
+/// The contents of one keyspace: values by the rank of their keys.
+pub type Values = Vec<Option<u32>>;
+/// The contents of all keyspaces; those that are not there have none.
+pub type Contents = Vec<Values>;
+
+/// What was read from one keyspace: bytes by the rank of their keys.
+pub type FoundMap = Vec<Option<Value>>;
+
+/// What was found in a database.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The contents of each keyspace.
+    pub maps: Vec<FoundMap>,
+    /// What each keyspace chose, of those that are there.
+    pub catalog: Catalog,
+}
+
+/// Which keyspaces there are, and what each of them chose.
+pub type Catalog = Vec<Option<Choice>>;
+
+#[derive(Clone, Debug)]
+struct Commit {
+    writes: Vec<Write>,
+    seq_no: SeqNo,
+    need: Durability,
+}
+
+/// A moment that stays readable.
+#[derive(Clone, Debug)]
+pub struct Moment {
+    /// The contents then.
+    pub state: Contents,
+    /// How often each keyspace had been created then: the contents are those of that life.
+    pub lives: Vec<u32>,
+}
+
+/// What a checkpoint holds.
+#[derive(Clone, Debug)]
+pub struct Copy {
+    /// The contents.
+    pub state: Contents,
+    /// The keyspaces.
+    pub catalog: Catalog,
+}
 
 /// The database as a user may expect it.
 #[derive(Clone, Debug)]
 pub struct Model {
-    /// Contents before the commits below.
-    base: State,
-    /// Commits since, in order; any prefix that reaches far enough may survive a crash.
-    commits: Vec<Vec<Write>>,
-    /// Commits that survive a power cut.
-    durable: usize,
-    /// Commits that survive a killed process.
-    with_the_system: usize,
-    /// Contents after all commits.
-    pub state: State,
+    base: Contents,
+    commits: VecDeque<Commit>,
+    written: usize,
+    visible: usize,
+    /// What readers see.
+    pub state: Contents,
+    /// The keyspaces that there are.
+    pub catalog: Catalog,
+    in_doubt: Option<(u8, Option<Choice>)>,
+    lives: Vec<u32>,
     /// Moments kept readable.
-    pub snapshots: Vec<State>,
-}
-
-impl Default for Model {
-    fn default() -> Self {
-        let empty = vec![Map::new(); usize::from(KEYSPACES)];
-        Self {
-            base: empty.clone(),
-            commits: Vec::new(),
-            durable: 0,
-            with_the_system: 0,
-            state: empty,
-            snapshots: Vec::new(),
-        }
-    }
+    pub snapshots: Vec<Moment>,
+    /// What scans under way have yet to yield, first and last included.
+    pub scans: Vec<VecDeque<(usize, u32)>>,
+    /// What each checkpoint holds.
+    pub checkpoints: Vec<Copy>,
+    /// What a second, read-only opening shows until it is refreshed.
+    pub reader: Option<Contents>,
 }
 
 impl Model {
-    /// A commit that was acknowledged.
-    pub fn commit(&mut self, writes: &[Write], durability: Durability) {
-        self.attempt(writes);
-        // What survives is a prefix: a durable commit takes all before it along.
-        match durability {
-            Durability::Disk => self.all_is_durable(),
-            Durability::Os => self.with_the_system = self.commits.len(),
-            Durability::Memory => {}
+    /// An empty database whose default keyspace chose `choice`.
+    pub fn new(choice: Choice) -> Self {
+        let empty = vec![vec![None; usize::from(KEYS)]; usize::from(KEYSPACES)];
+        let mut catalog = vec![None; usize::from(KEYSPACES)];
+        catalog[0] = Some(choice);
+        Self {
+            base: empty.clone(),
+            commits: VecDeque::new(),
+            written: 0,
+            visible: 0,
+            state: empty,
+            catalog,
+            in_doubt: None,
+            lives: vec![1; usize::from(KEYSPACES)],
+            snapshots: Vec::new(),
+            scans: Vec::new(),
+            checkpoints: Vec::new(),
+            reader: None,
         }
     }
 
-    /// A commit whose outcome is unknown: it may survive, or not.
-    pub fn attempt(&mut self, writes: &[Write]) {
-        apply(&mut self.state, writes);
-        self.commits.push(writes.to_vec());
+    // --- commits ---
+
+    /// A commit has its place in the order, unseen.
+    pub fn append(&mut self, writes: Vec<Write>, seq_no: SeqNo, need: Durability) {
+        self.commits.push_back(Commit { writes, seq_no, need });
     }
 
-    /// Everything so far survives a power cut.
+    /// Readers see everything up to `seq_no`, and what they see has the durability it asked for.
+    pub fn seen_through(&mut self, seq_no: SeqNo) {
+        let mut durable = 0;
+        while let Some(commit) = self.commits.get(self.visible)
+            && commit.seq_no <= seq_no
+        {
+            apply(&mut self.state, &commit.writes);
+            self.visible += 1;
+            match commit.need {
+                Durability::Disk => durable = self.visible,
+                Durability::Os => self.written = self.written.max(self.visible),
+                Durability::Memory => {}
+            }
+        }
+        self.settle(durable);
+    }
+
+    /// Everything up to `seq_no` survives a power cut.
+    pub fn durable_through(&mut self, seq_no: SeqNo) {
+        let count = self.commits.iter().take_while(|commit| commit.seq_no <= seq_no).count();
+        self.settle(count.min(self.visible));
+    }
+
+    /// Everything that is visible survives a power cut.
     pub fn all_is_durable(&mut self) {
-        self.durable = self.commits.len();
-        self.with_the_system = self.commits.len();
+        self.settle(self.visible);
     }
 
-    /// The process is gone, and with it the snapshots; what it closed cleanly is all there.
-    pub fn reopened(&mut self) {
+    fn settle(&mut self, count: usize) {
+        for commit in self.commits.drain(..count) {
+            apply(&mut self.base, &commit.writes);
+        }
+        self.visible -= count;
+        self.written = self.written.saturating_sub(count);
+    }
+
+    /// Commits that nobody sees yet.
+    pub fn unseen(&self) -> usize {
+        self.commits.len() - self.visible
+    }
+
+    /// The place of the commit that `back` others came after, if it is not known to be durable.
+    pub fn place_of(&self, back: usize) -> Option<SeqNo> {
+        let index = self.commits.len().checked_sub(back + 1)?;
+        self.commits.get(index).map(|commit| commit.seq_no)
+    }
+
+    // --- keyspaces ---
+
+    /// Whether a keyspace is there.
+    pub fn has(&self, keyspace: u8) -> bool {
+        self.catalog[usize::from(keyspace)].is_some()
+    }
+
+    /// Whether a keyspace, or an earlier one of its name, was dropped.
+    pub fn was_dropped(&self, keyspace: u8) -> bool {
+        let lives = self.lives[usize::from(keyspace)];
+        lives > 2 || (lives == 2 && !self.has(keyspace))
+    }
+
+    /// The life that a keyspace is in.
+    pub fn life(&self, keyspace: u8) -> u32 {
+        self.lives[usize::from(keyspace)]
+    }
+
+    /// A keyspace is about to change, or to come (it has a choice), or to go (it has none).
+    pub fn doubt(&mut self, keyspace: u8, choice: Option<Choice>) {
+        self.in_doubt = Some((keyspace, choice));
+    }
+
+    /// What was in doubt has happened.
+    pub fn believe(&mut self) {
+        let Some((number, choice)) = self.in_doubt.take() else { return };
+        let number = usize::from(number);
+        match (self.catalog[number], choice) {
+            (None, Some(_)) => self.lives[number] += 1,
+            (Some(_), None) => {
+                self.all_is_durable();
+                self.base[number].fill(None);
+                self.state[number].fill(None);
+            }
+            _ => {}
+        }
+        self.catalog[number] = choice;
+    }
+
+    // --- moments ---
+
+    /// The present, to be kept.
+    pub fn moment(&self) -> Moment {
+        Moment { state: self.state.clone(), lives: self.lives.clone() }
+    }
+
+    /// What a checkpoint made now holds: everything that was ordered, seen or not.
+    pub fn copy(&self) -> Copy {
+        let mut state = self.state.clone();
+        let unseen = self.commits.iter().skip(self.visible);
+        unseen.for_each(|commit| apply(&mut state, &commit.writes));
+        Copy { state, catalog: self.catalog.clone() }
+    }
+
+    /// What a scan of a keyspace begun now has to yield.
+    pub fn begin_scan(&mut self, keyspace: u8) {
+        let map = &self.state[usize::from(keyspace)];
+        let entries = map.iter().enumerate();
+        self.scans.push(entries.filter_map(|(rank, value)| Some((rank, (*value)?))).collect());
+    }
+
+    // --- ends ---
+
+    /// The database was closed: all of it is there, and the process's snapshots and scans are not.
+    pub fn closed(&mut self) {
+        self.visible = self.commits.len();
+        self.settle(self.visible);
+        self.state.clone_from(&self.base);
         self.snapshots.clear();
-        self.base.clone_from(&self.state);
-        self.commits.clear();
-        self.durable = 0;
-        self.with_the_system = 0;
+        self.scans.clear();
+    }
+
+    /// What a second process sees must be a prefix that holds all which is with the system. It is
+    /// kept as what the reader shows.
+    ///
+    /// # Errors
+    /// What is wrong, in words.
+    pub fn read_beside(&mut self, found: &Found) -> Result<(), String> {
+        if found.catalog != self.catalog {
+            return Err(format!("the keyspaces are {:?}", found.catalog));
+        }
+        self.reader = Some(self.prefix(found, self.written)?);
+        Ok(())
     }
 
     /// Takes over what was found after a crash, if it is what is left of some prefix of the commits
@@ -80,59 +253,122 @@ impl Model {
     ///
     /// # Errors
     /// What is wrong, in words.
-    pub fn crashed(&mut self, found: &State, was_power_cut: bool) -> Result<(), String> {
-        let at_least = if was_power_cut { self.durable } else { self.with_the_system };
-        let mut state = self.base.clone();
-        let mut survived = (at_least == 0 && state == *found).then_some(0);
-        for (index, writes) in self.commits.iter().enumerate() {
-            apply(&mut state, writes);
-            if index + 1 >= at_least && state == *found {
-                survived = Some(index + 1);
+    pub fn crashed(&mut self, found: &Found, was_power_cut: bool) -> Result<(), String> {
+        let mut at_least = if was_power_cut { 0 } else { self.written };
+        if found.catalog != self.catalog {
+            self.check_doubt(found)?;
+            match self.in_doubt {
+                Some((number, None)) => {
+                    at_least = self.commits.len();
+                    self.forget_keyspace(number);
+                }
+                Some((number, Some(_))) if !self.has(number) => {
+                    self.lives[usize::from(number)] += 1;
+                }
+                _ => {}
             }
         }
-        if survived.is_none() {
-            return Err(format!(
+        self.base = self.prefix(found, at_least)?;
+        self.commits.clear();
+        self.written = 0;
+        self.visible = 0;
+        self.state.clone_from(&self.base);
+        self.catalog.clone_from(&found.catalog);
+        self.in_doubt = None;
+        self.snapshots.clear();
+        self.scans.clear();
+        self.reader = None;
+        Ok(())
+    }
+
+    /// The keyspaces that were found are those that there are once what is in doubt has happened.
+    fn check_doubt(&self, found: &Found) -> Result<(), String> {
+        let mut believed = self.catalog.clone();
+        if let Some((number, choice)) = self.in_doubt {
+            believed[usize::from(number)] = choice;
+        }
+        if found.catalog == believed {
+            return Ok(());
+        }
+        Err(format!(
+            "the keyspaces are {:?} instead of {:?}; in doubt is {:?}",
+            found.catalog, self.catalog, self.in_doubt
+        ))
+    }
+
+    /// What was written to a keyspace went with it.
+    fn forget_keyspace(&mut self, number: u8) {
+        self.base[usize::from(number)].fill(None);
+        for commit in &mut self.commits {
+            commit.writes.retain(|(keyspace, ..)| *keyspace != number);
+        }
+    }
+
+    /// The state after a prefix of at least so many commits, if what was found is one.
+    fn prefix(&self, found: &Found, at_least: usize) -> Result<Contents, String> {
+        let mut state = self.base.clone();
+        let mut wrong = 0;
+        for (map, found) in state.iter().zip(&found.maps) {
+            let differs = |(value, bytes): &(&Option<u32>, &Option<Value>)| !fits(**value, bytes);
+            wrong += map.iter().zip(found).filter(differs).count();
+        }
+        let mut survived = (at_least == 0 && wrong == 0).then(|| state.clone());
+        for (index, commit) in self.commits.iter().enumerate() {
+            for &(keyspace, key, value) in &commit.writes {
+                let (keyspace, rank) = (usize::from(keyspace), rank(key));
+                let bytes = &found.maps[keyspace][rank];
+                let before = std::mem::replace(&mut state[keyspace][rank], value);
+                wrong += usize::from(!fits(value, bytes));
+                wrong -= usize::from(!fits(before, bytes));
+            }
+            if index + 1 >= at_least && wrong == 0 {
+                survived = Some(state.clone());
+            }
+        }
+        survived.ok_or_else(|| {
+            format!(
                 "what was found is no prefix of the {} commits that holds the {at_least} which had \
                  to survive; it differs from the whole by {}",
                 self.commits.len(),
-                difference(&self.state, found)
-            ));
-        }
-        self.state.clone_from(found);
-        self.reopened();
-        Ok(())
+                first_difference(&state, &found.maps).unwrap_or_default()
+            )
+        })
     }
 }
 
-fn apply(state: &mut State, writes: &[Write]) {
-    for (keyspace, key, value) in writes {
-        let map = &mut state[usize::from(*keyspace)];
-        match value {
-            Some(value) => map.insert(key_bytes(*key), value_bytes(*value)),
-            None => map.remove(&key_bytes(*key)),
-        };
+fn fits(value: Option<u32>, bytes: &Option<Value>) -> bool {
+    match (value, bytes) {
+        (None, None) => true,
+        (Some(value), Some(bytes)) => is_value(value, bytes),
+        _ => false,
     }
 }
 
-/// The first difference between two states, in words.
-pub fn difference(expected: &State, found: &State) -> String {
+fn apply(state: &mut Contents, writes: &[Write]) {
+    for &(keyspace, key, value) in writes {
+        state[usize::from(keyspace)][rank(key)] = value;
+    }
+}
+
+/// The first difference between what is expected and what was found, in words; none: they agree.
+pub fn first_difference(expected: &Contents, found: &[FoundMap]) -> Option<String> {
     for (keyspace, (expected, found)) in expected.iter().zip(found).enumerate() {
-        for key in expected.keys().chain(found.keys()) {
-            let (expected, found) = (expected.get(key), found.get(key));
-            if expected != found {
-                return format!(
+        for (rank, (expected, found)) in expected.iter().zip(found).enumerate() {
+            if !fits(*expected, found) {
+                return Some(format!(
                     "keyspace {keyspace}, key \"{}\": expected {}, found {}",
-                    key.escape_ascii(),
-                    show(expected),
-                    show(found)
-                );
+                    key_at(rank).escape_ascii(),
+                    show(expected.map(value_bytes).as_deref()),
+                    show(found.as_deref())
+                ));
             }
         }
     }
-    "nothing".into()
+    None
 }
 
-fn show(value: Option<&Vec<u8>>) -> String {
+/// A value in words.
+pub fn show(value: Option<&[u8]>) -> String {
     match value {
         None => "nothing".into(),
         Some(value) if value.len() > 40 => {

@@ -1,23 +1,17 @@
-//! The one op language: what a history is made of, as random draws and as lines of text.
+//! The one op language: what a history is made of, and how it is written as lines of text. How it
+//! is drawn at random is in `draw.rs`.
 
 use std::fmt;
 use std::str::FromStr;
 
 use lsm_engine::{Durability, Step};
 use lsm_io::CrashPolicy;
-use lsm_workload::Rng;
 
-/// Keyspaces that histories write to; 0 is the default one.
-pub const KEYSPACES: u8 = 2;
-/// Different keys that histories use: few, so that they meet again.
-pub const KEYS: u16 = 64;
-/// Compaction policies that histories switch between.
-pub const POLICIES: u8 = 4;
+use crate::data::{KEYS, KEYSPACES, Write};
+use crate::setup::Choice;
 
-/// One write of a batch: keyspace, key, and the value's number (`None`: delete).
-pub type Write = (u8, u16, Option<u32>);
-
-/// One step of a history. Keys and values are numbers; see [`key_bytes`] and [`value_bytes`].
+/// One step of a history. Keyspaces, keys and values are numbers; see `data.rs`. An operation on a
+/// keyspace, snapshot, ticket or scan that is not there does nothing.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Op {
     /// Writes that are applied together.
@@ -27,6 +21,17 @@ pub enum Op {
         /// When it is acknowledged.
         durability: Durability,
     },
+    /// Writes that are ordered now and acknowledged later, by a ticket.
+    WriteAsync {
+        /// What is written.
+        writes: Vec<Write>,
+    },
+    /// A ticket is waited for.
+    Wait(u8),
+    /// All tickets are dropped, which cancels nothing.
+    ForgetTickets,
+    /// The commit that so many others came after is waited for until it is on disk.
+    WaitDurable(u8),
     /// One key is read in every way there is.
     Get {
         /// The keyspace.
@@ -61,12 +66,28 @@ pub enum Op {
         /// Decides the moves.
         seed: u32,
     },
+    /// A scan begins that later operations move on.
+    OpenScan {
+        /// The keyspace.
+        keyspace: u8,
+    },
+    /// A scan under way moves on by so many entries at each end.
+    Advance {
+        /// Which scan.
+        scan: u8,
+        /// How far.
+        count: u8,
+    },
     /// The present is kept readable.
     Snapshot,
     /// A kept moment is read whole.
     ReadSnapshot(u8),
     /// A kept moment is let go.
     Release(u8),
+    /// The database is opened read-only beside the writer, or the one opened so moves on.
+    ReadBeside,
+    /// The database opened read-only still shows the moment that it showed.
+    ReadReader,
     /// All memtables become tables.
     Flush,
     /// A range is merged to the bottom.
@@ -82,13 +103,26 @@ pub enum Op {
     Background(Step),
     /// Everything so far becomes durable.
     Sync,
-    /// The keyspace gets another compaction policy.
-    Policy {
+    /// Every byte is read and checked.
+    Verify,
+    /// A keyspace is created.
+    Create {
         /// The keyspace.
         keyspace: u8,
-        /// Its number.
-        policy: u8,
+        /// Its options.
+        choice: Choice,
     },
+    /// A keyspace is dropped with all that is in it.
+    Drop(u8),
+    /// A keyspace gets other options.
+    SetOptions {
+        /// The keyspace.
+        keyspace: u8,
+        /// The options.
+        choice: Choice,
+    },
+    /// A checkpoint is made beside the database.
+    Checkpoint,
     /// The database is closed and opened again.
     Reopen,
     /// The process is killed and the database opened again.
@@ -102,238 +136,276 @@ pub const OP_NAMES: &[&str] = &[
     "put",
     "delete",
     "batch",
+    "write_async",
+    "wait",
+    "forget_tickets",
+    "wait_durable",
     "get",
     "multi_get",
     "scan",
     "walk",
+    "open_scan",
+    "advance",
     "snapshot",
     "read_snapshot",
     "release",
+    "read_beside",
+    "read_reader",
     "flush",
     "compact",
     "background",
     "sync",
-    "policy",
+    "verify",
+    "create",
+    "drop",
+    "set_options",
+    "checkpoint",
     "reopen",
     "kill",
     "power_cut",
 ];
 
 impl Op {
-    /// A random op.
-    pub fn random(rng: &mut Rng) -> Self {
-        let keyspace = rng.below(u64::from(KEYSPACES)) as u8;
-        match rng.below(100) {
-            0..38 => Self::Write {
-                writes: vec![random_write(rng, keyspace)],
-                durability: random_durability(rng),
-            },
-            38..48 => {
-                let count = 2 + rng.below(12);
-                let writes = (0..count).map(|_| {
-                    let keyspace = rng.below(u64::from(KEYSPACES)) as u8;
-                    random_write(rng, keyspace)
-                });
-                Self::Write { writes: writes.collect(), durability: random_durability(rng) }
-            }
-            48..56 => Self::Get { keyspace, key: random_key(rng) },
-            56..59 => {
-                let count = rng.below(9);
-                let keys = (0..count).map(|_| random_key(rng)).collect();
-                Self::MultiGet { keyspace, keys }
-            }
-            59..66 => Self::Scan {
-                keyspace,
-                from: random_key(rng),
-                to: random_key(rng),
-                reverse: rng.chance(0.5),
-                both: rng.chance(0.3),
-            },
-            66..70 => Self::Walk { keyspace, seed: rng.next_u64() as u32 },
-            70..73 => Self::Snapshot,
-            73..76 => Self::ReadSnapshot(rng.below(4) as u8),
-            76..78 => Self::Release(rng.below(4) as u8),
-            78..80 => Self::Flush,
-            80..82 => Self::Compact { keyspace, from: random_key(rng), to: random_key(rng) },
-            82..91 => {
-                Self::Background(*rng.pick(&[Step::Log, Step::Flush, Step::Compact, Step::Compact]))
-            }
-            91..93 => Self::Sync,
-            93..95 => Self::Policy { keyspace, policy: rng.below(u64::from(POLICIES)) as u8 },
-            95..97 => Self::Reopen,
-            97 => Self::Kill,
-            _ => Self::PowerCut(*rng.pick(&CrashPolicy::ALL)),
-        }
-    }
-
     /// The name under which it is counted.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Write { writes, .. } if writes.len() > 1 => "batch",
             Self::Write { writes, .. } if writes.first().is_some_and(|w| w.2.is_none()) => "delete",
             Self::Write { .. } => "put",
+            Self::WriteAsync { .. } => "write_async",
+            Self::Wait(_) => "wait",
+            Self::ForgetTickets => "forget_tickets",
+            Self::WaitDurable(_) => "wait_durable",
             Self::Get { .. } => "get",
             Self::MultiGet { .. } => "multi_get",
             Self::Scan { .. } => "scan",
             Self::Walk { .. } => "walk",
+            Self::OpenScan { .. } => "open_scan",
+            Self::Advance { .. } => "advance",
             Self::Snapshot => "snapshot",
             Self::ReadSnapshot(_) => "read_snapshot",
             Self::Release(_) => "release",
+            Self::ReadBeside => "read_beside",
+            Self::ReadReader => "read_reader",
             Self::Flush => "flush",
             Self::Compact { .. } => "compact",
             Self::Background(_) => "background",
             Self::Sync => "sync",
-            Self::Policy { .. } => "policy",
+            Self::Verify => "verify",
+            Self::Create { .. } => "create",
+            Self::Drop(_) => "drop",
+            Self::SetOptions { .. } => "set_options",
+            Self::Checkpoint => "checkpoint",
             Self::Reopen => "reopen",
             Self::Kill => "kill",
             Self::PowerCut(_) => "power_cut",
         }
     }
-}
 
-fn random_key(rng: &mut Rng) -> u16 {
-    rng.below(u64::from(KEYS)) as u16
-}
-
-fn random_write(rng: &mut Rng, keyspace: u8) -> Write {
-    let value = if rng.chance(0.25) { None } else { Some(rng.next_u64() as u32) };
-    (keyspace, random_key(rng), value)
-}
-
-fn random_durability(rng: &mut Rng) -> Durability {
-    *rng.pick(&[Durability::Disk, Durability::Disk, Durability::Os, Durability::Memory])
-}
-
-/// The bytes of a key: short ones, ones that share a long prefix, the empty one, 0xFF bytes.
-pub fn key_bytes(key: u16) -> Vec<u8> {
-    match key {
-        0 => Vec::new(),
-        1 => vec![0xFF],
-        2 => vec![0xFF, 0xFF],
-        3 => vec![0],
-        _ => match key % 3 {
-            0 => format!("tenant/0042/user/{key:05}").into_bytes(),
-            1 => format!("tenant/{key}").into_bytes(),
-            _ => key.to_be_bytes().to_vec(),
-        },
+    /// Whether it ends the process without a close: only a simulated disk tells what that leaves.
+    pub fn is_crash(&self) -> bool {
+        matches!(self, Self::Kill | Self::PowerCut(_))
     }
 }
 
-/// The bytes of a value: mostly short, sometimes empty, seldom longer than a block.
-pub fn value_bytes(value: u32) -> Vec<u8> {
-    let length = match value % 32 {
-        0 => 0,
-        1 => 5000,
-        2..8 => 300,
-        rest => rest as usize,
-    };
-    let text = format!("v{value}-").into_bytes();
-    text.iter().copied().cycle().take(length).collect()
+fn show_writes(f: &mut fmt::Formatter<'_>, writes: &[Write]) -> fmt::Result {
+    writes.iter().try_for_each(|(keyspace, key, value)| match value {
+        Some(value) => write!(f, " {keyspace}/{key}={value}"),
+        None => write!(f, " {keyspace}/{key}=-"),
+    })
 }
 
 impl fmt::Display for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Write { .. } => "write",
+            other => other.name(),
+        })?;
         match self {
             Self::Write { writes, durability } => {
-                write!(f, "write {durability:?}")?;
-                for (keyspace, key, value) in writes {
-                    match value {
-                        Some(value) => write!(f, " {keyspace}/{key}={value}")?,
-                        None => write!(f, " {keyspace}/{key}=-")?,
-                    }
-                }
-                Ok(())
+                write!(f, " {durability:?}")?;
+                show_writes(f, writes)
             }
-            Self::Get { keyspace, key } => write!(f, "get {keyspace} {key}"),
+            Self::WriteAsync { writes } => show_writes(f, writes),
+            Self::Wait(number)
+            | Self::WaitDurable(number)
+            | Self::ReadSnapshot(number)
+            | Self::Release(number)
+            | Self::Drop(number) => write!(f, " {number}"),
+            Self::Get { keyspace, key } => write!(f, " {keyspace} {key}"),
             Self::MultiGet { keyspace, keys } => {
-                write!(f, "multi_get {keyspace}")?;
+                write!(f, " {keyspace}")?;
                 keys.iter().try_for_each(|key| write!(f, " {key}"))
             }
             Self::Scan { keyspace, from, to, reverse, both } => {
-                write!(f, "scan {keyspace} {from} {to} {reverse} {both}")
+                write!(f, " {keyspace} {from} {to} {reverse} {both}")
             }
-            Self::Walk { keyspace, seed } => write!(f, "walk {keyspace} {seed}"),
-            Self::Snapshot => f.write_str("snapshot"),
-            Self::ReadSnapshot(index) => write!(f, "read_snapshot {index}"),
-            Self::Release(index) => write!(f, "release {index}"),
-            Self::Flush => f.write_str("flush"),
-            Self::Compact { keyspace, from, to } => write!(f, "compact {keyspace} {from} {to}"),
-            Self::Background(step) => write!(f, "background {step:?}"),
-            Self::Sync => f.write_str("sync"),
-            Self::Policy { keyspace, policy } => write!(f, "policy {keyspace} {policy}"),
-            Self::Reopen => f.write_str("reopen"),
-            Self::Kill => f.write_str("kill"),
-            Self::PowerCut(policy) => write!(f, "power_cut {policy:?}"),
+            Self::Walk { keyspace, seed } => write!(f, " {keyspace} {seed}"),
+            Self::OpenScan { keyspace } => write!(f, " {keyspace}"),
+            Self::Advance { scan, count } => write!(f, " {scan} {count}"),
+            Self::Compact { keyspace, from, to } => write!(f, " {keyspace} {from} {to}"),
+            Self::Background(step) => write!(f, " {step:?}"),
+            Self::Create { keyspace, choice } | Self::SetOptions { keyspace, choice } => {
+                write!(f, " {keyspace} {choice}")
+            }
+            Self::PowerCut(policy) => write!(f, " {policy:?}"),
+            Self::ForgetTickets
+            | Self::Snapshot
+            | Self::ReadBeside
+            | Self::ReadReader
+            | Self::Flush
+            | Self::Sync
+            | Self::Verify
+            | Self::Checkpoint
+            | Self::Reopen
+            | Self::Kill => Ok(()),
         }
     }
+}
+
+/// The words of one line, taken one after the other.
+struct Words<'a> {
+    line: &'a str,
+    rest: std::str::SplitWhitespace<'a>,
+}
+
+impl<'a> Words<'a> {
+    fn wrong(&self) -> String {
+        format!("\"{}\" is no operation", self.line)
+    }
+
+    fn word(&mut self) -> Result<&'a str, String> {
+        self.rest.next().ok_or_else(|| self.wrong())
+    }
+
+    fn number<T: FromStr>(&mut self) -> Result<T, String> {
+        let word = self.word()?;
+        word.parse().map_err(|_| format!("\"{word}\" is no number in \"{}\"", self.line))
+    }
+
+    fn keyspace(&mut self) -> Result<u8, String> {
+        let number = self.number()?;
+        self.below(number, KEYSPACES, "keyspaces")
+    }
+
+    fn key(&mut self) -> Result<u16, String> {
+        let number = self.number()?;
+        self.below(number, KEYS, "keys")
+    }
+
+    fn below<T: Copy + PartialOrd + fmt::Display>(
+        &self,
+        number: T,
+        limit: T,
+        of: &str,
+    ) -> Result<T, String> {
+        if number < limit {
+            return Ok(number);
+        }
+        Err(format!("{number} in \"{}\" is beyond the {limit} {of} that there are", self.line))
+    }
+
+    fn keys(&mut self) -> Result<Vec<u16>, String> {
+        let mut keys = Vec::new();
+        while self.rest.clone().next().is_some() {
+            keys.push(self.key()?);
+        }
+        Ok(keys)
+    }
+
+    fn writes(&mut self) -> Result<Vec<Write>, String> {
+        let mut writes = Vec::new();
+        while let Some(word) = self.rest.next() {
+            let (keyspace, key, value) = parse_write(word).ok_or_else(|| self.wrong())?;
+            let keyspace = self.below(keyspace, KEYSPACES, "keyspaces")?;
+            writes.push((keyspace, self.below(key, KEYS, "keys")?, value));
+        }
+        Ok(writes)
+    }
+
+    fn durability(&mut self) -> Result<Durability, String> {
+        match self.word()? {
+            "Disk" => Ok(Durability::Disk),
+            "Os" => Ok(Durability::Os),
+            "Memory" => Ok(Durability::Memory),
+            _ => Err(self.wrong()),
+        }
+    }
+
+    fn step(&mut self) -> Result<Step, String> {
+        match self.word()? {
+            "Log" => Ok(Step::Log),
+            "Flush" => Ok(Step::Flush),
+            "Compact" => Ok(Step::Compact),
+            _ => Err(self.wrong()),
+        }
+    }
+
+    fn choice(&mut self) -> Result<Choice, String> {
+        let words: Vec<&str> = self.rest.by_ref().take(4).collect();
+        words.join(" ").parse()
+    }
+
+    fn policy(&mut self) -> Result<CrashPolicy, String> {
+        parse_policy(self.word()?)
+    }
+}
+
+/// The crash policy with this name.
+pub(crate) fn parse_policy(name: &str) -> Result<CrashPolicy, String> {
+    let named = |policy: &CrashPolicy| format!("{policy:?}") == name;
+    let policy = CrashPolicy::ALL.into_iter().find(named);
+    policy.ok_or_else(|| format!("\"{name}\" is no crash policy"))
 }
 
 impl FromStr for Op {
     type Err = String;
 
     fn from_str(line: &str) -> Result<Self, String> {
-        let wrong = || format!("\"{line}\" is no operation");
-        let mut words = line.split_whitespace();
-        let name = words.next().ok_or_else(wrong)?;
-        let rest: Vec<&str> = words.collect();
-        let word = |index: usize| rest.get(index).copied().ok_or_else(wrong);
-        Ok(match name {
-            "write" => Self::Write {
-                durability: match word(0)? {
-                    "Disk" => Durability::Disk,
-                    "Os" => Durability::Os,
-                    "Memory" => Durability::Memory,
-                    _ => return Err(wrong()),
-                },
-                writes: rest[1..]
-                    .iter()
-                    .map(|w| parse_write(w).ok_or_else(wrong))
-                    .collect::<Result<_, _>>()?,
-            },
-            "get" => Self::Get { keyspace: number(word(0)?)?, key: number(word(1)?)? },
-            "multi_get" => Self::MultiGet {
-                keyspace: number(word(0)?)?,
-                keys: rest[1..].iter().map(|key| number(key)).collect::<Result<_, _>>()?,
-            },
+        let words = &mut Words { line, rest: line.split_whitespace() };
+        let op = match words.word()? {
+            "write" => Self::Write { durability: words.durability()?, writes: words.writes()? },
+            "write_async" => Self::WriteAsync { writes: words.writes()? },
+            "wait" => Self::Wait(words.number()?),
+            "forget_tickets" => Self::ForgetTickets,
+            "wait_durable" => Self::WaitDurable(words.number()?),
+            "get" => Self::Get { keyspace: words.keyspace()?, key: words.key()? },
+            "multi_get" => Self::MultiGet { keyspace: words.keyspace()?, keys: words.keys()? },
             "scan" => Self::Scan {
-                keyspace: number(word(0)?)?,
-                from: number(word(1)?)?,
-                to: number(word(2)?)?,
-                reverse: number(word(3)?)?,
-                both: number(word(4)?)?,
+                keyspace: words.keyspace()?,
+                from: words.key()?,
+                to: words.key()?,
+                reverse: words.number()?,
+                both: words.number()?,
             },
-            "walk" => Self::Walk { keyspace: number(word(0)?)?, seed: number(word(1)?)? },
+            "walk" => Self::Walk { keyspace: words.keyspace()?, seed: words.number()? },
+            "open_scan" => Self::OpenScan { keyspace: words.keyspace()? },
+            "advance" => Self::Advance { scan: words.number()?, count: words.number()? },
             "snapshot" => Self::Snapshot,
-            "read_snapshot" => Self::ReadSnapshot(number(word(0)?)?),
-            "release" => Self::Release(number(word(0)?)?),
+            "read_snapshot" => Self::ReadSnapshot(words.number()?),
+            "release" => Self::Release(words.number()?),
+            "read_beside" => Self::ReadBeside,
+            "read_reader" => Self::ReadReader,
             "flush" => Self::Flush,
-            "compact" => Self::Compact {
-                keyspace: number(word(0)?)?,
-                from: number(word(1)?)?,
-                to: number(word(2)?)?,
-            },
-            "background" => Self::Background(match word(0)? {
-                "Log" => Step::Log,
-                "Flush" => Step::Flush,
-                "Compact" => Step::Compact,
-                _ => return Err(wrong()),
-            }),
+            "compact" => {
+                Self::Compact { keyspace: words.keyspace()?, from: words.key()?, to: words.key()? }
+            }
+            "background" => Self::Background(words.step()?),
             "sync" => Self::Sync,
-            "policy" => Self::Policy { keyspace: number(word(0)?)?, policy: number(word(1)?)? },
+            "verify" => Self::Verify,
+            "create" => Self::Create { keyspace: words.keyspace()?, choice: words.choice()? },
+            "drop" => Self::Drop(words.keyspace()?),
+            "set_options" => {
+                Self::SetOptions { keyspace: words.keyspace()?, choice: words.choice()? }
+            }
+            "checkpoint" => Self::Checkpoint,
             "reopen" => Self::Reopen,
             "kill" => Self::Kill,
-            "power_cut" => {
-                let name = word(0)?;
-                let named = |policy: &CrashPolicy| format!("{policy:?}") == name;
-                Self::PowerCut(CrashPolicy::ALL.into_iter().find(named).ok_or_else(wrong)?)
-            }
-            _ => return Err(wrong()),
-        })
+            "power_cut" => Self::PowerCut(words.policy()?),
+            _ => return Err(words.wrong()),
+        };
+        if words.rest.next().is_some() { Err(words.wrong()) } else { Ok(op) }
     }
-}
-
-fn number<T: FromStr>(word: &str) -> Result<T, String> {
-    word.parse().map_err(|_| format!("\"{word}\" is no number here"))
 }
 
 fn parse_write(word: &str) -> Option<Write> {
@@ -345,14 +417,38 @@ fn parse_write(word: &str) -> Option<Write> {
 
 #[cfg(test)]
 mod tests {
+    use lsm_workload::Rng;
+
     use super::*;
+    use crate::draw::Mix;
 
     #[test]
-    fn a_history_reads_back_from_its_text() {
+    fn an_operation_reads_back_from_its_text() {
         let mut rng = Rng::new(7);
-        for _ in 0..2000 {
-            let op = Op::random(&mut rng);
-            assert_eq!(op.to_string().parse::<Op>(), Ok(op));
+        for mix in [Mix::Short, Mix::Crash, Mix::Long] {
+            for _ in 0..3000 {
+                let op = mix.draw(&mut rng);
+                assert_eq!(op.to_string().parse::<Op>(), Ok(op));
+            }
         }
+    }
+
+    #[track_caller]
+    fn check_refused(line: &str, reason: &str) {
+        assert_eq!(line.parse::<Op>(), Err(reason.into()));
+    }
+
+    #[test]
+    fn a_line_that_is_no_operation_is_refused_with_its_text() {
+        check_refused("fly 1", "\"fly 1\" is no operation");
+        check_refused("get 0", "\"get 0\" is no operation");
+        check_refused("get 0 5 6", "\"get 0 5 6\" is no operation");
+        check_refused("get 0 x", "\"x\" is no number in \"get 0 x\"");
+        check_refused("get 9 1", "9 in \"get 9 1\" is beyond the 4 keyspaces that there are");
+        check_refused(
+            "write Disk 0/512=1",
+            "512 in \"write Disk 0/512=1\" is beyond the 512 keys that there are",
+        );
+        check_refused("power_cut Sector", "\"Sector\" is no crash policy");
     }
 }

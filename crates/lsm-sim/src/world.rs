@@ -1,97 +1,33 @@
-//! The engine on a simulated disk, doing what a history says and answering for it to the model.
+//! The engine on a disk, doing what a history says and answering for it to the model.
+//!
+//! How answers to reads are compared is in `answers.rs`, what is asked of a directory in
+//! `oracle.rs`.
 
-use std::ops::Bound;
-use std::path::Path;
+use std::path::PathBuf;
 
-use lsm_engine::{
-    CompactionPolicy, Compression, Db, Durability, Env, ErrorKind, Keyspace, KeyspaceOptions,
-    Options, ReadMode, Reads, Scan, Snapshot, WriteBatch, WriteOptions,
-};
-use lsm_io::{CrashPolicy, SimFs};
-use lsm_workload::Rng;
+use lsm_engine::{Db, Durability, ErrorKind, Iter, Keyspace, SeqNo, Snapshot, Ticket};
+use lsm_engine::{Reads, Step, WriteBatch, WriteOptions};
+use lsm_io::CrashPolicy;
 
-use crate::model::{Map, Model, State, difference};
-use crate::op::{KEYSPACES, Op, POLICIES, key_bytes, value_bytes};
+use crate::answers::Transcript;
+use crate::data::{KEYSPACES, UNKNOWN, Write, key_bytes, value_bytes};
+use crate::model::Model;
+use crate::op::Op;
+use crate::oracle::KeyspaceIds;
+use crate::place::Place;
+use crate::setup::{Choice, Setup};
 
-/// How the engine of a history is set up, drawn from the history's seed.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Setup {
-    /// Size at which memtables are sealed, in bytes.
-    pub memtable_bytes: u64,
-    /// Where blocks are read from.
-    pub read_mode: ReadMode,
-    /// Whether log segments are mapped.
-    pub map_log: bool,
-    /// Compression of all levels.
-    pub compression: Compression,
-    /// Size of a block.
-    pub block_bytes: u32,
-    /// Whether tables have filters.
-    pub filters: bool,
-    /// The policy that both keyspaces begin with.
-    pub policy: u8,
-}
+/// Tickets that are in flight at most; one more waits for the oldest.
+const TICKETS: usize = 6;
+/// Snapshots that are kept at most.
+const SNAPSHOTS: usize = 4;
+/// Scans that are under way at most.
+const SCANS: usize = 2;
 
-impl Setup {
-    /// A random setup.
-    pub fn random(rng: &mut Rng) -> Self {
-        Self {
-            memtable_bytes: *rng.pick(&[16 << 10, 32 << 10, 128 << 10]),
-            read_mode: *rng.pick(&[ReadMode::Mapped, ReadMode::Cached]),
-            compression: *rng.pick(&[Compression::None, Compression::Lz4, Compression::Zstd(1)]),
-            block_bytes: *rng.pick(&[256, 1024, 4096]),
-            filters: rng.chance(0.8),
-            policy: rng.below(u64::from(POLICIES)) as u8,
-            map_log: rng.chance(0.7),
-        }
-    }
-
-    /// The names under which its choices are counted.
-    pub fn names(&self) -> Vec<String> {
-        vec![
-            format!("{:?}", self.read_mode),
-            format!("{:?}", self.compression),
-            format!("filters {}", self.filters),
-            format!("block {}", self.block_bytes),
-            format!("memtable {}", self.memtable_bytes),
-            format!("policy {}", self.policy),
-            format!("mapped log {}", self.map_log),
-        ]
-    }
-
-    /// The options that they come to, in the world `env`.
-    pub fn options(&self, env: Env) -> Options {
-        Options {
-            memory_bytes: 4 << 20,
-            memtable_bytes: Some(self.memtable_bytes),
-            cache_bytes: Some(64 << 10),
-            log_segment_bytes: 64 << 10,
-            log_bytes_max: 256 << 10,
-            read_mode: self.read_mode,
-            map_log: self.map_log,
-            keyspace: KeyspaceOptions {
-                compaction: policy(self.policy),
-                compression: vec![self.compression],
-                filter_bits_per_key: self.filters.then_some(10.0),
-                block_bytes: self.block_bytes,
-            },
-            env,
-            ..Options::default()
-        }
-    }
-}
-
-/// The policies that histories switch between, by number. The last one, FIFO, is so large that it
-/// never drops anything.
-pub fn policy(number: u8) -> CompactionPolicy {
-    use lsm_engine::{FifoOptions, LazyLeveledOptions, LeveledOptions, TieredOptions};
-    match number {
-        0 => CompactionPolicy::Leveled(LeveledOptions::default()),
-        1 => CompactionPolicy::Tiered(TieredOptions::default()),
-        2 => CompactionPolicy::LazyLeveled(LazyLeveledOptions::default()),
-        _ => CompactionPolicy::Fifo(FifoOptions::default()),
-    }
-}
+/// Checkpoints that are made at most.
+const CHECKPOINTS: usize = 2;
+/// Steps of background work after which there must be none left.
+const SETTLING_STEPS: usize = 500;
 
 /// Why a history stopped.
 #[derive(Debug)]
@@ -102,55 +38,101 @@ pub enum Stop {
     Wrong(String),
 }
 
-/// The engine on a simulated disk.
+/// The engine on a disk.
 #[derive(Debug)]
 pub struct World {
     /// The disk.
-    pub fs: SimFs,
-    setup: Setup,
-    db: Option<Db>,
-    keyspaces: Vec<Keyspace>,
-    snapshots: Vec<Snapshot>,
+    pub place: Place,
+    pub(crate) setup: Setup,
+    pub(crate) db: Option<Db>,
+    pub(crate) keyspaces: Vec<Option<Keyspace>>,
+    pub(crate) snapshots: Vec<Snapshot>,
+    pub(crate) scans: Vec<Iter>,
+    pub(crate) reader: Option<Db>,
+    tickets: Vec<Ticket>,
+    last_seq_no: SeqNo,
+    /// Segments made of old ones, before the last opening.
+    recycled_before: u64,
+    pub(crate) ids: KeyspaceIds,
+    /// What reads answered, if somebody wants to compare it with another world's.
+    pub(crate) transcript: Option<Transcript>,
 }
-
-const DIR: &str = "db";
 
 impl World {
     /// Opens the engine on a disk.
     ///
     /// # Errors
     /// `Crashed` or what went wrong.
-    pub fn open(fs: SimFs, setup: Setup) -> Result<Self, Stop> {
-        let mut world = Self { fs, setup, db: None, keyspaces: Vec::new(), snapshots: Vec::new() };
-        world.reopen()?;
+    pub fn open(place: Place, setup: Setup) -> Result<Self, Stop> {
+        let mut world = Self {
+            place,
+            setup,
+            db: None,
+            keyspaces: Vec::new(),
+            snapshots: Vec::new(),
+            scans: Vec::new(),
+            reader: None,
+            tickets: Vec::new(),
+            last_seq_no: 0,
+            recycled_before: 0,
+            ids: KeyspaceIds::default(),
+            transcript: None,
+        };
+        world.open_again()?;
         Ok(world)
     }
 
-    fn reopen(&mut self) -> Result<(), Stop> {
-        let options = self.setup.options(Env::simulated(self.fs.shared()));
-        let db = self.told(Db::open_with(Path::new(DIR), options))?;
-        self.keyspaces = vec![db.default_keyspace().clone()];
-        for number in 1..KEYSPACES {
-            let keyspace = self.told(db.keyspace(&format!("keyspace-{number}")))?;
-            self.keyspaces.push(keyspace);
+    /// Keeps account of what reads answer. What is in flight is waited for before anything is read,
+    /// for how soon it is done by itself depends on the setup.
+    pub fn keep_transcript(&mut self) {
+        self.transcript = Some(Transcript::default());
+    }
+
+    /// What reads answered so far, in short.
+    pub fn transcript(&self) -> u64 {
+        self.transcript.as_ref().map_or(0, Transcript::digest)
+    }
+
+    fn open_again(&mut self) -> Result<(), Stop> {
+        let options = self.setup.options(self.place.env());
+        let db = self.told(Db::open_with(self.place.dir(), options))?;
+        self.keyspaces = vec![None; usize::from(KEYSPACES)];
+        for name in db.keyspaces() {
+            let number = number_of(&name)?;
+            self.keyspaces[usize::from(number)] = Some(self.told(db.keyspace(&name))?);
         }
         self.db = Some(db);
+        self.last_seq_no = 0;
         Ok(())
     }
 
     /// An error of the engine, judged: after a crash of the machine it is to be expected.
-    fn told<T>(&self, result: lsm_engine::Result<T>) -> Result<T, Stop> {
+    pub(crate) fn told<T>(&self, result: lsm_engine::Result<T>) -> Result<T, Stop> {
         result.map_err(|error| {
-            if self.fs.has_crashed() { Stop::Crashed } else { Stop::Wrong(error.to_string()) }
+            if self.place.has_crashed() { Stop::Crashed } else { Stop::Wrong(error.to_string()) }
         })
     }
 
-    fn db(&self) -> &Db {
+    pub(crate) fn db(&self) -> &Db {
         self.db.as_ref().expect("open between operations")
     }
 
+    pub(crate) fn keyspace(&self, number: u8) -> Option<&Keyspace> {
+        self.keyspaces[usize::from(number)].as_ref()
+    }
+
+    /// Log segments made of old ones so far.
+    pub fn recycled(&self) -> u64 {
+        let now = self.db.as_ref().map_or(0, |db| db.metrics().log_segments_recycled);
+        self.recycled_before + now
+    }
+
+    /// Lets go of every handle of the writer's.
     fn forget(&mut self) {
+        self.recycled_before = self.recycled();
+        self.scans.clear();
         self.snapshots.clear();
+        self.tickets.clear();
         self.keyspaces.clear();
         self.db = None;
     }
@@ -160,145 +142,284 @@ impl World {
     /// # Errors
     /// `Crashed`, or how the answer is wrong.
     pub fn apply(&mut self, op: &Op, model: &mut Model) -> Result<(), Stop> {
+        let result = self.carry_out(op, model);
+        if let Some(db) = &self.db {
+            model.seen_through(db.visible_seq_no());
+        }
+        result.map_err(|stop| match stop {
+            Stop::Wrong(wrong) => Stop::Wrong(format!("{op}: {wrong}")),
+            Stop::Crashed => Stop::Crashed,
+        })
+    }
+
+    fn carry_out(&mut self, op: &Op, model: &mut Model) -> Result<(), Stop> {
         match op {
-            Op::Write { writes, durability } => self.write(op, writes, *durability, model),
-            Op::Get { keyspace, key } => {
-                let key = key_bytes(*key);
-                let expected = model.state[usize::from(*keyspace)].get(&key);
-                let keyspace = self.keyspace(*keyspace);
-                let found = self.told(keyspace.get(&key))?;
-                same(op, expected.map(Vec::as_slice), found.as_deref())?;
-                let contains = self.told(keyspace.contains_key(&key))?;
-                same(op, expected.is_some(), contains)
-            }
-            Op::MultiGet { keyspace, keys } => {
-                let keys: Vec<_> = keys.iter().map(|key| key_bytes(*key)).collect();
-                let map = &model.state[usize::from(*keyspace)];
-                let found = self.told(self.keyspace(*keyspace).multi_get(&keys))?;
-                for (key, found) in keys.iter().zip(found) {
-                    same(op, map.get(key).map(Vec::as_slice), found.as_deref())?;
+            Op::Write { writes, durability } => self.write(writes, *durability, model),
+            Op::WriteAsync { writes } => self.write_async(writes, model),
+            Op::Wait(index) => {
+                if usize::from(*index) < self.tickets.len() {
+                    self.wait(usize::from(*index))?;
                 }
                 Ok(())
             }
-            Op::Scan { keyspace, from, to, reverse, both } => {
-                let range = ordered(key_bytes(*from), key_bytes(*to));
-                let map = &model.state[usize::from(*keyspace)];
-                self.scan(op, self.keyspace(*keyspace), map, range, *reverse, *both)
-            }
-            Op::Walk { keyspace, seed } => {
-                let map = &model.state[usize::from(*keyspace)];
-                self.walk(op, self.keyspace(*keyspace), map, *seed)
-            }
-            Op::Snapshot => {
-                if self.snapshots.len() < 4 {
-                    self.snapshots.push(self.db().snapshot());
-                    model.snapshots.push(model.state.clone());
-                }
+            Op::ForgetTickets => {
+                self.tickets.clear();
                 Ok(())
             }
-            Op::ReadSnapshot(index) => {
-                let Some(snapshot) = self.snapshots.get(usize::from(*index)) else { return Ok(()) };
-                let expected = &model.snapshots[usize::from(*index)];
-                let found = self.read_all(|keyspace| {
-                    snapshot.within(keyspace).iter().collect::<Result<Vec<_>, _>>()
-                })?;
-                if found != *expected {
-                    return Err(Stop::Wrong(format!("{op}: {}", difference(expected, &found))));
-                }
+            Op::WaitDurable(back) => {
+                let Some(seq_no) = model.place_of(usize::from(*back)) else { return Ok(()) };
+                self.told(self.db().wait_durable(seq_no))?;
+                model.seen_through(self.db().visible_seq_no());
+                model.durable_through(seq_no);
                 Ok(())
             }
-            Op::Release(index) => {
-                if usize::from(*index) < self.snapshots.len() {
-                    self.snapshots.remove(usize::from(*index));
-                    model.snapshots.remove(usize::from(*index));
-                }
+            Op::Snapshot if self.snapshots.len() < SNAPSHOTS => {
+                self.before_reading(model)?;
+                self.snapshots.push(self.db().snapshot());
+                model.snapshots.push(model.moment());
                 Ok(())
             }
+            Op::Release(index) if usize::from(*index) < self.snapshots.len() => {
+                self.snapshots.remove(usize::from(*index));
+                model.snapshots.remove(usize::from(*index));
+                Ok(())
+            }
+            Op::OpenScan { keyspace } if self.scans.len() < SCANS => {
+                self.before_reading(model)?;
+                let Some(handle) = self.keyspace(*keyspace) else { return Ok(()) };
+                let scan = handle.iter();
+                self.scans.push(scan);
+                model.begin_scan(*keyspace);
+                // A scan is under way from its first entry on.
+                self.advance_front(self.scans.len() - 1, model)
+            }
+            Op::Snapshot | Op::Release(_) | Op::OpenScan { .. } => Ok(()),
+            Op::Get { .. }
+            | Op::MultiGet { .. }
+            | Op::Scan { .. }
+            | Op::Walk { .. }
+            | Op::Advance { .. }
+            | Op::ReadSnapshot(_) => {
+                self.before_reading(model)?;
+                self.answer(op, model)
+            }
+            Op::ReadBeside => self.read_beside(model),
+            Op::ReadReader => self.read_reader(model),
             Op::Flush => {
                 self.told(self.db().flush())?;
-                model.all_is_durable();
-                Ok(())
+                self.all_is_durable(model)
             }
             Op::Compact { keyspace, from, to } => {
-                let (from, to) = ordered(key_bytes(*from), key_bytes(*to));
-                self.told(self.keyspace(*keyspace).compact_range(from..to))
+                let Some(keyspace) = self.keyspace(*keyspace) else { return Ok(()) };
+                let (from, to) = (key_bytes(*from), key_bytes(*to));
+                self.told(keyspace.compact_range(from.min(to)..from.max(to)))
             }
             Op::Background(step) => self.told(self.db().step(*step)).map(drop),
             Op::Sync => {
                 self.told(self.db().sync())?;
-                model.all_is_durable();
+                self.all_is_durable(model)
+            }
+            Op::Verify => self.verify(),
+            Op::Create { keyspace, choice } => self.create(*keyspace, *choice, model),
+            Op::Drop(keyspace) => self.drop_keyspace(*keyspace, model),
+            Op::SetOptions { keyspace, choice } => {
+                let Some(handle) = self.keyspace(*keyspace) else { return Ok(()) };
+                model.doubt(*keyspace, Some(*choice));
+                self.told(handle.set_options(choice.options()))?;
+                model.believe();
                 Ok(())
             }
-            Op::Policy { keyspace, policy: number } => {
-                let keyspace = self.keyspace(*keyspace);
-                let mut options = keyspace.options();
-                options.compaction = policy(*number);
-                self.told(keyspace.set_options(options))
-            }
-            Op::Reopen => {
-                let db = self.db.take().expect("open between operations");
-                self.forget();
-                self.told(db.close())?;
-                self.reopen()?;
-                if !self.db().recovery_report().closed_cleanly {
-                    return Err(Stop::Wrong("a clean close was not recognised".into()));
-                }
-                model.reopened();
-                self.check(model)
-            }
+            Op::Checkpoint => self.checkpoint(model),
+            Op::Reopen => self.reopen(model),
             Op::Kill => {
-                let image = self.fs.kill_image();
-                self.forget();
-                self.fs = image;
-                self.reopen()?;
+                let place = self.place.killed().map_err(Stop::Wrong)?;
+                self.move_to(place)?;
                 self.survived(model, false)
             }
-            Op::PowerCut(policy) => self.power_cut(*policy, self.fs.steps(), model),
+            Op::PowerCut(policy) => self.power_cut(*policy, self.place.steps(), model),
         }
     }
 
+    // --- writes ---
+
     fn write(
         &mut self,
-        op: &Op,
-        writes: &[(u8, u16, Option<u32>)],
+        writes: &[Write],
         durability: Durability,
         model: &mut Model,
     ) -> Result<(), Stop> {
+        let writes = self.present(writes);
         let options = WriteOptions::durability(durability);
-        let result = match writes {
-            [(keyspace, key, Some(value))] => {
-                let keyspace = self.keyspace(*keyspace);
-                keyspace.put_with(key_bytes(*key), value_bytes(*value), options)
-            }
-            [(keyspace, key, None)] => {
-                self.keyspace(*keyspace).delete_with(key_bytes(*key), options)
-            }
-            _ => {
-                let mut batch = WriteBatch::new();
-                for (keyspace, key, value) in writes {
-                    let keyspace = self.keyspace(*keyspace).clone();
-                    let mut batch = batch.within(&keyspace);
-                    match value {
-                        Some(value) => batch.put(key_bytes(*key), value_bytes(*value)),
-                        None => batch.delete(key_bytes(*key)),
-                    }
+        let result = match writes.as_slice() {
+            [] => return Ok(()),
+            &[(keyspace, key, value)] => {
+                let keyspace = self.keyspace(keyspace).expect("only those present are left");
+                match value {
+                    Some(value) => keyspace.put_with(key_bytes(key), value_bytes(value), options),
+                    None => keyspace.delete_with(key_bytes(key), options),
                 }
-                self.db().write_with(&batch, options)
             }
+            _ => self.db().write_with(&self.batch(&writes), options),
         };
+        let seq_no = self.ordered(result, writes, durability, model)?;
+        if self.db().visible_seq_no() < seq_no {
+            return Err(Stop::Wrong("it was acknowledged before it was visible".into()));
+        }
+        Ok(())
+    }
+
+    fn write_async(&mut self, writes: &[Write], model: &mut Model) -> Result<(), Stop> {
+        let writes = self.present(writes);
+        if writes.is_empty() {
+            return Ok(());
+        }
+        if self.tickets.len() == TICKETS {
+            self.wait(0)?;
+        }
+        let mut ticket = None;
+        let result = self.db().write_async(&self.batch(&writes)).map(|it| {
+            let seq_no = it.seq_no();
+            ticket = Some(it);
+            seq_no
+        });
+        self.ordered(result, writes, self.setup.durability, model)?;
+        self.tickets.extend(ticket);
+        Ok(())
+    }
+
+    /// The engine has given a commit its place, or has failed to: then it may survive, or not.
+    fn ordered(
+        &mut self,
+        result: lsm_engine::Result<SeqNo>,
+        writes: Vec<Write>,
+        durability: Durability,
+        model: &mut Model,
+    ) -> Result<SeqNo, Stop> {
         match result {
-            Ok(_) => {
-                model.commit(writes, durability);
-                Ok(())
+            Ok(seq_no) if seq_no <= self.last_seq_no => {
+                let wrong = format!("sequence number {seq_no} follows {}", self.last_seq_no);
+                Err(Stop::Wrong(wrong))
             }
-            Err(error) if self.fs.has_crashed() => {
-                if error.is_outcome_unknown() || error.kind() != ErrorKind::Invalid {
-                    model.attempt(writes);
-                }
+            Ok(seq_no) => {
+                self.last_seq_no = seq_no;
+                model.append(writes, seq_no, durability);
+                Ok(seq_no)
+            }
+            Err(_) if self.place.has_crashed() => {
+                model.append(writes, UNKNOWN, durability);
                 Err(Stop::Crashed)
             }
-            Err(error) => Err(Stop::Wrong(format!("{op}: {error}"))),
+            Err(error) => Err(Stop::Wrong(error.to_string())),
         }
+    }
+
+    /// The writes to keyspaces that are there.
+    fn present(&self, writes: &[Write]) -> Vec<Write> {
+        let is_there = |write: &&Write| self.keyspace(write.0).is_some();
+        writes.iter().filter(is_there).copied().collect()
+    }
+
+    fn batch(&self, writes: &[Write]) -> WriteBatch {
+        let mut batch = WriteBatch::new();
+        for &(keyspace, key, value) in writes {
+            let keyspace = self.keyspace(keyspace).expect("only those present are left");
+            let mut batch = batch.within(keyspace);
+            match value {
+                Some(value) => batch.put(key_bytes(key), value_bytes(value)),
+                None => batch.delete(key_bytes(key)),
+            }
+        }
+        batch
+    }
+
+    fn wait(&mut self, index: usize) -> Result<(), Stop> {
+        let ticket = self.tickets.remove(index);
+        let seq_no = self.told(ticket.wait())?;
+        if self.db().visible_seq_no() < seq_no {
+            return Err(Stop::Wrong("a ticket resolved before its write was visible".into()));
+        }
+        Ok(())
+    }
+
+    /// The engine says that everything so far is on the disk, and so it must be visible.
+    fn all_is_durable(&self, model: &mut Model) -> Result<(), Stop> {
+        model.seen_through(self.db().visible_seq_no());
+        if model.unseen() > 0 {
+            return Err(Stop::Wrong(format!("{} durable commits are unseen", model.unseen())));
+        }
+        model.all_is_durable();
+        Ok(())
+    }
+
+    fn before_reading(&self, model: &mut Model) -> Result<(), Stop> {
+        if self.transcript.is_none() || model.unseen() == 0 {
+            return Ok(());
+        }
+        self.told(self.db().sync())?;
+        self.all_is_durable(model)
+    }
+
+    // --- keyspaces ---
+
+    fn create(&mut self, number: u8, choice: Choice, model: &mut Model) -> Result<(), Stop> {
+        if self.keyspace(number).is_some() {
+            return Ok(());
+        }
+        model.doubt(number, Some(choice));
+        let created = self.db().keyspace_with(&name_of(number), choice.options());
+        self.keyspaces[usize::from(number)] = Some(self.told(created)?);
+        model.believe();
+        Ok(())
+    }
+
+    fn drop_keyspace(&mut self, number: u8, model: &mut Model) -> Result<(), Stop> {
+        if number == 0 {
+            return Ok(());
+        }
+        let Some(handle) = self.keyspaces[usize::from(number)].take() else { return Ok(()) };
+        model.doubt(number, None);
+        self.told(self.db().drop_keyspace(handle.clone()))?;
+        self.all_is_durable(model)?;
+        model.believe();
+        let read = handle.get(b"any").err().map(|error| error.kind());
+        let write = handle.put(b"any", b"").err().map(|error| error.kind());
+        if (read, write) != (Some(ErrorKind::Invalid), Some(ErrorKind::Invalid)) {
+            return Err(Stop::Wrong(format!("a handle to it says {read:?} and {write:?}")));
+        }
+        Ok(())
+    }
+
+    // --- checkpoints ---
+
+    fn checkpoint(&mut self, model: &mut Model) -> Result<(), Stop> {
+        if model.checkpoints.len() == CHECKPOINTS {
+            return Ok(());
+        }
+        let copy = model.copy();
+        let dir = self.checkpoint_dir(model.checkpoints.len());
+        self.told(self.db().checkpoint(dir))?;
+        self.all_is_durable(model)?;
+        model.checkpoints.push(copy);
+        self.check_checkpoint(model.checkpoints.len() - 1, model)
+    }
+
+    pub(crate) fn checkpoint_dir(&self, number: usize) -> PathBuf {
+        self.place.beside(&format!("checkpoint-{number}"))
+    }
+
+    // --- ends ---
+
+    fn reopen(&mut self, model: &mut Model) -> Result<(), Stop> {
+        let db = self.db().clone();
+        self.forget();
+        self.told(db.close())?;
+        model.closed();
+        self.open_again()?;
+        if !self.db().recovery_report().closed_cleanly {
+            return Err(Stop::Wrong("a clean close was not recognised".into()));
+        }
+        self.check_nothing_rewritten()?;
+        self.check(model)
     }
 
     /// Cuts the power, recovers, and holds what is found against the model.
@@ -311,168 +432,85 @@ impl World {
         seed: u64,
         model: &mut Model,
     ) -> Result<(), Stop> {
-        let image = self.fs.crash_image(policy, seed);
-        self.forget();
-        self.fs = image;
-        self.reopen()?;
+        let place = self.place.cut(policy, seed).map_err(Stop::Wrong)?;
+        self.move_to(place)?;
         self.survived(model, true)
     }
 
-    /// Holds what was found after a power cut against the model, which takes it over.
+    /// Goes on with another disk; nothing is written to this one any more.
+    fn move_to(&mut self, place: Place) -> Result<(), Stop> {
+        self.place.freeze();
+        self.reader = None;
+        self.forget();
+        self.place = place;
+        self.open_again()
+    }
+
+    /// Holds what was found after a crash against the model, which takes it over.
     ///
     /// # Errors
     /// How what is found is wrong.
-    pub fn found_after_power_cut(&mut self, model: &mut Model) -> Result<(), Stop> {
-        self.survived(model, true)
-    }
-
-    fn survived(&mut self, model: &mut Model, was_power_cut: bool) -> Result<(), Stop> {
+    pub fn survived(&mut self, model: &mut Model, was_power_cut: bool) -> Result<(), Stop> {
         let found = self.contents()?;
-        model.crashed(&found, was_power_cut).map_err(Stop::Wrong)
+        let in_doubt = model.copy();
+        model.crashed(&found, was_power_cut).map_err(Stop::Wrong)?;
+        self.check_ids(model)?;
+        self.check_checkpoints(in_doubt, model)
     }
 
-    /// Holds the whole contents against the model's.
+    /// Carries out background work until there is none left, with no reader in its way.
     ///
     /// # Errors
-    /// How they differ.
-    pub fn check(&self, model: &Model) -> Result<(), Stop> {
-        let found = self.contents()?;
-        if found == model.state {
-            return Ok(());
-        }
-        Err(Stop::Wrong(difference(&model.state, &found)))
-    }
-
-    /// Reads every byte and checks it.
-    ///
-    /// # Errors
-    /// What is damaged.
-    pub fn verify(&self) -> Result<(), Stop> {
-        let report = self.told(self.db().verify())?;
-        match report.damage.first() {
-            None => Ok(()),
-            Some(damage) => Err(Stop::Wrong(format!("verify finds {damage:?}"))),
-        }
-    }
-
-    /// The files in the directory that nothing can explain.
-    ///
-    /// # Errors
-    /// Names a file that should have been removed.
-    pub fn check_files(&self) -> Result<(), Stop> {
-        let mut named: Vec<String> = Vec::new();
-        for keyspace in &self.keyspaces {
-            let shape = keyspace.shape();
-            let tables = shape.runs.iter().flat_map(|run| &run.tables);
-            named.extend(tables.map(|table| format!("{:06}.sst", table.number)));
-        }
-        for (path, _) in self.fs.files() {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if name.ends_with(".sst") && !named.contains(&name) {
-                return Err(Stop::Wrong(format!("{name} is left over: no version names it")));
+    /// Those of the work.
+    pub fn settle(&mut self, model: &mut Model) -> Result<(), Stop> {
+        self.scans.clear();
+        model.scans.clear();
+        for _ in 0..SETTLING_STEPS {
+            let mut did_work = false;
+            for step in [Step::Flush, Step::Compact, Step::Log] {
+                did_work |= self.told(self.db().step(step))?;
             }
-        }
-        Ok(())
-    }
-
-    fn keyspace(&self, number: u8) -> &Keyspace {
-        &self.keyspaces[usize::from(number)]
-    }
-
-    fn contents(&self) -> Result<State, Stop> {
-        self.read_all(|keyspace| keyspace.iter().collect::<Result<Vec<_>, _>>())
-    }
-
-    fn read_all(
-        &self,
-        read: impl Fn(&Keyspace) -> lsm_engine::Result<Vec<(lsm_engine::Key, lsm_engine::Value)>>,
-    ) -> Result<State, Stop> {
-        let mut state = State::new();
-        for keyspace in &self.keyspaces {
-            let entries = self.told(read(keyspace))?;
-            state.push(entries.into_iter().map(|(k, v)| (k.to_vec(), v.to_vec())).collect());
-        }
-        Ok(state)
-    }
-
-    fn scan(
-        &self,
-        op: &Op,
-        keyspace: &Keyspace,
-        map: &Map,
-        range: (Vec<u8>, Vec<u8>),
-        reverse: bool,
-        both: bool,
-    ) -> Result<(), Stop> {
-        let bounds = (Bound::Included(range.0.clone()), Bound::Excluded(range.1.clone()));
-        let mut expected = map.range::<Vec<u8>, _>(bounds);
-        let mut found = keyspace.scan(Scan::range(range.0..range.1));
-        let mut from_back = reverse;
-        loop {
-            let (expected, found) = if from_back {
-                (expected.next_back(), found.next_back())
-            } else {
-                (expected.next(), found.next())
-            };
-            let found = self.told(found.transpose())?;
-            let pair = found.as_ref().map(|(key, value)| (&key[..], &value[..]));
-            same(op, expected.map(|(key, value)| (&key[..], &value[..])), pair)?;
-            if expected.is_none() {
+            if !did_work {
+                model.seen_through(self.db().visible_seq_no());
                 return Ok(());
             }
-            from_back ^= both;
         }
+        let shapes = self.keyspaces.iter().flatten().map(Keyspace::shape);
+        let shapes: String = shapes.map(|shape| format!("\n{shape:?}")).collect();
+        Err(Stop::Wrong(format!("after {SETTLING_STEPS} steps there is work left:{shapes}")))
     }
 
-    fn walk(&self, op: &Op, keyspace: &Keyspace, map: &Map, seed: u32) -> Result<(), Stop> {
-        let mut rng = Rng::new(u64::from(seed));
-        let mut cursor = keyspace.cursor();
-        let mut at: Option<Vec<u8>> = None;
-        for _ in 0..24 {
-            let key = key_bytes(rng.below(u64::from(crate::op::KEYS)) as u16);
-            match rng.below(8) {
-                0 => {
-                    self.told(cursor.seek(&key))?;
-                    at = map.range(key..).next().map(|(key, _)| key.clone());
-                }
-                1 => {
-                    self.told(cursor.seek_for_prev(&key))?;
-                    at = map.range(..=key).next_back().map(|(key, _)| key.clone());
-                }
-                2 if rng.chance(0.3) => {
-                    self.told(cursor.seek_first())?;
-                    at = map.keys().next().cloned();
-                }
-                2 if rng.chance(0.5) => {
-                    self.told(cursor.seek_last())?;
-                    at = map.keys().next_back().cloned();
-                }
-                2..=5 => {
-                    self.told(cursor.next())?;
-                    let after = |key: &Vec<u8>| (Bound::Excluded(key.clone()), Bound::Unbounded);
-                    at = at.and_then(|key| map.range(after(&key)).next().map(|(k, _)| k.clone()));
-                }
-                _ => {
-                    self.told(cursor.prev())?;
-                    at = at.and_then(|key| map.range(..key).next_back().map(|(k, _)| k.clone()));
-                }
+    /// Under which names an image of the disk as it is now counts.
+    pub fn scene(&self, model: &Model) -> Vec<String> {
+        let mut names = self.setup.names();
+        let mut note = |is_so: bool, name: &str| {
+            if is_so {
+                names.push(name.to_owned());
             }
-            same(op, at.as_deref(), cursor.key())?;
-            let value = at.as_ref().map(|key| map[key].as_slice());
-            same(op, value, cursor.value())?;
-        }
-        Ok(())
+        };
+        let lives = 1..KEYSPACES;
+        note(lives.clone().any(|number| model.has(number)), "keyspaces.several");
+        note(lives.clone().any(|number| model.was_dropped(number)), "keyspaces.dropped");
+        note(!model.checkpoints.is_empty(), "checkpoints.made");
+        note(!self.snapshots.is_empty(), "snapshots.held");
+        note(!self.scans.is_empty(), "scans.under_way");
+        note(self.reader.is_some(), "reader.beside");
+        note(model.unseen() > 1, "log.group_in_flight");
+        note(self.recycled() > 0, "log.recycled");
+        names
     }
 }
 
-fn ordered(one: Vec<u8>, other: Vec<u8>) -> (Vec<u8>, Vec<u8>) {
-    if one <= other { (one, other) } else { (other, one) }
+/// The name of a keyspace.
+fn name_of(number: u8) -> String {
+    if number == 0 { "default".into() } else { format!("keyspace-{number}") }
 }
 
-#[allow(clippy::needless_pass_by_value)] // Callers build both sides on the spot.
-fn same<T: PartialEq + std::fmt::Debug>(op: &Op, expected: T, found: T) -> Result<(), Stop> {
-    if expected == found {
-        return Ok(());
-    }
-    Err(Stop::Wrong(format!("{op}: expected {expected:?}, found {found:?}")))
+/// The number of the keyspace with this name.
+///
+/// # Errors
+/// No history creates one of this name.
+pub(crate) fn number_of(name: &str) -> Result<u8, Stop> {
+    let known = (0..KEYSPACES).find(|number| name_of(*number) == name);
+    known.ok_or_else(|| Stop::Wrong(format!("there is a keyspace \"{name}\"")))
 }

@@ -71,8 +71,8 @@ pub(crate) fn all() -> Vec<Harness> {
         },
         Harness {
             name: "model".to_owned(),
-            command: Command::Simulator("model --histories 20000 --seed {seed}"),
-            seeds_a_piece: 20_000,
+            command: Command::Simulator("model --operations 5000000 --seed {seed}"),
+            seeds_a_piece: 100,
             seconds_max: 600,
             is_alone: false,
             goal: Goal::of("model.operations", 100_000_000),

@@ -8,8 +8,8 @@ use lsm_engine::{Compression, Db, Error, ErrorKind, Keyspace, ReadMode, Reads};
 use lsm_io::SimFs;
 use lsm_manifest::{FileKind, parse_file_name};
 
-use crate::model::State;
-use crate::op::{KEYS, KEYSPACES, key_bytes};
+use crate::contents::State;
+use crate::contents::{KEYS, KEYSPACES, key_bytes};
 
 use super::change::{Change, Family};
 use super::specimen::{DIR, Specimen, frames, options};

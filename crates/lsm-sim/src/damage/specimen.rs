@@ -9,7 +9,7 @@ use lsm_engine::{KeyspaceOptions, Options, ReadMode};
 use lsm_io::{SharedFs, SimFs};
 use lsm_wal::{FrameReader, FrameStep};
 
-use crate::model::State;
+use crate::contents::State;
 
 /// The directory of every specimen.
 pub(crate) const DIR: &str = "db";

@@ -14,8 +14,8 @@ use lsm_manifest::{FileKind, Manifest, parse_file_name};
 use lsm_sstable::{BlockCache, Table};
 use lsm_wal::FrameKind;
 
-use crate::model::{Map, State};
-use crate::op::{KEYSPACES, Write, key_bytes, value_bytes};
+use crate::contents::{KEYSPACES, Write, key_bytes, value_bytes};
+use crate::contents::{Map, State};
 
 use super::specimen::{DIR, History, Mark, Specimen, frames, options};
 

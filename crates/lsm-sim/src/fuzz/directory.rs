@@ -9,8 +9,8 @@ use lsm_engine::{Compression, Db, ReadMode, Reads, Step};
 use lsm_io::SimFs;
 use lsm_manifest::{FileKind, parse_file_name};
 
+use crate::contents::{KEYS, key_bytes};
 use crate::damage::{Change, Specimen, judge, options, specimens};
-use crate::op::{KEYS, key_bytes};
 
 /// Longer files would make each run slow.
 const FILE_BYTES_MAX: usize = 4096;

@@ -2,7 +2,7 @@
 
 use lsm_engine::{Keyspace, Reads, Snapshot};
 
-use crate::model::{Map, State, difference};
+use crate::contents::{Map, State, difference};
 use crate::real::stream::{KEYSPACES, Stream};
 
 /// The contents of a writer's keys after so many of its commits.

@@ -16,7 +16,7 @@ use lsm_workload::Rng;
 use crate::real::acknowledgement::{Teller, Told};
 use crate::real::effect::{Effect, Moment};
 use crate::real::stream::{Commit, KEYSPACES, Stream, WRITERS, policy_of};
-use crate::world::Setup;
+use crate::setup::Setup;
 
 /// A database under load, opened.
 #[derive(Debug)]

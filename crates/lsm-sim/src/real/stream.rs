@@ -4,11 +4,12 @@
 //! at commit `n + 1` writes what the one before it would have written, so that the contents of a
 //! writer's keys are a function of how many of its commits are there.
 
-use lsm_engine::{CompactionPolicy, Durability};
+use lsm_engine::{
+    CompactionPolicy, Durability, FifoOptions, LazyLeveledOptions, LeveledOptions, TieredOptions,
+};
 use lsm_workload::Rng;
 
-use crate::model::State;
-use crate::world::policy;
+use crate::contents::State;
 
 /// Writers of a load; no two share a key.
 pub const WRITERS: u8 = 4;
@@ -19,7 +20,12 @@ const KEYS: u64 = 64;
 
 /// The policy of the keyspace with this index.
 pub fn policy_of(keyspace: usize) -> CompactionPolicy {
-    policy(keyspace as u8)
+    match keyspace {
+        0 => CompactionPolicy::Leveled(LeveledOptions::default()),
+        1 => CompactionPolicy::Tiered(TieredOptions::default()),
+        2 => CompactionPolicy::LazyLeveled(LazyLeveledOptions::default()),
+        _ => CompactionPolicy::Fifo(FifoOptions::default()),
+    }
 }
 
 /// One commit of a writer.

@@ -1,0 +1,147 @@
+//! Keys and values as histories write them, by number: a model holds a number where the engine
+//! holds bytes.
+//!
+//! Keys stand in the order of their bytes; the place in it is a key's *rank*.
+
+use std::sync::LazyLock;
+
+use lsm_engine::SeqNo;
+
+/// One write of a batch: keyspace, key, and the value's number (`None`: delete).
+pub type Write = (u8, u16, Option<u32>);
+
+/// Keyspaces that histories write to; 0 is the default one, which is always there.
+pub const KEYSPACES: u8 = 4;
+/// Different keys that there are at most.
+pub const KEYS: u16 = 512;
+
+/// A commit's place, before the engine has told it.
+pub const UNKNOWN: SeqNo = SeqNo::MAX;
+
+struct Keys {
+    by_rank: Vec<Vec<u8>>,
+    ranks: Vec<usize>,
+}
+
+static ALL_KEYS: LazyLock<Keys> = LazyLock::new(|| {
+    let mut numbered: Vec<_> = (0..KEYS).map(|key| (make_key(key), usize::from(key))).collect();
+    numbered.sort();
+    let mut ranks = vec![0; usize::from(KEYS)];
+    for (rank, (_, key)) in numbered.iter().enumerate() {
+        ranks[*key] = rank;
+    }
+    Keys { by_rank: numbered.into_iter().map(|(bytes, _)| bytes).collect(), ranks }
+});
+
+/// Short keys, ones that share a long prefix, the empty one, 0xFF bytes.
+fn make_key(key: u16) -> Vec<u8> {
+    match key {
+        0 => Vec::new(),
+        1 => vec![0xFF],
+        2 => vec![0xFF, 0xFF],
+        3 => vec![0],
+        _ => match key % 3 {
+            0 => format!("tenant/0042/user/{key:05}").into_bytes(),
+            1 => format!("tenant/{key}").into_bytes(),
+            _ => key.to_be_bytes().to_vec(),
+        },
+    }
+}
+
+/// A key's rank.
+pub fn rank(key: u16) -> usize {
+    ALL_KEYS.ranks[usize::from(key)]
+}
+
+/// The bytes of a key.
+pub fn key_bytes(key: u16) -> &'static [u8] {
+    key_at(rank(key))
+}
+
+/// The bytes of the key with this rank.
+pub fn key_at(rank: usize) -> &'static [u8] {
+    &ALL_KEYS.by_rank[rank]
+}
+
+/// The rank of the key with these bytes, if histories know such a one.
+pub fn rank_of(bytes: &[u8]) -> Option<usize> {
+    ALL_KEYS.by_rank.binary_search_by(|key| key.as_slice().cmp(bytes)).ok()
+}
+
+/// How long a value is: mostly short, sometimes empty, seldom longer than a block.
+fn value_length(value: u32) -> usize {
+    match value % 32 {
+        0 => 0,
+        1 => 5000,
+        2..8 => 300,
+        rest => rest as usize,
+    }
+}
+
+/// What a value repeats: its number.
+fn value_pattern(value: u32, pattern: &mut [u8; 16]) -> &[u8] {
+    let mut start = pattern.len() - 1;
+    pattern[start] = b'-';
+    let mut rest = value;
+    loop {
+        start -= 1;
+        pattern[start] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    start -= 1;
+    pattern[start] = b'v';
+    &pattern[start..]
+}
+
+/// The bytes of a value.
+pub fn value_bytes(value: u32) -> Vec<u8> {
+    let length = value_length(value);
+    let mut pattern = [0; 16];
+    let pattern = value_pattern(value, &mut pattern);
+    let mut bytes = Vec::with_capacity(length + pattern.len());
+    while bytes.len() < length {
+        bytes.extend_from_slice(pattern);
+    }
+    bytes.truncate(length);
+    bytes
+}
+
+/// Whether these are the bytes of that value.
+pub fn is_value(value: u32, bytes: &[u8]) -> bool {
+    let mut pattern = [0; 16];
+    let pattern = value_pattern(value, &mut pattern);
+    bytes.len() == value_length(value)
+        && bytes.chunks(pattern.len()).all(|piece| *piece == pattern[..piece.len()])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranks_follow_the_order_of_the_bytes() {
+        for key in 0..KEYS {
+            assert_eq!(rank_of(key_bytes(key)), Some(rank(key)));
+        }
+        assert!((1..usize::from(KEYS)).all(|rank| key_at(rank - 1) < key_at(rank)));
+        assert_eq!(rank_of(b"unknown"), None);
+    }
+
+    #[test]
+    fn a_value_is_told_from_others() {
+        for value in (0..200).chain([u32::MAX, 1_000_000_001]) {
+            let mut bytes = value_bytes(value);
+            assert!(is_value(value, &bytes), "{value}");
+            bytes.push(b'x');
+            assert!(!is_value(value, &bytes), "{value} and one byte more");
+            if bytes.len() > 6 {
+                bytes.pop();
+                bytes[5] ^= 1;
+                assert!(!is_value(value, &bytes), "{value} with a byte changed");
+            }
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! How histories are drawn: which operations, how often.
+
+use lsm_engine::{Durability, Step};
+use lsm_io::CrashPolicy;
+use lsm_workload::Rng;
+
+use crate::data::{KEYS, KEYSPACES, Write};
+use crate::op::Op;
+use crate::setup::Choice;
+
+/// What a history is for, and so what it is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mix {
+    /// Everything there is, kills and power cuts included, often.
+    Short,
+    /// What changes the disk, with large values so that the log goes from segment to segment; the
+    /// crashes are the enumeration's.
+    Crash,
+    /// Reads and writes by the million; one reopening in ten thousand, a crash still more seldom.
+    Long,
+}
+
+impl Mix {
+    /// A random op.
+    pub fn draw(self, rng: &mut Rng) -> Op {
+        match self {
+            Self::Short => self.short(rng),
+            Self::Crash => self.crash(rng),
+            Self::Long => self.long(rng),
+        }
+    }
+
+    fn short(self, rng: &mut Rng) -> Op {
+        match rng.below(100) {
+            0..30 => self.write(rng),
+            30..38 => self.batch(rng),
+            38..42 => Op::WriteAsync { writes: self.writes(rng) },
+            42..78 => self.read(rng),
+            78..80 => Op::Flush,
+            80..82 => self.compact(rng),
+            82..89 => Op::Background(random_step(rng)),
+            89..96 => self.rare(rng),
+            96 => Op::Reopen,
+            97 => Op::Kill,
+            _ => Op::PowerCut(*rng.pick(&CrashPolicy::ALL)),
+        }
+    }
+
+    fn crash(self, rng: &mut Rng) -> Op {
+        match rng.below(100) {
+            0..24 => self.write(rng),
+            24..40 => self.batch(rng),
+            40..50 => Op::WriteAsync { writes: self.writes(rng) },
+            50..64 => self.read(rng),
+            64..69 => Op::Flush,
+            69..73 => self.compact(rng),
+            73..86 => Op::Background(random_step(rng)),
+            86..98 => self.rare(rng),
+            _ => Op::Reopen,
+        }
+    }
+
+    fn long(self, rng: &mut Rng) -> Op {
+        let keyspace = random_keyspace(rng);
+        match rng.below(100_000) {
+            0..40_000 => self.write(rng),
+            40_000..45_000 => self.batch(rng),
+            45_000..46_000 => Op::WriteAsync { writes: self.writes(rng) },
+            46_000..86_000 => Op::Get { keyspace, key: self.key(rng) },
+            86_000..88_000 => self.multi_get(rng),
+            88_000..92_000 => {
+                // Every third key is a neighbour.
+                let from = rng.below(u64::from(KEYS) - 24) as u16;
+                self.scan(rng, from, from + 24)
+            }
+            92_000..93_000 => Op::Walk { keyspace, seed: rng.next_u64() as u32 },
+            93_000..98_900 => Op::Background(random_step(rng)),
+            98_900..99_000 => self.compact(rng),
+            99_000..99_100 => self.read(rng),
+            99_100..99_980 if rng.chance(0.1) => self.rare(rng),
+            99_980..99_990 => Op::Reopen,
+            99_990 => Op::Kill,
+            99_992..99_996 => Op::Flush,
+            99_991 => Op::PowerCut(*rng.pick(&CrashPolicy::ALL)),
+            _ => Op::Background(Step::Log),
+        }
+    }
+
+    fn read(self, rng: &mut Rng) -> Op {
+        let keyspace = random_keyspace(rng);
+        match rng.below(36) {
+            0..8 => Op::Get { keyspace, key: self.key(rng) },
+            8..11 => self.multi_get(rng),
+            11..17 => {
+                let (from, to) = (self.key(rng), self.key(rng));
+                self.scan(rng, from, to)
+            }
+            17..21 => Op::Walk { keyspace, seed: rng.next_u64() as u32 },
+            21 => Op::OpenScan { keyspace },
+            22..25 => Op::Advance { scan: rng.below(2) as u8, count: 1 + rng.below(20) as u8 },
+            25..27 => Op::Snapshot,
+            27..31 => Op::ReadSnapshot(rng.below(4) as u8),
+            31..33 => Op::Release(rng.below(4) as u8),
+            33 => Op::ReadBeside,
+            _ => Op::ReadReader,
+        }
+    }
+
+    fn rare(self, rng: &mut Rng) -> Op {
+        let keyspace = 1 + rng.below(u64::from(KEYSPACES) - 1) as u8;
+        match rng.below(17) {
+            16 => Op::Checkpoint,
+            0..2 => Op::Sync,
+            2 => Op::Verify,
+            3..5 => Op::Wait(rng.below(3) as u8),
+            5 => Op::ForgetTickets,
+            6..8 => Op::WaitDurable(rng.below(4) as u8),
+            8..11 => Op::Create { keyspace, choice: Choice::random(rng) },
+            11..13 => Op::Drop(keyspace),
+            _ => Op::SetOptions { keyspace: random_keyspace(rng), choice: Choice::random(rng) },
+        }
+    }
+
+    fn write(self, rng: &mut Rng) -> Op {
+        let keyspace = random_keyspace(rng);
+        Op::Write { writes: vec![self.one_write(rng, keyspace)], durability: self.durability(rng) }
+    }
+
+    fn batch(self, rng: &mut Rng) -> Op {
+        Op::Write { writes: self.writes(rng), durability: self.durability(rng) }
+    }
+
+    fn writes(self, rng: &mut Rng) -> Vec<Write> {
+        let count = 2 + rng.below(12);
+        let mut one = || {
+            let keyspace = random_keyspace(rng);
+            self.one_write(rng, keyspace)
+        };
+        (0..count).map(|_| one()).collect()
+    }
+
+    fn one_write(self, rng: &mut Rng, keyspace: u8) -> Write {
+        let is_delete = rng.chance(0.25);
+        let large = self == Self::Crash && rng.chance(0.3);
+        let value = rng.next_u64() as u32;
+        let value = match self {
+            // Of 32 numbers one is that of a value larger than a block.
+            Self::Crash if large => value / 32 * 32 + 1,
+            // Seldom: what is written is copied again and again.
+            Self::Long if value % 32 == 1 && !rng.chance(0.2) => value + 20,
+            _ => value,
+        };
+        (keyspace, self.key(rng), (!is_delete).then_some(value))
+    }
+
+    fn multi_get(self, rng: &mut Rng) -> Op {
+        let keyspace = random_keyspace(rng);
+        let count = rng.below(9);
+        Op::MultiGet { keyspace, keys: (0..count).map(|_| self.key(rng)).collect() }
+    }
+
+    fn scan(self, rng: &mut Rng, from: u16, to: u16) -> Op {
+        Op::Scan {
+            keyspace: random_keyspace(rng),
+            from,
+            to,
+            reverse: rng.chance(0.5),
+            both: rng.chance(0.3),
+        }
+    }
+
+    fn compact(self, rng: &mut Rng) -> Op {
+        Op::Compact { keyspace: random_keyspace(rng), from: self.key(rng), to: self.key(rng) }
+    }
+
+    /// Few keys where histories are short, so that they meet again.
+    fn key(self, rng: &mut Rng) -> u16 {
+        let count = if self == Self::Long { KEYS } else { 64 };
+        rng.below(u64::from(count)) as u16
+    }
+
+    fn durability(self, rng: &mut Rng) -> Durability {
+        match self {
+            Self::Long if rng.chance(0.95) => *rng.pick(&[Durability::Os, Durability::Memory]),
+            _ => {
+                *rng.pick(&[Durability::Disk, Durability::Disk, Durability::Os, Durability::Memory])
+            }
+        }
+    }
+}
+
+/// The default keyspace is there always, others now and then.
+fn random_keyspace(rng: &mut Rng) -> u8 {
+    if rng.chance(0.4) { 0 } else { rng.below(u64::from(KEYSPACES)) as u8 }
+}
+
+fn random_step(rng: &mut Rng) -> Step {
+    *rng.pick(&[Step::Log, Step::Flush, Step::Compact, Step::Compact])
+}

@@ -1,0 +1,200 @@
+//! How the engine of a history is set up, and what its keyspaces choose.
+
+use std::fmt;
+use std::str::FromStr;
+
+use lsm_engine::{
+    CompactionPolicy, Compression, Durability, Env, FifoOptions, KeyspaceOptions,
+    LazyLeveledOptions, LeveledOptions, Options, ReadMode, TieredOptions,
+};
+use lsm_workload::Rng;
+
+/// Compaction policies, by number. The last one, FIFO, is so large that it never drops anything.
+pub const POLICIES: &[&str] = &["leveled", "tiered", "lazy_leveled", "fifo"];
+const COMPRESSIONS: &[&str] = &["none", "lz4", "zstd"];
+const BLOCK_BYTES: &[u32] = &[256, 1024, 4096];
+
+/// What a history chooses for a keyspace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// One of [`POLICIES`].
+    pub policy: u8,
+    /// Which compression all levels have.
+    pub compression: u8,
+    /// Size of a block.
+    pub block_bytes: u32,
+    /// Whether tables have filters.
+    pub filters: bool,
+}
+
+impl Choice {
+    /// A random choice.
+    pub fn random(rng: &mut Rng) -> Self {
+        Self {
+            policy: rng.below(POLICIES.len() as u64) as u8,
+            compression: rng.below(COMPRESSIONS.len() as u64) as u8,
+            block_bytes: *rng.pick(BLOCK_BYTES),
+            filters: rng.chance(0.8),
+        }
+    }
+
+    /// The choice that led to these options, if one did.
+    pub fn of(options: &KeyspaceOptions) -> Option<Self> {
+        let policies = 0..POLICIES.len() as u8;
+        let mut choices = policies.flat_map(|policy| {
+            (0..COMPRESSIONS.len() as u8).map(move |compression| Self {
+                policy,
+                compression,
+                block_bytes: options.block_bytes,
+                filters: options.filter_bits_per_key.is_some(),
+            })
+        });
+        choices.find(|choice| choice.options() == *options)
+    }
+
+    /// The name of its policy.
+    pub fn policy_name(&self) -> &'static str {
+        POLICIES[usize::from(self.policy)]
+    }
+
+    /// The engine's options. Levels and tables are so small that a short history has several.
+    pub fn options(&self) -> KeyspaceOptions {
+        let table_bytes = 16 << 10;
+        let compaction = match self.policy {
+            0 => CompactionPolicy::Leveled(LeveledOptions {
+                base_bytes: 32 << 10,
+                size_ratio: 4,
+                table_bytes,
+                ..LeveledOptions::default()
+            }),
+            1 => {
+                CompactionPolicy::Tiered(TieredOptions { table_bytes, ..TieredOptions::default() })
+            }
+            2 => CompactionPolicy::LazyLeveled(LazyLeveledOptions {
+                table_bytes,
+                ..LazyLeveledOptions::default()
+            }),
+            _ => CompactionPolicy::Fifo(FifoOptions { table_bytes, ..FifoOptions::default() }),
+        };
+        let compression = match self.compression {
+            0 => Compression::None,
+            1 => Compression::Lz4,
+            _ => Compression::Zstd(1),
+        };
+        KeyspaceOptions {
+            compaction,
+            compression: vec![compression],
+            filter_bits_per_key: self.filters.then_some(10.0),
+            block_bytes: self.block_bytes,
+        }
+    }
+}
+
+impl fmt::Display for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let compression = COMPRESSIONS[usize::from(self.compression)];
+        let filters = if self.filters { "filters" } else { "bare" };
+        write!(f, "{} {compression} {} {filters}", self.policy_name(), self.block_bytes)
+    }
+}
+
+impl FromStr for Choice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong =
+            || format!("\"{text}\" is no choice of options, as \"leveled lz4 1024 bare\" is");
+        let place = |names: &[&str], name: &str| {
+            names.iter().position(|it| *it == name).map(|place| place as u8).ok_or_else(wrong)
+        };
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let &[policy, compression, block_bytes, filters] = words.as_slice() else {
+            return Err(wrong());
+        };
+        let block_bytes = block_bytes.parse().ok().filter(|bytes| BLOCK_BYTES.contains(bytes));
+        Ok(Self {
+            policy: place(POLICIES, policy)?,
+            compression: place(COMPRESSIONS, compression)?,
+            block_bytes: block_bytes.ok_or_else(wrong)?,
+            filters: place(&["bare", "filters"], filters)? == 1,
+        })
+    }
+}
+
+/// How the engine of a history is set up, drawn from the history's seed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Setup {
+    /// Size at which memtables are sealed, in bytes.
+    pub memtable_bytes: u64,
+    /// Where blocks are read from.
+    pub read_mode: ReadMode,
+    /// Whether log segments are mapped.
+    pub map_log: bool,
+    /// What writes that do not say ask for; tickets are such.
+    pub durability: Durability,
+    /// What the default keyspace begins with.
+    pub choice: Choice,
+}
+
+impl Setup {
+    /// A random setup.
+    pub fn random(rng: &mut Rng) -> Self {
+        Self {
+            memtable_bytes: *rng.pick(&[16 << 10, 32 << 10, 128 << 10]),
+            read_mode: *rng.pick(&[ReadMode::Mapped, ReadMode::Cached]),
+            map_log: rng.chance(0.6),
+            durability: *rng.pick(&[
+                Durability::Disk,
+                Durability::Disk,
+                Durability::Disk,
+                Durability::Os,
+                Durability::Memory,
+            ]),
+            choice: Choice::random(rng),
+        }
+    }
+
+    /// The names under which its choices are counted.
+    pub fn names(&self) -> Vec<String> {
+        let yes = |is: bool, yes: &str, no: &str| if is { yes.to_owned() } else { no.to_owned() };
+        vec![
+            format!("policy.{}", self.choice.policy_name()),
+            format!("compression.{}", COMPRESSIONS[usize::from(self.choice.compression)]),
+            yes(self.choice.filters, "tables.with_filters", "tables.without_filters"),
+            yes(self.read_mode == ReadMode::Mapped, "reads.mapped", "reads.cached"),
+            yes(self.map_log, "log.mapped", "log.written"),
+        ]
+    }
+
+    /// The options that they come to, in the world `env`.
+    pub fn options(&self, env: Env) -> Options {
+        Options {
+            memory_bytes: 4 << 20,
+            memtable_bytes: Some(self.memtable_bytes),
+            cache_bytes: Some(64 << 10),
+            durability: self.durability,
+            log_segment_bytes: 64 << 10,
+            log_bytes_max: 256 << 10,
+            read_mode: self.read_mode,
+            map_log: self.map_log,
+            keyspace: self.choice.options(),
+            env,
+            ..Options::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_choice_reads_back_from_its_text() {
+        let mut rng = Rng::new(7);
+        for _ in 0..100 {
+            let choice = Choice::random(&mut rng);
+            assert_eq!(choice.to_string().parse(), Ok(choice));
+        }
+        assert!("leveled lz4 17 bare".parse::<Choice>().is_err());
+    }
+}
