@@ -1,7 +1,7 @@
 //! The real machine: a load in a process of its own is killed, or its disk cut off, filled or broken
 //! under it, and what it was told is held against what is there afterwards.
 //!
-//! The *load* ([`load`]) is a few writers, each with a [`stream`](stream) of commits that follows
+//! The *load* ([`load`]) is a few writers, each with a [`stream`] of commits that follows
 //! from a seed, so that commit number `n` of a writer is the same in every process and "the first
 //! `n` commits of writer `w`" says everything about what its keys hold. Each acknowledgement goes
 //! through a pipe ([`acknowledgement`]) to the parent, whose [`oracle`] knows from then on what must
