@@ -1,7 +1,7 @@
 //! The rules about the source tree, by name.
 
 use crate::tree::Tree;
-use crate::{Result, dependencies, layers, links, std_fs, unsafe_files, words};
+use crate::{Result, dependencies, layers, links, planted, std_fs, unsafe_files, words};
 
 /// A rule: what it claims, and how to find where the claim is false.
 struct Rule {
@@ -41,6 +41,16 @@ const RULES: &[Rule] = &[
         name: "links",
         claim: "every relative link and every named page leads somewhere",
         violations: |tree| Ok(links::violations(tree)),
+    },
+    Rule {
+        name: "planted",
+        claim: "every planted bug fits the tree as it is",
+        violations: planted::stale,
+    },
+    Rule {
+        name: "orders",
+        claim: "every order that must not change names its test and its planted bug",
+        violations: planted::orders,
     },
 ];
 

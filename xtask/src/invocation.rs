@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::io::Read;
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
 use std::thread::{self, JoinHandle};
@@ -20,6 +21,7 @@ pub(crate) struct Invocation {
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
     directory: PathBuf,
+    is_apart: bool,
 }
 
 /// What a program said, and how it ended.
@@ -42,6 +44,7 @@ impl Invocation {
             arguments: Vec::new(),
             environment: Vec::new(),
             directory: workspace::root(),
+            is_apart: false,
         }
     }
 
@@ -65,6 +68,12 @@ impl Invocation {
     /// Runs it in another directory.
     pub(crate) fn in_directory(mut self, directory: PathBuf) -> Self {
         self.directory = directory;
+        self
+    }
+
+    /// Runs it in a process group of its own, so that what it starts can be killed with it.
+    pub(crate) fn apart(mut self) -> Self {
+        self.is_apart = true;
         self
     }
 
@@ -99,7 +108,8 @@ impl Invocation {
         Ok((output.status, String::from_utf8_lossy(&output.stdout).into_owned()))
     }
 
-    /// Runs it and returns everything that it said; kills it when it takes longer than `limit`.
+    /// Runs it and returns everything that it said; kills it when it takes longer than `limit`, with
+    /// what it started if it is [apart](Self::apart).
     pub(crate) fn output_within(&self, limit: Duration) -> Result<Output> {
         let mut child = self
             .command()
@@ -117,7 +127,12 @@ impl Invocation {
             }
             if !was_too_long && Instant::now() >= until {
                 was_too_long = true;
-                child.kill()?;
+                if self.is_apart {
+                    let group = format!("-{}", child.id());
+                    Self::new("kill").arguments(["-KILL", "--", &group]).run()?;
+                } else {
+                    child.kill()?;
+                }
             }
             thread::sleep(Duration::from_millis(20));
         };
@@ -143,6 +158,9 @@ impl Invocation {
             .args(&self.arguments)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(&self.directory);
+        if self.is_apart {
+            command.process_group(0);
+        }
         command
     }
 
@@ -211,6 +229,13 @@ mod tests {
         let sleep = Invocation::new("sleep").arguments(["600"]);
         let output = sleep.output_within(Duration::from_millis(10)).unwrap();
         assert!(output.was_too_long && !output.status.success());
+    }
+
+    #[test]
+    fn what_was_started_is_killed_with_the_program() {
+        // Whoever holds the pipe open keeps the answer from ending.
+        let shell = Invocation::new("sh").arguments(["-c", "sleep 600 & wait"]).apart();
+        assert!(shell.output_within(Duration::from_millis(100)).unwrap().was_too_long);
     }
 
     #[test]

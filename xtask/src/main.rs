@@ -5,7 +5,8 @@
 //! rerun, `step.rs`. Each rule about the source tree has a file of its own: `layers.rs`,
 //! `dependencies.rs`, `unsafe_files.rs`, `std_fs.rs`, `words.rs`, `links.rs`; `checks.rs` lists
 //! them. What is handed on to other programs (soak, benchmarks) is in `dispatch.rs`; the
-//! long runs of every harness, and the figures that come of them, in `torture.rs`.
+//! long runs of every harness, and the figures that come of them, in `torture.rs`; the bugs that the
+//! checks must notice, in `planted.rs`.
 
 mod alone;
 mod checks;
@@ -19,6 +20,7 @@ mod layers;
 mod links;
 mod loom;
 mod packages;
+mod planted;
 mod sanitize;
 mod std_fs;
 mod step;
@@ -118,6 +120,8 @@ enum Task {
     },
     /// Package every crate and compile it from its package
     Packages,
+    /// Put known bugs into a copy of the tree, one at a time: the checks must notice each of them
+    Planted(planted::Choice),
     /// Feed arbitrary bytes to everything that reads bytes, under libFuzzer
     Fuzz {
         /// Only this target; all of them if none is named
@@ -178,6 +182,7 @@ fn run(task: Task) -> Result<bool> {
         Task::Loom { package, preemptions } => loom::run(package.as_deref(), preemptions),
         Task::Sanitize { package } => sanitize::run(package.as_deref()),
         Task::Packages => packages::run(),
+        Task::Planted(choice) => planted::run(&choice),
         Task::Fuzz { target, seconds, jobs } => fuzz::run(&fuzz::Plan { target, seconds, jobs }),
     }
 }

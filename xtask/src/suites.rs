@@ -7,10 +7,13 @@ use crate::dispatch::simulator;
 use crate::invocation::Invocation;
 use crate::step::Step;
 use crate::workspace::Workspace;
-use crate::{alone, checks, examples, fuzz, loom, packages};
+use crate::{alone, checks, examples, fuzz, loom, packages, planted};
 
 /// How long the build server runs each fuzz target.
 const FUZZ_SECONDS: u64 = 20;
+
+/// How many planted bugs each build tries; which ones changes with the commit.
+const PLANTED: usize = 3;
 
 /// What a change must keep true, in the time of a coffee.
 pub(crate) fn test() -> Result<Vec<Step>> {
@@ -46,6 +49,9 @@ pub(crate) fn ci(crash_minutes: u32, histories: u64, seed: u64) -> Result<Vec<St
     let plan = fuzz::Plan { target: None, seconds: FUZZ_SECONDS, jobs: 2 };
     let rerun = format!("cargo xtask fuzz --seconds {FUZZ_SECONDS} --jobs 2");
     steps.push(Step::new("fuzz", rerun, move || fuzz::run(&plan)));
+    let turn = planted::Choice::of_this_commit(PLANTED);
+    let rerun = format!("cargo xtask planted {}", turn.words());
+    steps.push(Step::new("planted bugs", rerun, move || planted::run(&turn)));
     steps.push(simulated(&workspace, "model", &format!("--histories {histories} --seed {seed}")));
     steps.push(simulated(&workspace, "crash", &format!("--minutes {crash_minutes} --seed {seed}")));
     steps.push(simulated(&workspace, "kill", &format!("--cycles 100 --seed {seed}")));

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::{Result, workspace};
 
 /// Directories that hold nothing of ours: what is built, and git's own files.
-const SKIPPED_DIRECTORIES: &[&str] = &["target", ".git"];
+pub(crate) const SKIPPED_DIRECTORIES: &[&str] = &["target", ".git"];
 
 /// Endings of the files that people write here.
 const TEXT_ENDINGS: &[&str] = &["rs", "md", "toml", "sh", "yml", "yaml"];

@@ -215,3 +215,27 @@ impl Reads for SnapshotWithin<'_> {
         EntryCursor::new(self.moment().clone(), self.keyspace.core())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::background::Bell;
+
+    #[test]
+    fn a_number_is_taken_under_the_lock_under_which_merges_copy_the_list() {
+        let commit = Commit::new(None, 1, 0, Bell::new(1), Arc::default());
+        let list = SnapshotList::default();
+        let entered = std::thread::scope(|scope| {
+            // A merge is copying the list while a snapshot is taken and a write becomes visible.
+            let copying = list.counts.lock().expect("no holder panicked");
+            let snapshot = scope.spawn(|| list.enter(&commit));
+            std::thread::sleep(Duration::from_millis(50));
+            commit.show_through(2);
+            drop(copying);
+            snapshot.join().expect("no panic")
+        });
+        assert_eq!(entered, 2, "the copy lacks it, so it must not see what the merge may drop");
+    }
+}

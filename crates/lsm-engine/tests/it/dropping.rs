@@ -204,3 +204,54 @@ fn a_scan_under_way_ends_as_it_began_from_its_other_end_too() {
     let between = scan.collect::<Result<Vec<_>, _>>().expect("reads");
     assert_eq!(between.len(), 8);
 }
+
+/// Reads one keyspace after the other on several threads, each until it is dropped: an entry that
+/// was there may be refused, but it is never missing.
+fn check_reads_beside_drops(has: impl Fn(&Keyspace) -> Result<bool, lsm_engine::Error> + Sync) {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let fs = SimFs::new(0);
+    let db = open(&fs);
+    let present = std::sync::Mutex::new(None);
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..6 {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Acquire) {
+                    let Some(keyspace) = present.lock().expect("no panic").clone() else {
+                        continue;
+                    };
+                    while let Ok(is_there) = has(&keyspace) {
+                        is_over.fetch_or(!is_there, Ordering::AcqRel);
+                        assert!(is_there, "an entry of a keyspace under drop is missing");
+                    }
+                }
+            });
+        }
+        for _ in 0..300 {
+            let keyspace = db.keyspace("brief").expect("creates");
+            // It ends up in a sealed memtable: those are what a drop takes out of the view.
+            for n in ["key", "a", "b", "c"] {
+                keyspace.put_with(n, vec![1; 16 << 10], Durability::Memory.into()).expect("writes");
+            }
+            *present.lock().expect("no panic") = Some(keyspace.clone());
+            std::thread::sleep(Duration::from_micros(200));
+            db.drop_keyspace(keyspace).expect("drops");
+            if is_over.load(Ordering::Acquire) {
+                break;
+            }
+        }
+        is_over.store(true, Ordering::Release);
+    });
+}
+
+#[test]
+fn no_entry_is_missing_while_its_keyspace_is_dropped() {
+    check_reads_beside_drops(|keyspace| keyspace.contains_key("key"));
+}
+
+#[test]
+fn no_scan_is_empty_while_its_keyspace_is_dropped() {
+    check_reads_beside_drops(|keyspace| {
+        keyspace.iter().next().map_or(Ok(false), |entry| entry.map(|_| true))
+    });
+}

@@ -21,11 +21,13 @@ fn files(fs: &SimFs, ending: &str) -> (usize, u64) {
     files.fold((0, 0), |(count, sum), (_, bytes)| (count + 1, sum + bytes))
 }
 
+/// Writes until one is refused; returns the key of that one.
 #[track_caller]
-fn fill(db: &Db) {
-    let refused = (0..10_000).find_map(|n| db.put(key(n), vec![0; 1000]).err());
-    let refused = refused.expect("the disk is full at some time");
+fn fill(db: &Db) -> Vec<u8> {
+    let refused = (0..10_000).find_map(|n| Some((n, db.put(key(n), vec![0; 1000]).err()?)));
+    let (n, refused) = refused.expect("the disk is full at some time");
     assert_eq!(refused.kind(), ErrorKind::NoSpace, "{refused}");
+    key(n)
 }
 
 #[test]
@@ -34,10 +36,11 @@ fn a_full_disk_refuses_writes_cleanly_and_recovers_by_itself() {
     let db = open(&fs);
     db.put("before", "1").expect("writes");
     fs.limit_bytes(used(&fs) + 30_000);
-    fill(&db);
+    let refused = fill(&db);
     assert!(db.contains_key("before").expect("reads go on"));
     fs.unlimit();
     db.put("after", "2").expect("writes go on");
+    assert!(!db.contains_key(refused).expect("reads"), "it left nothing at the next one's place");
     db.flush().expect("flushes go on");
     let db = open(&fs.crash_image(CrashPolicy::LoseUnsynced, 0));
     assert!(db.contains_key("before").expect("reads") && db.contains_key("after").expect("reads"));

@@ -13,6 +13,7 @@ mod keyspaces;
 mod limits;
 mod names;
 mod opening;
+mod orders;
 mod read_only;
 mod repairing;
 mod reserve;

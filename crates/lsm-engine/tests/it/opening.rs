@@ -144,6 +144,16 @@ fn an_open_that_meets_damage_again_and_again_leaves_nothing_behind() {
     }
 }
 
+#[test]
+fn an_open_that_fails_keeps_the_orphans_for_a_repair() {
+    let (fs, options) = crashed_with_much_to_replay();
+    let orphan = Path::new("db/000900.sst");
+    fs.shared().open(orphan, lsm_io::OpenMode::CreateNew).expect("created");
+    fs.damage(find(&fs, ".log"), |bytes| bytes[90_000] ^= 1);
+    Db::open_with("db", options(&fs)).expect_err("durable data is damaged");
+    assert!(fs.files().iter().any(|(path, _)| path == orphan), "what is lost may be in it");
+}
+
 /// The lock file tells the last holder.
 fn with_lock(files: &[(PathBuf, u64)], fs: &SimFs) -> Vec<(PathBuf, u64)> {
     let lock = Path::new("db/LOCK");

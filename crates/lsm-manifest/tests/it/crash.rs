@@ -89,8 +89,12 @@ fn check_every_crash(work: impl Fn(&SimFs) -> (Vec<ManifestState>, Option<Manife
         for policy in CrashPolicy::ALL {
             let fs = disk(0).crash_at(step);
             let (acknowledged, under_way) = work(&fs);
-            let image = fs.crash_image(policy, step);
-            check(&image, &acknowledged, under_way.as_ref(), &format!("step {step}, {policy:?}"));
+            // Several throws: of two names that are not durable either may be kept alone.
+            for seed in 0..8 {
+                let image = fs.crash_image(policy, seed);
+                let place = format!("step {step}, {policy:?}, seed {seed}");
+                check(&image, &acknowledged, under_way.as_ref(), &place);
+            }
         }
     }
 }

@@ -100,7 +100,7 @@ fn every_flipped_bit_is_found_and_none_gives_a_wrong_value() {
 }
 
 #[test]
-fn every_truncation_is_refused() {
+fn every_other_length_is_refused() {
     for compression in compressions() {
         let disk = small_table(compression);
         let whole = disk.bytes();
@@ -113,6 +113,11 @@ fn every_truncation_is_refused() {
                 let opened = Table::open(disk.file(), IDENTITY, length as u64, mode);
                 check_corrupt(&opened.expect_err("no footer at its end"), "truncated");
             }
+            disk.fs.damage(PATH, |bytes| bytes.clone_from(&whole));
+        }
+        for mode in modes() {
+            disk.fs.damage(PATH, |bytes| bytes.push(0));
+            check_corrupt(&disk.open(mode).expect_err("another length"), "longer");
             disk.fs.damage(PATH, |bytes| bytes.clone_from(&whole));
         }
     }

@@ -234,6 +234,19 @@ fn misuse_panics_with_the_invariants_name() {
 }
 
 #[test]
+fn a_failed_write_of_the_log_is_told() {
+    for is_short in [false, true] {
+        let mut owner = owner(4096);
+        owner.batch("one");
+        owner.sync().expect("synced");
+        owner.batch("two");
+        let fault = lsm_io::once().write_of("*.log");
+        owner.fs.fail(if is_short { fault.short() } else { fault });
+        owner.sync().expect_err("not all of it was written");
+    }
+}
+
+#[test]
 fn a_full_disk_leaves_the_log_as_it_was() {
     let mut owner = owner(4096);
     owner.batch("one");
