@@ -110,6 +110,40 @@ pub(crate) fn all() -> Vec<Harness> {
             is_alone: false,
             goal: Goal::of("faults.points", 10_000),
         },
+        Harness {
+            name: "worlds".to_owned(),
+            command: Command::Simulator("worlds --histories 25 --seed {seed}"),
+            seeds_a_piece: 25,
+            seconds_max: 600,
+            is_alone: false,
+            goal: Goal::of("worlds.runs", 1_000),
+        },
+        Harness {
+            name: "linearizability".to_owned(),
+            command: Command::Simulator("linearizability --histories 1000 --seed {seed}"),
+            seeds_a_piece: 1_000,
+            seconds_max: 600,
+            is_alone: false,
+            goal: Goal::of("linearizability.histories", 5_000),
+        },
+        Harness {
+            name: "loom".to_owned(),
+            command: Command::Task("loom".to_owned()),
+            // Every interleaving up to the bound: one piece is all of it.
+            seeds_a_piece: 1,
+            seconds_max: 3600,
+            is_alone: true,
+            goal: Goal::of("loom.executions", 10_000),
+        },
+        Harness {
+            name: "planted".to_owned(),
+            command: Command::Task("planted".to_owned()),
+            // The whole list, and each build anew: the one piece that takes long.
+            seeds_a_piece: 1,
+            seconds_max: 4 * 3600,
+            is_alone: true,
+            goal: Goal::of("planted.caught", 25),
+        },
     ];
     others.into_iter().chain(fuzz).collect()
 }

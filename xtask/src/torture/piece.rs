@@ -35,7 +35,8 @@ pub(crate) struct Programs {
 impl Programs {
     /// Builds them.
     pub(crate) fn build(target: &Path) -> Result<Self> {
-        if !Invocation::cargo("build --release --package lsm-sim").run()? {
+        // With every feature: the checker of what threads see is one.
+        if !Invocation::cargo("build --release --package lsm-sim --all-features").run()? {
             return Err("the simulator does not build".into());
         }
         let built = target.join("release/lsm-sim");

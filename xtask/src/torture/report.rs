@@ -16,6 +16,17 @@ const ROWS: &[(&str, &str)] = &[
     ("real power cuts on ext4", "cut.cuts"),
     ("processes killed under load (SIGKILL)", "kill.cycles"),
     ("operations compared with the model", "model.operations"),
+    ("histories run in one world more", "worlds.runs"),
+    ("I/O calls made to fail", "faults.points"),
+    ("bits flipped, mapped and cached reading each counted", "damage.bits"),
+    ("lengths to which files were cut", "damage.truncations"),
+    ("– of all damage: answered rightly", "damage.right"),
+    ("– cut off as a crash would have, and reported", "damage.cut"),
+    ("– refused with a typed error", "damage.typed"),
+    ("executions that loom explored", "loom.executions"),
+    ("histories of threads found linearizable", "linearizability.histories"),
+    ("bugs planted", "planted.bugs"),
+    ("– of them caught", "planted.caught"),
 ];
 
 /// What must not be found, and what a failure has to say to be counted there. A failure that says
