@@ -75,7 +75,7 @@ impl Choice {
 
 /// Whether `cargo test` alone notices it, anywhere and at once.
 fn is_plain(bug: &Bug) -> bool {
-    bug.checks.iter().all(|check| check.words.starts_with("test "))
+    bug.checks.iter().all(bug::Check::is_plain)
 }
 
 /// The `turn`th `count` of `bugs`, which begin again after the last.
@@ -150,6 +150,7 @@ fn plant(scratch: &mut Scratch, bug: Bug) -> Result<Outcome> {
                 outcome.is_caught = false;
                 format!("NOT CAUGHT, a hole in the tests: cargo {}", check.words)
             }
+            Verdict::Skipped(reason) => format!("skipped: {reason}"),
             Verdict::DoesNotCompile => {
                 outcome.is_caught = false;
                 format!("DOES NOT COMPILE, an error in the list: {}", scratch.log(bug).display())
@@ -157,6 +158,8 @@ fn plant(scratch: &mut Scratch, bug: Bug) -> Result<Outcome> {
         };
         println!("    {:<14}{said}", check.harness);
     }
+    // What could not be tried anywhere is not caught.
+    outcome.is_caught &= !outcome.noticed_by.is_empty();
     println!("    {seconds:.1} s");
     std::io::stdout().flush()?;
     Ok(outcome)

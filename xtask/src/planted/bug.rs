@@ -39,6 +39,8 @@ pub(crate) struct Bug {
 #[derive(Clone, Debug)]
 pub(crate) struct Check {
     pub(crate) harness: Harness,
+    /// Variables of its environment.
+    pub(crate) variables: Vec<(String, String)>,
     /// The words of a cargo command, without `cargo`.
     pub(crate) words: String,
 }
@@ -85,8 +87,7 @@ impl Bug {
         for line in lines {
             let (field, value) =
                 line.split_once(": ").ok_or_else(|| format!("`{line}` is no `field: value`"))?;
-            let words = value.strip_prefix("cargo ").ok_or("a check is a cargo command")?;
-            bug.checks.push(Check { harness: Harness::parse(field)?, words: words.to_owned() });
+            bug.checks.push(Check::parse(field, value)?);
         }
         if bug.checks.is_empty() {
             return Err("no check is named".to_owned());
@@ -120,6 +121,31 @@ impl Bug {
             *text = change.applied(text).map_err(|reason| format!("{}: {reason}", self.name))?;
         }
         Ok(changed)
+    }
+}
+
+impl Check {
+    /// Reads `NAME=VALUE cargo WORDS`, with any number of variables.
+    fn parse(harness: &str, command: &str) -> std::result::Result<Self, String> {
+        let harness = Harness::parse(harness)?;
+        let mut rest = command;
+        let mut variables = Vec::new();
+        loop {
+            let (word, more) = rest.split_once(' ').ok_or("a check is a cargo command")?;
+            rest = more;
+            match word.split_once('=') {
+                Some((name, value)) => variables.push((name.to_owned(), value.to_owned())),
+                None if word == "cargo" => break,
+                None => return Err("a check is a cargo command".to_owned()),
+            }
+        }
+        Ok(Self { harness, variables, words: rest.to_owned() })
+    }
+
+    /// Whether it is a test of one crate in the usual build.
+    pub(crate) fn is_plain(&self) -> bool {
+        let of_the_simulator = self.words.contains("-p lsm-sim ");
+        self.variables.is_empty() && self.words.starts_with("test ") && !of_the_simulator
     }
 }
 
@@ -182,6 +208,7 @@ mod tests {
 
     const TEXT: &str = "A name is lost.
 crash: cargo test -p a -- b
+loom: RUSTFLAGS=--cfg=loom cargo test -p a -- c
 
 @@ src/a.rs
  first
@@ -196,6 +223,8 @@ crash: cargo test -p a -- b
         let bug = Bug::parse("name", TEXT).unwrap();
         assert_eq!(bug.promise, "A name is lost.");
         assert_eq!(bug.checks[0].words, "test -p a -- b");
+        assert_eq!(bug.checks[1].variables, [("RUSTFLAGS".to_owned(), "--cfg=loom".to_owned())]);
+        assert!(bug.checks[0].is_plain() && !bug.checks[1].is_plain());
         let changed = bug.changed(|_| Some("first\nsecond\nfourth\n".to_owned())).unwrap();
         assert_eq!(changed, [("src/a.rs".to_owned(), "first\nthird\n".to_owned())]);
     }
@@ -214,9 +243,10 @@ crash: cargo test -p a -- b
     fn a_bug_without_check_or_change_is_refused() {
         for (text, reason) in [
             ("A.\n\n@@ a\n-b\n", "no check is named"),
-            ("A.\ncrash: cargo test\n\n", "nothing is changed"),
-            ("A.\nluck: cargo test\n\n@@ a\n-b\n", "there is no harness `luck`"),
-            ("A.\ncrash: cargo test\n\n@@ a\n b\n", "a change in a finds or changes nothing"),
+            ("A.\ncrash: make test\n\n@@ a\n-b\n", "a check is a cargo command"),
+            ("A.\ncrash: cargo test -p a\n\n", "nothing is changed"),
+            ("A.\nluck: cargo test -p a\n\n@@ a\n-b\n", "there is no harness `luck`"),
+            ("A.\ncrash: cargo test -p a\n\n@@ a\n b\n", "a change in a finds or changes nothing"),
         ] {
             assert_eq!(Bug::parse("name", text).unwrap_err(), reason);
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::bug::Check;
 use super::scratch::Scratch;
 use crate::Result;
-use crate::invocation::{Invocation, Output};
+use crate::invocation::{Invocation, Output, reason_of_skip};
 
 /// How long the copy may take to compile.
 const BUILD_TIME: Duration = Duration::from_secs(600);
@@ -19,21 +19,25 @@ pub(crate) enum Verdict {
     /// It failed, and how: the tests that did, or that it hung.
     Failed(String),
     Passed,
+    /// It could not be tried here, and why.
+    Skipped(String),
     /// The copy does not compile, which shows nothing.
     DoesNotCompile,
 }
 
 /// Compiles the copy and runs the check on it; what is said goes to `log`.
 pub(crate) fn judge(scratch: &Scratch, check: &Check, log: &Path) -> Result<Verdict> {
-    let build = in_scratch(scratch, &build(&check.words)).output_within(BUILD_TIME)?;
+    let build = in_scratch(scratch, check, &build(&check.words)).output_within(BUILD_TIME)?;
     keep(log, &build)?;
     if !build.status.success() {
         return Ok(Verdict::DoesNotCompile);
     }
     let words: Vec<&str> = check.words.split_whitespace().collect();
-    let output = in_scratch(scratch, &words).output_within(CHECK_TIME)?;
+    let output = in_scratch(scratch, check, &words).output_within(CHECK_TIME)?;
     keep(log, &output)?;
-    Ok(if output.status.success() {
+    Ok(if let Some(reason) = reason_of_skip(output.status, &output.printed) {
+        Verdict::Skipped(reason)
+    } else if output.status.success() {
         Verdict::Passed
     } else if output.was_too_long {
         Verdict::Failed(format!("hung for {} s", CHECK_TIME.as_secs()))
@@ -42,9 +46,14 @@ pub(crate) fn judge(scratch: &Scratch, check: &Check, log: &Path) -> Result<Verd
     })
 }
 
-fn in_scratch(scratch: &Scratch, words: &[&str]) -> Invocation {
-    Invocation::new("cargo")
+fn in_scratch(scratch: &Scratch, check: &Check, words: &[&str]) -> Invocation {
+    let variables = check.variables.iter();
+    variables
+        .fold(Invocation::new("cargo"), |cargo, (name, value)| cargo.variable(name, value))
         .arguments(words.iter().copied())
+        // What is compiled for one short test each is quicker left as it is.
+        .variable("CARGO_PROFILE_DEV_OPT_LEVEL", "0")
+        .variable("CARGO_PROFILE_DEV_DEBUG", "0")
         .variable("CARGO_TARGET_DIR", &scratch.target().to_string_lossy())
         .in_directory(scratch.tree())
         .apart()

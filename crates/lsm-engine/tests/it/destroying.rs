@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use lsm_engine::{Db, ErrorKind, destroy_in};
-use lsm_io::{Fs, OpenMode, SimFs};
+use lsm_io::{CrashPolicy, Fs, OpenMode, SimFs};
 
 use crate::{open, tiny_options};
 
@@ -68,14 +68,23 @@ fn a_crash_leaves_a_whole_database_or_what_can_be_destroyed_again() {
         let fs = closed();
         let fs = fs.crash_at(fs.steps() + step);
         destroy(&fs).expect_err("the machine crashes");
-        let after = fs.restart();
-        let options = lsm_engine::Options { create_if_missing: false, ..tiny_options(&after) };
-        if let Ok(db) = Db::open_with("db", options) {
-            assert!(db.verify().expect("verifies").is_clean(), "step {step}");
-            drop(db);
+        for (policy, seed) in CrashPolicy::ALL.iter().flat_map(|policy| [(policy, 0), (policy, 1)])
+        {
+            check_destroyed(&fs.crash_image(*policy, seed), &format!("step {step}, {policy}"));
         }
-        if after.files().iter().any(|(path, _)| !path.ends_with("LOCK")) {
-            destroy(&after).unwrap_or_else(|error| panic!("step {step}: {error}"));
-        }
+    }
+}
+
+/// What `CURRENT` leads to is whole, and whatever there is can be destroyed.
+#[track_caller]
+fn check_destroyed(after: &SimFs, told: &str) {
+    let has = |name: &str| after.files().iter().any(|(path, _)| path.ends_with(name));
+    let options = lsm_engine::Options { create_if_missing: false, ..tiny_options(after) };
+    match Db::open_with("db", options) {
+        Ok(db) => assert!(db.verify().expect("verifies").is_clean(), "{told}"),
+        Err(error) => assert!(!has("CURRENT"), "{told}: {error}"),
+    }
+    if after.files().iter().any(|(path, _)| !path.ends_with("LOCK")) {
+        destroy(after).unwrap_or_else(|error| panic!("{told}: {error}"));
     }
 }

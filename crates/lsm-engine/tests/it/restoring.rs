@@ -270,6 +270,9 @@ fn check_power_cuts(before: &SimFs, keep_replaced: bool) {
             // The database opens, and the open holds through another crash.
             let db = open(&image);
             let value = value_of_all(&db, &told);
+            // Whoever wants to keep the old one finds it in one of its two places.
+            let is_kept = !keep_replaced || value == "now" || exists(&image, "db.replaced");
+            assert!(is_kept, "{told}: the old one is lost");
             old += u32::from(value == "now");
             new += u32::from(value == "then");
             assert!(!is_done || value == "then", "{told}: it was acknowledged");
