@@ -6,6 +6,7 @@ pub(crate) mod crash;
 pub(crate) mod cut;
 pub(crate) mod damage;
 pub(crate) mod faults;
+pub(crate) mod full_disk;
 pub(crate) mod fuzz;
 pub(crate) mod kill;
 #[cfg(feature = "linearizability")]

@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    amplification, clean, crash, cut, damage, faults, fuzz, kill, model, replay, soak, worlds,
+    amplification, clean, crash, cut, damage, faults, full_disk, fuzz, kill, model, replay, soak,
+    worlds,
 };
 
 /// Tests the lsm key-value store against a model, through crashes and kills.
@@ -32,6 +33,7 @@ enum Command {
     #[cfg(feature = "linearizability")]
     Linearizability(commands::linearizability::Args),
     Cut(cut::Args),
+    FullDisk(full_disk::Args),
     /// Removes the mounts, loop devices and files of runs that were killed.
     Clean,
     Amplification(amplification::Args),
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
         Command::Linearizability(args) => commands::linearizability::run(&args),
         Command::Kill(args) => kill::run(args),
         Command::Cut(args) => cut::run(&args),
+        Command::FullDisk(args) => full_disk::run(&args),
         Command::Clean => clean::run(),
         Command::Load(args) => kill::run_load(&args),
         Command::Amplification(args) => amplification::run(&args),

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lsm_engine::{
-    Db, Durability, Env, Keyspace, KeyspaceOptions, Options, Snapshot, WriteBatch, WriteOptions,
+    Db, Durability, Env, Keyspace, KeyspaceOptions, Options, SeqNo, Snapshot, WriteBatch,
+    WriteOptions,
 };
 use lsm_workload::Rng;
 
@@ -32,8 +33,14 @@ pub struct Opened {
 /// # Errors
 /// What the engine says.
 pub fn open(dir: &Path, setup_seed: u64) -> lsm_engine::Result<Opened> {
-    let mut rng = Rng::new(setup_seed);
-    let setup = Setup::random(&mut rng);
+    open_as(dir, &Setup::random(&mut Rng::new(setup_seed)))
+}
+
+/// Opens the database in `dir`, set up so.
+///
+/// # Errors
+/// What the engine says.
+pub fn open_as(dir: &Path, setup: &Setup) -> lsm_engine::Result<Opened> {
     let options = Options { background_threads: 1, ..setup.options(Env::default()) };
     let of_keyspaces = options.keyspace.clone();
     let db = Db::open_with(dir, options)?;
@@ -73,7 +80,8 @@ pub fn run(dir: &Path, seed: u64, setup_seed: u64) -> Result<(), String> {
 }
 
 impl Opened {
-    fn at<'a>(&'a self, snapshot: &'a Snapshot) -> Moment<'a> {
+    /// What a snapshot holds of all keyspaces.
+    pub(crate) fn at<'a>(&'a self, snapshot: &'a Snapshot) -> Moment<'a> {
         Moment { snapshot, keyspaces: &self.keyspaces }
     }
 
@@ -85,15 +93,7 @@ impl Opened {
             n += 1;
             let commit = stream.commit(n);
             let options = WriteOptions::durability(commit.durability);
-            let seq_no = match &commit.writes[..] {
-                [(keyspace, key, Some(value))] => {
-                    self.keyspaces[*keyspace].put_with(key, value, options)
-                }
-                _ => {
-                    self.fill(&mut batch, &commit);
-                    self.db.write_with(&batch, options)
-                }
-            };
+            let seq_no = self.commit(&mut batch, &commit, options);
             let seq_no = seq_no.map_err(|error| format!("commit {n}: {error}"))?;
             tell(teller, Told::Acknowledged(commit.durability), stream.writer, n, seq_no)?;
             if commit.then_sync {
@@ -101,6 +101,20 @@ impl Opened {
                 tell(teller, Told::Acknowledged(Durability::Disk), stream.writer, n, seq_no)?;
             }
         }
+    }
+
+    /// Makes one commit.
+    pub(crate) fn commit(
+        &self,
+        batch: &mut WriteBatch,
+        commit: &Commit,
+        options: WriteOptions,
+    ) -> lsm_engine::Result<SeqNo> {
+        if let [(keyspace, key, Some(value))] = &commit.writes[..] {
+            return self.keyspaces[*keyspace].put_with(key, value, options);
+        }
+        self.fill(batch, commit);
+        self.db.write_with(batch, options)
     }
 
     fn fill(&self, batch: &mut WriteBatch, commit: &Commit) {
