@@ -14,6 +14,7 @@ const ROWS: &[(&str, &str)] = &[
     ("crash images recovered", "crash.images"),
     ("– of them of a crash in the recovery from a crash", "crash.two_level"),
     ("real power cuts on ext4", "cut.cuts"),
+    ("real disks filled, and resumed from", "full_disk.rounds"),
     ("processes killed under load (SIGKILL)", "kill.cycles"),
     ("operations compared with the model", "model.operations"),
     ("histories run in one world more", "worlds.runs"),
