@@ -38,7 +38,8 @@ pub(crate) fn test() -> Result<Vec<Step>> {
 }
 
 /// The same, and what takes longer: each crate alone, packages, arbitrary bytes, the model, a crash at
-/// every step, and what happens to a real machine: kills, power cuts, full disks.
+/// every step, and what happens to a real machine: kills, power cuts, full
+/// disks, failed syncs.
 pub(crate) fn ci(crash_minutes: u32, histories: u64, seed: u64) -> Result<Vec<Step>> {
     let workspace = Workspace::read()?;
     let mut steps = test()?;
@@ -57,6 +58,7 @@ pub(crate) fn ci(crash_minutes: u32, histories: u64, seed: u64) -> Result<Vec<St
     steps.push(simulated(&workspace, "kill", &format!("--cycles 100 --seed {seed}")));
     steps.push(simulated(&workspace, "cut", &format!("--cuts 200 --seed {seed}")));
     steps.push(simulated(&workspace, "full-disk", &format!("--rounds 10 --seed {seed}")));
+    steps.push(simulated(&workspace, "failed-sync", &format!("--rounds 10 --seed {seed}")));
     steps.push(Step::command(
         "linearizability",
         Invocation::cargo("run --release --package lsm-sim --features linearizability --")

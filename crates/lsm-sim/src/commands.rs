@@ -5,6 +5,7 @@ pub(crate) mod clean;
 pub(crate) mod crash;
 pub(crate) mod cut;
 pub(crate) mod damage;
+pub(crate) mod failed_sync;
 pub(crate) mod faults;
 pub(crate) mod full_disk;
 pub(crate) mod fuzz;

@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    amplification, clean, crash, cut, damage, faults, full_disk, fuzz, kill, model, replay, soak,
-    worlds,
+    amplification, clean, crash, cut, damage, failed_sync, faults, full_disk, fuzz, kill, model,
+    replay, soak, worlds,
 };
 
 /// Tests the lsm key-value store against a model, through crashes and kills.
@@ -34,6 +34,7 @@ enum Command {
     Linearizability(commands::linearizability::Args),
     Cut(cut::Args),
     FullDisk(full_disk::Args),
+    FailedSync(failed_sync::Args),
     /// Removes the mounts, loop devices and files of runs that were killed.
     Clean,
     Amplification(amplification::Args),
@@ -58,6 +59,7 @@ fn main() -> ExitCode {
         Command::Kill(args) => kill::run(args),
         Command::Cut(args) => cut::run(&args),
         Command::FullDisk(args) => full_disk::run(&args),
+        Command::FailedSync(args) => failed_sync::run(&args),
         Command::Clean => clean::run(),
         Command::Load(args) => kill::run_load(&args),
         Command::Amplification(args) => amplification::run(&args),

@@ -6,13 +6,15 @@
 //! `n` commits of writer `w`" says everything about what its keys hold. Each acknowledgement goes
 //! through a pipe ([`acknowledgement`]) to the parent, whose [`oracle`] knows from then on what must
 //! be there. How the load is started and ended is in [`child`]; what is done to it: [`kill`],
-//! [`cut`], [`full_disk`]. The disks that this takes are made in [`disk`], and always removed: [`place`].
+//! [`cut`], [`full_disk`], [`failed_sync`]. The disks that this takes are made in [`disk`], and always removed: [`place`].
 
 pub mod acknowledgement;
+mod ballast;
 pub mod child;
 pub mod cut;
 pub mod disk;
 pub mod effect;
+pub mod failed_sync;
 pub mod full_disk;
 mod growth;
 pub mod kill;

@@ -102,6 +102,14 @@ pub(crate) fn all() -> Vec<Harness> {
             goal: Goal::of("full_disk.rounds", 200),
         },
         Harness {
+            name: "failed-sync".to_owned(),
+            command: Command::Simulator("failed-sync --rounds 50 --seed {seed}"),
+            seeds_a_piece: 1,
+            seconds_max: 600,
+            is_alone: false,
+            goal: Goal::of("failed_sync.rounds", 100),
+        },
+        Harness {
             name: "damage".to_owned(),
             command: Command::Simulator("damage"),
             // There is nothing to draw: one piece is all of it.

@@ -15,6 +15,7 @@ const ROWS: &[(&str, &str)] = &[
     ("– of them of a crash in the recovery from a crash", "crash.two_level"),
     ("real power cuts on ext4", "cut.cuts"),
     ("real disks filled, and resumed from", "full_disk.rounds"),
+    ("real disks that failed a sync, and were mended", "failed_sync.rounds"),
     ("processes killed under load (SIGKILL)", "kill.cycles"),
     ("operations compared with the model", "model.operations"),
     ("histories run in one world more", "worlds.runs"),

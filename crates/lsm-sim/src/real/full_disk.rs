@@ -5,9 +5,7 @@
 //! for everything; now and then it is closed and opened while the disk is full; then the room is
 //! given back and it has to go on without being opened again.
 
-use std::fs::File;
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -15,10 +13,10 @@ use lsm_engine::ErrorKind;
 use lsm_workload::Rng;
 
 use crate::Figures;
+use crate::real::ballast;
 use crate::real::disk::Disk;
 use crate::real::growth::{Growth, is_refused};
 use crate::real::load::{self, Opened};
-use crate::real::mount::mount;
 use crate::real::place::Place;
 
 /// The disk's size.
@@ -67,11 +65,7 @@ fn made(kind: &str, place: &Place) -> Result<PathBuf, String> {
         disk.mount("data=ordered")?;
         return Ok(disk.path().to_owned());
     }
-    let dir = place.path().join("memory");
-    let made = std::fs::create_dir(&dir)
-        .and_then(|()| mount(Path::new("tmpfs"), &dir, kind, &format!("size={DISK_BYTES}")));
-    made.map_err(|error| format!("could not mount a tmpfs at {}: {error}", dir.display()))?;
-    Ok(dir)
+    place.mount_memory(DISK_BYTES)
 }
 
 /// A database on a disk that somebody else fills.
@@ -93,7 +87,7 @@ impl Filled {
                 self.growth.grow(&opened).map_err(said)?;
             }
             let room = self.rng.below(LEFT_BYTES);
-            self.fill(room).map_err(|error| format!("could not fill the disk: {error}"))?;
+            ballast::fill(&self.dir, room)?;
             self.write_until_refused(&opened)?;
             figures.add("full_disk.refused", 1);
             for _ in 0..20 {
@@ -104,7 +98,7 @@ impl Filled {
             if self.rng.chance(0.3) {
                 opened = self.reopen_while_full(opened, figures)?;
             }
-            self.empty().map_err(|error| format!("could not empty the disk: {error}"))?;
+            ballast::empty(&self.dir)?;
             self.resume(&opened, figures)?;
             figures.add("full_disk.rounds", 1);
         }
@@ -113,28 +107,6 @@ impl Filled {
 
     fn open(&mut self) -> lsm_engine::Result<Opened> {
         load::open(&self.dir.join("full.db"), self.rng.next_u64())
-    }
-
-    /// Takes all room but `room` bytes.
-    fn fill(&self, room: u64) -> io::Result<()> {
-        let mut file = File::create(self.dir.join("ballast"))?;
-        let chunk = vec![0xBA; 64 << 10];
-        let mut filled = 0;
-        loop {
-            match file.write(&chunk) {
-                Ok(written) => filled += written as u64,
-                Err(error) if error.kind() == io::ErrorKind::StorageFull => break,
-                Err(error) => return Err(error),
-            }
-        }
-        file.set_len(filled.saturating_sub(room))?;
-        file.sync_all()
-    }
-
-    fn empty(&self) -> io::Result<()> {
-        std::fs::remove_file(self.dir.join("ballast"))?;
-        // ext4 gives room back when its journal has committed.
-        File::open(&self.dir)?.sync_all()
     }
 
     fn write_until_refused(&mut self, opened: &Opened) -> Result<(), String> {
@@ -161,7 +133,7 @@ impl Filled {
             }
             Err(error) if error.kind() == ErrorKind::NoSpace => {
                 figures.add("full_disk.open_refused", 1);
-                self.fill(8 << 20).map_err(|error| format!("could not make room: {error}"))?;
+                ballast::fill(&self.dir, 8 << 20)?;
                 self.open().map_err(|error| format!("with room again: {error:?}"))?
             }
             Err(error) => return Err(format!("an open on a full disk: {error:?}")),

@@ -3,7 +3,9 @@
 //! Its commits are those of a [`Stream`], and between two of them it puts an entry under a new key.
 //! What was acknowledged is compared as often as somebody asks.
 
-use lsm_engine::{ErrorKind, Reads, WriteBatch, WriteOptions};
+use std::time::Duration;
+
+use lsm_engine::{Durability, ErrorKind, Reads, WriteBatch, WriteOptions};
 use lsm_workload::Rng;
 
 use crate::real::effect::Effect;
@@ -12,6 +14,8 @@ use crate::real::stream::Stream;
 
 /// Bytes of a value under a new key.
 const VALUE_BYTES: usize = 1000;
+/// The longest that a write may wait for a flush or a merge.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The writer, and what must be there.
 #[derive(Debug)]
@@ -19,6 +23,8 @@ pub(crate) struct Growth {
     effect: Effect,
     /// Commits of the stream that were acknowledged.
     acknowledged: u64,
+    /// Commits that are on the disk: the last one that was acknowledged so, and all before it.
+    durable: u64,
     /// Whether the next one may be there all the same: the engine could not say.
     may_be_ahead: bool,
     /// New keys that are there: this many, from this one on.
@@ -29,17 +35,19 @@ pub(crate) struct Growth {
 impl Growth {
     pub(crate) fn new(seed: u64) -> Self {
         let effect = Effect::nothing(Stream { seed, writer: 0 });
-        Self { effect, acknowledged: 0, may_be_ahead: false, first: 0, grown: 0 }
+        Self { effect, acknowledged: 0, durable: 0, may_be_ahead: false, first: 0, grown: 0 }
     }
 
     /// Makes the next commit of the stream.
     pub(crate) fn commit(&mut self, opened: &Opened) -> lsm_engine::Result<()> {
         let commit = self.effect.stream.commit(self.acknowledged + 1);
-        let options = WriteOptions::durability(commit.durability);
-        match opened.commit(&mut WriteBatch::new(), &commit, options) {
+        match opened.commit(&mut WriteBatch::new(), &commit, within_patience(commit.durability)) {
             Ok(_) => {
                 self.acknowledged += 1;
                 self.may_be_ahead = false;
+                if commit.durability == Durability::Disk {
+                    self.durable = self.acknowledged;
+                }
                 Ok(())
             }
             Err(error) => {
@@ -52,8 +60,10 @@ impl Growth {
     /// Makes the next commit, and puts an entry under a new key, durably.
     pub(crate) fn grow(&mut self, opened: &Opened) -> lsm_engine::Result<()> {
         self.commit(opened)?;
-        opened.db.put(new_key(self.grown), new_value(self.grown))?;
+        let options = within_patience(Durability::Disk);
+        opened.db.put_with(new_key(self.grown), new_value(self.grown), options)?;
         self.grown += 1;
+        self.durable = self.acknowledged;
         Ok(())
     }
 
@@ -71,8 +81,24 @@ impl Growth {
     }
 
     /// After the database was opened anew: what could not be said is known now.
+    ///
+    /// # Errors
+    /// What is lost or wrong.
     pub(crate) fn reopened(&mut self, opened: &Opened) -> Result<(), String> {
         self.compare(opened)?;
+        self.acknowledged = self.effect.count();
+        self.may_be_ahead = false;
+        Ok(())
+    }
+
+    /// After the operating system lost what it was not made to write: what is on the disk is known.
+    ///
+    /// # Errors
+    /// What is lost or wrong.
+    pub(crate) fn reopened_without_caches(&mut self, opened: &Opened) -> Result<(), String> {
+        self.effect = Effect::nothing(self.effect.stream);
+        let may_be_there = self.acknowledged + u64::from(self.may_be_ahead);
+        self.compare_between(opened, self.durable, may_be_there)?;
         self.acknowledged = self.effect.count();
         self.may_be_ahead = false;
         Ok(())
@@ -83,16 +109,19 @@ impl Growth {
     /// # Errors
     /// What is lost or wrong.
     pub(crate) fn compare(&mut self, opened: &Opened) -> Result<(), String> {
+        let may_be_there = self.acknowledged + u64::from(self.may_be_ahead);
+        self.compare_between(opened, self.acknowledged, may_be_there)
+    }
+
+    fn compare_between(&mut self, opened: &Opened, must: u64, may: u64) -> Result<(), String> {
         let snapshot = opened.db.snapshot();
         let lies_ahead = self.effect.compare(&opened.at(&snapshot))?;
-        let (count, acknowledged) = (self.effect.count(), self.acknowledged);
-        if !lies_ahead || count < acknowledged {
-            return Err(format!("lost: {count} commits are there, of {acknowledged} acknowledged"));
+        let count = self.effect.count();
+        if !lies_ahead || count < must {
+            return Err(format!("lost: {count} commits are there, of {must} that have to be"));
         }
-        if count > acknowledged + u64::from(self.may_be_ahead) {
-            return Err(format!(
-                "a refused commit is there: {count}, of {acknowledged} acknowledged"
-            ));
+        if count > may {
+            return Err(format!("a refused commit is there: {count}, of {may} that may be"));
         }
         let told = |error: lsm_engine::Error| format!("could not read: {error}");
         let mut entries = snapshot.prefix(b"new/");
@@ -108,6 +137,11 @@ impl Growth {
         let beyond = entries.count();
         if beyond > 1 { Err(format!("{beyond} keys are there that nobody wrote")) } else { Ok(()) }
     }
+}
+
+/// Waits for room in the log for so long and no longer: a write that never returns is a hang.
+fn within_patience(durability: Durability) -> WriteOptions {
+    WriteOptions { deadline: Some(PATIENCE), ..WriteOptions::durability(durability) }
 }
 
 /// Tells a refusal for want of room from everything else that a write must not answer.

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::real::mount::unmount;
+use crate::real::mount::{mount, unmount};
 
 /// What the names of these directories begin with; the owner's process number follows.
 const NAME: &str = "lsm-sim-disks-";
@@ -27,6 +27,18 @@ impl Place {
         std::fs::create_dir(&dir)
             .map_err(|error| format!("could not create {}: {error}", dir.display()))?;
         Ok(Self { dir })
+    }
+
+    /// Mounts a tmpfs of `bytes` in it, and returns where.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn mount_memory(&self, bytes: u64) -> Result<PathBuf, String> {
+        let dir = self.dir.join("memory");
+        std::fs::create_dir(&dir)
+            .and_then(|()| mount(Path::new("tmpfs"), &dir, "tmpfs", &format!("size={bytes}")))
+            .map_err(|error| format!("could not mount a tmpfs at {}: {error}", dir.display()))?;
+        Ok(dir)
     }
 
     /// Its path.
