@@ -383,6 +383,10 @@ impl World {
         model.believe();
         let read = handle.get(b"any").err().map(|error| error.kind());
         let write = handle.put(b"any", b"").err().map(|error| error.kind());
+        // A write may have to flush before anybody asks where it goes, and the machine crash there.
+        if self.place.has_crashed() {
+            return Err(Stop::Crashed);
+        }
         if (read, write) != (Some(ErrorKind::Invalid), Some(ErrorKind::Invalid)) {
             return Err(Stop::Wrong(format!("a handle to it says {read:?} and {write:?}")));
         }
