@@ -60,8 +60,11 @@ impl Drop for Place {
 /// # Errors
 /// What the operating system refuses.
 pub fn clean() -> Result<Vec<PathBuf>, String> {
-    let base = base();
-    let entries = std::fs::read_dir(&base)
+    clean_in(&base())
+}
+
+fn clean_in(base: &Path) -> Result<Vec<PathBuf>, String> {
+    let entries = std::fs::read_dir(base)
         .map_err(|error| format!("could not list {}: {error}", base.display()))?;
     let mut removed = Vec::new();
     for entry in entries.filter_map(Result::ok) {
@@ -124,13 +127,15 @@ mod tests {
 
     #[test]
     fn what_a_process_that_is_gone_has_left_is_removed_and_nothing_else() {
+        // A directory of its own: what other runs have left, and are using, is not this test's.
+        let base = tempfile::tempdir().unwrap();
         // Beyond the largest number that Linux gives to a process.
         let (gone, alive) = (u64::from(u32::MAX) + 1, u64::from(std::process::id()));
-        let dirs = [gone, alive].map(|owner| base().join(format!("{NAME}{owner}")));
+        let dirs = [gone, alive].map(|owner| base.path().join(format!("{NAME}{owner}")));
         for dir in &dirs {
             std::fs::create_dir_all(dir.join("disk")).unwrap();
         }
-        assert_eq!(clean().unwrap(), dirs[..1]);
+        assert_eq!(clean_in(base.path()).unwrap(), dirs[..1]);
         assert!(!dirs[0].exists() && dirs[1].exists());
         drop(Place { dir: dirs[1].clone() });
         assert!(!dirs[1].exists());
