@@ -18,11 +18,11 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use crate::commit::Goal;
 use crate::env::Spawn;
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Event, Work};
 use crate::shared::Shared;
+use crate::waiter::Goal;
 
 /// How often a thread looks for work although nobody woke it.
 const IDLE: Duration = Duration::from_millis(250);
@@ -165,6 +165,14 @@ impl Background {
     pub(crate) fn last_error(&self) -> Option<Error> {
         let failures = self.failures.lock().expect("no holder panicked");
         failures.last_error.as_ref().map(|(_, error)| error.clone())
+    }
+
+    /// The same, of work that pressure waits for.
+    pub(crate) fn error_in_the_way(&self) -> Option<Error> {
+        let failures = self.failures.lock().expect("no holder panicked");
+        let is_in_the_way =
+            |(work, _): &&(Work, Error)| matches!(work, Work::Flush | Work::Compaction);
+        failures.last_error.as_ref().filter(is_in_the_way).map(|(_, error)| error.clone())
     }
 
     fn bell(&self, step: Step) -> &Bell {

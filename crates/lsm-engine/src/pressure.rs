@@ -14,6 +14,9 @@ use crate::shared::Shared;
 
 /// How long a stopped write relies on being told that it may go on.
 const STOP_JUDGED_AGAIN: Duration = Duration::from_millis(100);
+/// How long a stopped write bears with flushes or merges that fail: what was a moment's trouble is
+/// over by then, and has been tried again.
+const FAILURES_BORNE: Duration = Duration::from_secs(1);
 
 const FLOW: u8 = 0;
 const SLOW: u8 = 1;
@@ -80,7 +83,8 @@ impl Shared {
     /// Waits for a place in the order as long as the pressure asks.
     ///
     /// # Errors
-    /// `Busy` past the deadline; nothing has been written then.
+    /// `Busy` past the deadline, and what flushes or merges fail with if they go on failing; nothing
+    /// has been written then.
     #[inline]
     pub(crate) fn admit(&self, bytes: usize, deadline: Option<Instant>) -> Result<()> {
         // Work that waits for room does not get faster because writes wait for it.
@@ -135,6 +139,7 @@ impl Shared {
             return self.work_until_eased();
         }
         let gate = &self.pressure;
+        let began = Instant::now();
         let mut present = gate.present.lock().expect("no holder panicked");
         while matches!(*present, Pressure::Stop { .. }) && !self.reserve.is_full() {
             self.check_writable()?;
@@ -152,6 +157,11 @@ impl Shared {
             if timeout.timed_out() {
                 drop(present);
                 self.update_pressure();
+                if began.elapsed() >= FAILURES_BORNE
+                    && let Some(error) = self.background.error_in_the_way()
+                {
+                    return Err(self.not_eased(&error));
+                }
                 present = gate.present.lock().expect("no holder panicked");
             }
         }
@@ -172,6 +182,12 @@ impl Shared {
         let message =
             format!("no place in the order before the deadline: {}", self.pressure.present());
         Error::busy(message, Some(retry_after))
+    }
+
+    /// Waiting would not help: the work that would ease the pressure fails.
+    fn not_eased(&self, error: &Error) -> Error {
+        let message = format!("{}, and work on it fails: {error}", self.pressure.present());
+        Error::new(error.kind(), message)
     }
 
     /// Judges the pressure anew. Called whenever a view changes.

@@ -8,9 +8,9 @@ use lsm_engine::{
     CompactionPolicy, Db, Durability, Env, ErrorKind, FifoOptions, Keyspace, KeyspaceOptions,
     LeveledOptions, Options, Reads, Step,
 };
-use lsm_io::{SimFs, once};
+use lsm_io::{SimFs, every, once};
 
-use crate::{key, open, tiny_options};
+use crate::{key, open, threaded, tiny_options};
 
 #[test]
 fn a_memtable_is_flushed_when_it_is_old() {
@@ -180,4 +180,21 @@ fn what_is_read_is_merged_into_one_run_and_what_is_not_is_left_alone() {
     assert_eq!(runs(), 1);
     assert!(db.contains_key(key(7)).expect("reads"));
     assert!(!db.step(Step::Compact).expect("nothing fails"));
+}
+
+#[test]
+fn a_write_that_waits_for_flushes_which_go_on_failing_is_told_why() {
+    let fs = SimFs::new(0);
+    let db = Db::open_with("db", threaded(&fs)).expect("opens");
+    fs.fail(every().write_of("*.sst").for_ever());
+    let refused = (0..10_000).find_map(|n| db.put(key(n), vec![b'v'; 1024]).err());
+    let error = refused.expect("memory is not without end");
+    assert_eq!(error.kind(), ErrorKind::Io, "{error}");
+    assert!(error.to_string().contains(".sst") && !error.is_outcome_unknown(), "{error}");
+    assert!(db.contains_key(key(0)).expect("reads"));
+    // Nothing was written by it, and the next one goes on by itself.
+    let before = db.visible_seq_no();
+    fs.heal();
+    db.put("after", "value").expect("writes");
+    assert_eq!(db.visible_seq_no(), before + 1);
 }
