@@ -32,6 +32,7 @@
 
 pub mod amplification;
 mod answers;
+mod commits;
 pub mod contents;
 pub mod coverage;
 pub mod crash;

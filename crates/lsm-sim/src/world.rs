@@ -1,29 +1,25 @@
 //! The engine on a disk, doing what a history says and answering for it to the model.
 //!
-//! How answers to reads are compared is in `answers.rs`, what is asked of a directory in
-//! `oracle.rs`.
+//! How commits are made is in `commits.rs`, how answers to reads are compared in `answers.rs`, what is
+//! asked of a directory in `oracle.rs`.
 
 use std::path::PathBuf;
 
-use lsm_engine::{Db, Durability, ErrorKind, Iter, Keyspace, SeqNo, Snapshot, Ticket};
-use lsm_engine::{Reads, Step, WriteBatch, WriteOptions};
+use lsm_engine::{Db, ErrorKind, Iter, Keyspace, Reads, SeqNo, Snapshot, Step, Ticket};
 use lsm_io::CrashPolicy;
 
 use crate::answers::Transcript;
-use crate::data::{KEYSPACES, UNKNOWN, Write, key_bytes, value_bytes};
+use crate::data::{KEYSPACES, key_bytes};
 use crate::model::Model;
 use crate::op::Op;
 use crate::oracle::KeyspaceIds;
 use crate::place::Place;
 use crate::setup::{Choice, Setup};
 
-/// Tickets that are in flight at most; one more waits for the oldest.
-const TICKETS: usize = 6;
 /// Snapshots that are kept at most.
 const SNAPSHOTS: usize = 4;
 /// Scans that are under way at most.
 const SCANS: usize = 2;
-
 /// Checkpoints that are made at most.
 const CHECKPOINTS: usize = 2;
 /// Steps of background work after which there must be none left.
@@ -49,8 +45,8 @@ pub struct World {
     pub(crate) snapshots: Vec<Snapshot>,
     pub(crate) scans: Vec<Iter>,
     pub(crate) reader: Option<Db>,
-    tickets: Vec<Ticket>,
-    last_seq_no: SeqNo,
+    pub(crate) tickets: Vec<Ticket>,
+    pub(crate) last_seq_no: SeqNo,
     /// Segments made of old ones, before the last opening.
     recycled_before: u64,
     pub(crate) ids: KeyspaceIds,
@@ -238,117 +234,6 @@ impl World {
             }
             Op::PowerCut(policy) => self.power_cut(*policy, self.place.steps(), model),
         }
-    }
-
-    // --- writes ---
-
-    fn write(
-        &mut self,
-        writes: &[Write],
-        durability: Durability,
-        model: &mut Model,
-    ) -> Result<(), Stop> {
-        let writes = self.present(writes);
-        let options = WriteOptions::durability(durability);
-        let result = match writes.as_slice() {
-            [] => return Ok(()),
-            &[(keyspace, key, value)] => {
-                let keyspace = self.keyspace(keyspace).expect("only those present are left");
-                match value {
-                    Some(value) => keyspace.put_with(key_bytes(key), value_bytes(value), options),
-                    None => keyspace.delete_with(key_bytes(key), options),
-                }
-            }
-            _ => self.db().write_with(&self.batch(&writes), options),
-        };
-        let seq_no = self.ordered(result, writes, durability, model)?;
-        if self.db().visible_seq_no() < seq_no {
-            return Err(Stop::Wrong("it was acknowledged before it was visible".into()));
-        }
-        Ok(())
-    }
-
-    fn write_async(&mut self, writes: &[Write], model: &mut Model) -> Result<(), Stop> {
-        let writes = self.present(writes);
-        if writes.is_empty() {
-            return Ok(());
-        }
-        if self.tickets.len() == TICKETS {
-            self.wait(0)?;
-        }
-        let mut ticket = None;
-        let result = self.db().write_async(&self.batch(&writes)).map(|it| {
-            let seq_no = it.seq_no();
-            ticket = Some(it);
-            seq_no
-        });
-        self.ordered(result, writes, self.setup.durability, model)?;
-        self.tickets.extend(ticket);
-        Ok(())
-    }
-
-    /// The engine has given a commit its place, or has failed to: then it may survive, or not.
-    fn ordered(
-        &mut self,
-        result: lsm_engine::Result<SeqNo>,
-        writes: Vec<Write>,
-        durability: Durability,
-        model: &mut Model,
-    ) -> Result<SeqNo, Stop> {
-        match result {
-            Ok(seq_no) if seq_no <= self.last_seq_no => {
-                let wrong = format!("sequence number {seq_no} follows {}", self.last_seq_no);
-                Err(Stop::Wrong(wrong))
-            }
-            Ok(seq_no) => {
-                self.last_seq_no = seq_no;
-                model.append(writes, seq_no, durability);
-                Ok(seq_no)
-            }
-            Err(_) if self.place.has_crashed() => {
-                model.append(writes, UNKNOWN, durability);
-                Err(Stop::Crashed)
-            }
-            Err(error) => Err(Stop::Wrong(error.to_string())),
-        }
-    }
-
-    /// The writes to keyspaces that are there.
-    fn present(&self, writes: &[Write]) -> Vec<Write> {
-        let is_there = |write: &&Write| self.keyspace(write.0).is_some();
-        writes.iter().filter(is_there).copied().collect()
-    }
-
-    fn batch(&self, writes: &[Write]) -> WriteBatch {
-        let mut batch = WriteBatch::new();
-        for &(keyspace, key, value) in writes {
-            let keyspace = self.keyspace(keyspace).expect("only those present are left");
-            let mut batch = batch.within(keyspace);
-            match value {
-                Some(value) => batch.put(key_bytes(key), value_bytes(value)),
-                None => batch.delete(key_bytes(key)),
-            }
-        }
-        batch
-    }
-
-    fn wait(&mut self, index: usize) -> Result<(), Stop> {
-        let ticket = self.tickets.remove(index);
-        let seq_no = self.told(ticket.wait())?;
-        if self.db().visible_seq_no() < seq_no {
-            return Err(Stop::Wrong("a ticket resolved before its write was visible".into()));
-        }
-        Ok(())
-    }
-
-    /// The engine says that everything so far is on the disk, and so it must be visible.
-    fn all_is_durable(&self, model: &mut Model) -> Result<(), Stop> {
-        model.seen_through(self.db().visible_seq_no());
-        if model.unseen() > 0 {
-            return Err(Stop::Wrong(format!("{} durable commits are unseen", model.unseen())));
-        }
-        model.all_is_durable();
-        Ok(())
     }
 
     fn before_reading(&self, model: &mut Model) -> Result<(), Stop> {

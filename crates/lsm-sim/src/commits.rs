@@ -1,0 +1,121 @@
+//! How commits are asked for, waited for, and told to the model.
+
+use lsm_engine::{Durability, SeqNo, WriteBatch, WriteOptions};
+
+use crate::data::{UNKNOWN, Write, key_bytes, value_bytes};
+use crate::model::Model;
+use crate::world::{Stop, World};
+
+/// Tickets that are in flight at most; one more waits for the oldest.
+const TICKETS: usize = 6;
+
+impl World {
+    pub(crate) fn write(
+        &mut self,
+        writes: &[Write],
+        durability: Durability,
+        model: &mut Model,
+    ) -> Result<(), Stop> {
+        let writes = self.present(writes);
+        let options = WriteOptions::durability(durability);
+        let result = match writes.as_slice() {
+            [] => return Ok(()),
+            &[(keyspace, key, value)] => {
+                let keyspace = self.keyspace(keyspace).expect("only those present are left");
+                match value {
+                    Some(value) => keyspace.put_with(key_bytes(key), value_bytes(value), options),
+                    None => keyspace.delete_with(key_bytes(key), options),
+                }
+            }
+            _ => self.db().write_with(&self.batch(&writes), options),
+        };
+        let seq_no = self.ordered(result, writes, durability, model)?;
+        if self.db().visible_seq_no() < seq_no {
+            return Err(Stop::Wrong("it was acknowledged before it was visible".into()));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn write_async(&mut self, writes: &[Write], model: &mut Model) -> Result<(), Stop> {
+        let writes = self.present(writes);
+        if writes.is_empty() {
+            return Ok(());
+        }
+        if self.tickets.len() == TICKETS {
+            self.wait(0)?;
+        }
+        let mut ticket = None;
+        let result = self.db().write_async(&self.batch(&writes)).map(|it| {
+            let seq_no = it.seq_no();
+            ticket = Some(it);
+            seq_no
+        });
+        self.ordered(result, writes, self.setup.durability, model)?;
+        self.tickets.extend(ticket);
+        Ok(())
+    }
+
+    /// The engine has given a commit its place, or has failed to: then it may survive, or not.
+    fn ordered(
+        &mut self,
+        result: lsm_engine::Result<SeqNo>,
+        writes: Vec<Write>,
+        durability: Durability,
+        model: &mut Model,
+    ) -> Result<SeqNo, Stop> {
+        match result {
+            Ok(seq_no) if seq_no <= self.last_seq_no => {
+                let wrong = format!("sequence number {seq_no} follows {}", self.last_seq_no);
+                Err(Stop::Wrong(wrong))
+            }
+            Ok(seq_no) => {
+                self.last_seq_no = seq_no;
+                model.append(writes, seq_no, durability);
+                Ok(seq_no)
+            }
+            Err(_) if self.place.has_crashed() => {
+                model.append(writes, UNKNOWN, durability);
+                Err(Stop::Crashed)
+            }
+            Err(error) => Err(Stop::Wrong(error.to_string())),
+        }
+    }
+
+    /// The writes to keyspaces that are there.
+    fn present(&self, writes: &[Write]) -> Vec<Write> {
+        let is_there = |write: &&Write| self.keyspace(write.0).is_some();
+        writes.iter().filter(is_there).copied().collect()
+    }
+
+    fn batch(&self, writes: &[Write]) -> WriteBatch {
+        let mut batch = WriteBatch::new();
+        for &(keyspace, key, value) in writes {
+            let keyspace = self.keyspace(keyspace).expect("only those present are left");
+            let mut batch = batch.within(keyspace);
+            match value {
+                Some(value) => batch.put(key_bytes(key), value_bytes(value)),
+                None => batch.delete(key_bytes(key)),
+            }
+        }
+        batch
+    }
+
+    pub(crate) fn wait(&mut self, index: usize) -> Result<(), Stop> {
+        let ticket = self.tickets.remove(index);
+        let seq_no = self.told(ticket.wait())?;
+        if self.db().visible_seq_no() < seq_no {
+            return Err(Stop::Wrong("a ticket resolved before its write was visible".into()));
+        }
+        Ok(())
+    }
+
+    /// The engine says that everything so far is on the disk, and so it must be visible.
+    pub(crate) fn all_is_durable(&self, model: &mut Model) -> Result<(), Stop> {
+        model.seen_through(self.db().visible_seq_no());
+        if model.unseen() > 0 {
+            return Err(Stop::Wrong(format!("{} durable commits are unseen", model.unseen())));
+        }
+        model.all_is_durable();
+        Ok(())
+    }
+}

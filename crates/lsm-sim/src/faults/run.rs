@@ -1,0 +1,409 @@
+//! One run of a history with a fault in it, and what must hold after that.
+
+use lsm_engine::{
+    Db, Durability, Env, ErrorKind, Keyspace, Options, Reads, Scan, Snapshot, Step, WriteBatch,
+    WriteOptions,
+};
+use lsm_io::{CrashPolicy, Fault, SimFs};
+
+use crate::contents::{State, Write, difference, key_bytes, value_bytes};
+use crate::data::KEYSPACES;
+use crate::faults::FaultCount;
+use crate::faults::expected::Expected;
+use crate::history::History;
+use crate::op::Op;
+
+const DIR: &str = "db";
+
+/// A database on a disk with a fault, and what is expected of it.
+pub(super) struct Run {
+    fs: SimFs,
+    options: Options,
+    db: Option<Db>,
+    /// Those that could be opened.
+    keyspaces: Vec<Option<Keyspace>>,
+    snapshots: Vec<(Snapshot, State)>,
+    /// What may be found after a crash.
+    model: Expected,
+    /// What reads see now: without writes whose outcome is unknown.
+    visible: State,
+    seed: u64,
+    count: FaultCount,
+}
+
+impl Run {
+    pub(super) fn new(history: &History, fault: Fault) -> Self {
+        let fs = SimFs::new(history.seed).fail(fault);
+        let model = Expected::default();
+        Self {
+            options: history.setup.options(Env::simulated(fs.shared())),
+            db: None,
+            keyspaces: Vec::new(),
+            snapshots: Vec::new(),
+            visible: model.state.clone(),
+            model,
+            fs,
+            seed: history.seed,
+            count: FaultCount { points: 1, ..FaultCount::default() },
+        }
+    }
+
+    pub(super) fn play(mut self, ops: &[Op]) -> Result<Option<FaultCount>, String> {
+        self.reopen()?;
+        for op in ops {
+            if self.db.is_none() {
+                break;
+            }
+            self.apply(op).map_err(|wrong| format!("{op}: {wrong}"))?;
+        }
+        if self.fs.faults_struck() == 0 {
+            return Ok(None);
+        }
+        if self.db.is_some() {
+            self.check_contents().map_err(|wrong| format!("at the end: {wrong}"))?;
+        }
+        self.cut_the_power()?;
+        match self.poison() {
+            true => self.stays_poisoned()?,
+            false => self.goes_on()?,
+        }
+        Ok(Some(self.count))
+    }
+
+    fn poison(&self) -> bool {
+        self.db.as_ref().is_some_and(|db| db.metrics().poison.is_some())
+    }
+
+    /// What an operation came to: an error is well, if a call has failed and it says so.
+    fn told<T>(&self, result: lsm_engine::Result<T>) -> Result<Option<T>, String> {
+        let error = match result {
+            Ok(value) => return Ok(Some(value)),
+            Err(error) => error,
+        };
+        match error.kind() {
+            ErrorKind::Io | ErrorKind::NoSpace if self.fs.faults_struck() > 0 => Ok(None),
+            ErrorKind::ReadOnly if self.poison() => Ok(None),
+            kind => Err(format!("{kind:?}: {error}")),
+        }
+    }
+
+    fn reopen(&mut self) -> Result<(), String> {
+        self.db = self.told(Db::open_with(DIR, self.options.clone()))?;
+        self.keyspaces.clear();
+        let Some(db) = &self.db else { return Ok(()) };
+        self.keyspaces.push(Some(db.default_keyspace().clone()));
+        for number in 1..KEYSPACES {
+            let keyspace = self.told(db.keyspace(&format!("keyspace-{number}")))?;
+            self.keyspaces.push(keyspace);
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, op: &Op) -> Result<(), String> {
+        let db = self.db.clone().ok_or("it is not open")?;
+        match op {
+            Op::Write { writes, durability } => return self.write(&db, writes, *durability),
+            Op::Get { keyspace, key } => {
+                let key = key_bytes(*key);
+                let expected = self.visible[usize::from(*keyspace)].get(&key);
+                let Some(keyspace) = self.keyspace(*keyspace) else { return Ok(()) };
+                if let Some(found) = self.told(keyspace.get(&key))? {
+                    same(expected.map(Vec::as_slice), found.as_deref())?;
+                }
+            }
+            Op::MultiGet { keyspace, keys } => {
+                let keys: Vec<_> = keys.iter().map(|key| key_bytes(*key)).collect();
+                let map = &self.visible[usize::from(*keyspace)];
+                let Some(keyspace) = self.keyspace(*keyspace) else { return Ok(()) };
+                if let Some(found) = self.told(keyspace.multi_get(&keys))? {
+                    for (key, found) in keys.iter().zip(found) {
+                        same(map.get(key).map(Vec::as_slice), found.as_deref())?;
+                    }
+                }
+            }
+            Op::Scan { .. } | Op::Walk { .. } => return self.check_contents(),
+            Op::Snapshot if self.snapshots.len() < 4 => {
+                self.snapshots.push((db.snapshot(), self.visible.clone()));
+            }
+            Op::Snapshot => {}
+            Op::ReadSnapshot(index) => {
+                let Some((snapshot, expected)) = self.snapshots.get(usize::from(*index)) else {
+                    return Ok(());
+                };
+                for (keyspace, expected) in self.keyspaces.iter().zip(expected) {
+                    let Some(keyspace) = keyspace else { continue };
+                    let scan = snapshot.within(keyspace).scan(Scan::all());
+                    if let Some(found) = self.told(scan.collect::<Result<Vec<_>, _>>())? {
+                        let expected: Vec<_> = expected.iter().collect();
+                        let found: Vec<_> = found.iter().map(|(k, v)| (&k[..], &v[..])).collect();
+                        let is_same = expected.len() == found.len()
+                            && expected.iter().zip(&found).all(|(e, f)| e.0 == f.0 && e.1 == f.1);
+                        if !is_same {
+                            return Err("a snapshot has changed".into());
+                        }
+                    }
+                }
+            }
+            Op::Release(index) => {
+                if usize::from(*index) < self.snapshots.len() {
+                    self.snapshots.remove(usize::from(*index));
+                }
+            }
+            Op::Flush => {
+                if self.told(db.flush())?.is_some() {
+                    self.model.all_is_durable();
+                }
+            }
+            Op::Compact { keyspace, from, to } => {
+                let (one, other) = (key_bytes(*from), key_bytes(*to));
+                let range = if one <= other { one..other } else { other..one };
+                if let Some(keyspace) = self.keyspace(*keyspace) {
+                    self.told(keyspace.compact_range(range))?;
+                }
+            }
+            Op::Background(step) => drop(self.told(db.step(*step))?),
+            Op::Sync => {
+                if self.told(db.sync())?.is_some() {
+                    self.model.all_is_durable();
+                }
+            }
+            Op::SetOptions { keyspace, choice } => {
+                if let Some(keyspace) = self.keyspace(*keyspace) {
+                    let mut options = keyspace.options();
+                    options.compaction = choice.options().compaction;
+                    self.told(keyspace.set_options(options))?;
+                }
+            }
+            Op::Reopen => {
+                drop(db);
+                let is_closed = self.close()?;
+                self.reopen()?;
+                return if self.db.is_some() { self.found(is_closed) } else { Ok(()) };
+            }
+            // Some replace the disk, and the fault with it; the others are the model's.
+            Op::Kill
+            | Op::PowerCut(_)
+            | Op::WriteAsync { .. }
+            | Op::Wait(_)
+            | Op::ForgetTickets
+            | Op::WaitDurable(_)
+            | Op::OpenScan { .. }
+            | Op::Advance { .. }
+            | Op::ReadBeside
+            | Op::ReadReader
+            | Op::Verify
+            | Op::Create { .. }
+            | Op::Drop(_)
+            | Op::Checkpoint => {}
+        }
+        Ok(())
+    }
+
+    fn keyspace(&self, number: u8) -> Option<Keyspace> {
+        self.keyspaces.get(usize::from(number)).cloned().flatten()
+    }
+
+    fn write(&mut self, db: &Db, writes: &[Write], durability: Durability) -> Result<(), String> {
+        let mut batch = WriteBatch::new();
+        for (keyspace, key, value) in writes {
+            let Some(keyspace) = self.keyspace(*keyspace) else { return Ok(()) };
+            match value {
+                Some(value) => {
+                    batch.within(&keyspace).put(key_bytes(*key), value_bytes(*value));
+                }
+                None => batch.within(&keyspace).delete(key_bytes(*key)),
+            }
+        }
+        let was_poisoned = self.poison();
+        match db.write_with(&batch, WriteOptions::durability(durability)) {
+            Ok(_) if was_poisoned => Err("acknowledged after a sync had failed for good".into()),
+            Ok(_) => {
+                self.model.commit(writes, durability);
+                self.visible.clone_from(&self.model.state);
+                Ok(())
+            }
+            Err(error) if error.is_outcome_unknown() => {
+                self.model.attempt(writes);
+                if self.poison() { Ok(()) } else { Err(format!("unknown, and goes on: {error}")) }
+            }
+            Err(error) => self.told::<()>(Err(error)).map(drop),
+        }
+    }
+
+    /// Closes; whether it went well.
+    fn close(&mut self) -> Result<bool, String> {
+        self.snapshots.clear();
+        self.keyspaces.clear();
+        let was_poisoned = self.poison();
+        let Some(db) = self.db.take() else { return Ok(false) };
+        match db.close() {
+            Ok(()) if was_poisoned => Err("closed as if nothing had happened".into()),
+            Ok(()) => Ok(true),
+            Err(error) => match error.kind() {
+                ErrorKind::Io | ErrorKind::NoSpace | ErrorKind::ReadOnly => Ok(false),
+                kind => Err(format!("closing: {kind:?}: {error}")),
+            },
+        }
+    }
+
+    /// Holds what an open has found against the model, which takes it over.
+    fn found(&mut self, is_closed: bool) -> Result<(), String> {
+        let Some(found) = self.contents()? else { return Ok(()) };
+        if is_closed && found != self.model.state {
+            return Err(format!("after a close: {}", difference(&self.model.state, &found)));
+        }
+        self.model.crashed(&found, false)?;
+        self.visible.clone_from(&self.model.state);
+        Ok(())
+    }
+
+    /// Everything, if it can be read. Keyspaces that could not be created hold nothing.
+    fn contents(&self) -> Result<Option<State>, String> {
+        let mut state = State::new();
+        for keyspace in &self.keyspaces {
+            let Some(keyspace) = keyspace else {
+                state.push(Default::default());
+                continue;
+            };
+            let entries = keyspace.iter().collect::<Result<Vec<_>, _>>();
+            let Some(entries) = self.told(entries)? else { return Ok(None) };
+            state.push(entries.into_iter().map(|(k, v)| (k.to_vec(), v.to_vec())).collect());
+        }
+        Ok(Some(state))
+    }
+
+    fn check_contents(&self) -> Result<(), String> {
+        match self.contents()? {
+            Some(found) if found != self.visible => Err(difference(&self.visible, &found)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Cuts the power here, in every way, and holds what is found against the model.
+    fn cut_the_power(&mut self) -> Result<(), String> {
+        for policy in CrashPolicy::ALL {
+            let located = |wrong: String| format!("then a power cut, {policy:?}: {wrong}");
+            let image = self.fs.crash_image(policy, self.seed);
+            let env = Env::simulated(image.shared());
+            let mut after = Self {
+                options: Options { env, ..self.options.clone() },
+                db: None,
+                keyspaces: Vec::new(),
+                snapshots: Vec::new(),
+                model: self.model.clone(),
+                visible: State::new(),
+                fs: image,
+                seed: self.seed,
+                count: FaultCount::default(),
+            };
+            after.reopen().map_err(located)?;
+            let found = after.contents().map_err(located)?.ok_or("it cannot be read")?;
+            after.model.crashed(&found, true).map_err(located)?;
+            after.check_clean().map_err(located)?;
+            self.count.images += 1;
+        }
+        Ok(())
+    }
+
+    /// Every byte is well, and every table is one of the database's.
+    fn check_clean(&self) -> Result<(), String> {
+        let db = self.db.as_ref().ok_or("it is not open")?;
+        let report = db.verify().map_err(|error| error.to_string())?;
+        if let Some(damage) = report.damage.first() {
+            return Err(format!("verify finds {damage:?}"));
+        }
+        let shapes = self.keyspaces.iter().flatten().map(Keyspace::shape);
+        let named: Vec<_> = shapes
+            .flat_map(|shape| shape.runs)
+            .flat_map(|run| run.tables)
+            .map(|table| format!("{:06}.sst", table.number))
+            .collect();
+        let files = self.fs.files().into_iter();
+        let mut names = files.filter_map(|(path, _)| Some(path.file_name()?.to_str()?.to_owned()));
+        match names.find(|name| name.ends_with(".sst") && !named.contains(name)) {
+            Some(name) => Err(format!("{name} is left over: no version names it")),
+            None => Ok(()),
+        }
+    }
+
+    /// A sync has failed for good: nothing is written any more, reads go on, and the next open finds
+    /// what was acknowledged.
+    fn stays_poisoned(&mut self) -> Result<(), String> {
+        self.count.poisoned = 1;
+        self.fs.heal();
+        let db = self.db.clone().ok_or("it is not open")?;
+        let steps = self.fs.steps();
+        let refused = [
+            db.put("after", "").map(drop),
+            db.delete("after").map(drop),
+            db.flush(),
+            db.settle(),
+            db.keyspace("after").map(drop),
+            db.set_options(db.options()),
+            db.compact_range::<&[u8]>(..),
+        ];
+        for (index, refused) in refused.into_iter().enumerate() {
+            match refused {
+                Err(error) if error.kind() == ErrorKind::ReadOnly => {}
+                other => return Err(format!("poisoned, and attempt {index} gives {other:?}")),
+            }
+        }
+        for step in [Step::Log, Step::Flush, Step::Compact] {
+            db.step(step).map_err(|error| format!("poisoned, and {step:?} is tried: {error}"))?;
+        }
+        if self.fs.steps() != steps {
+            return Err("something is written after a sync has failed for good".into());
+        }
+        self.check_contents().map_err(|wrong| format!("poisoned, and reads: {wrong}"))?;
+        drop(db);
+        self.close()?;
+        self.reopen()?;
+        self.found(false)?;
+        self.check_clean()
+    }
+
+    /// Calls succeed again: the database goes on by itself, whatever has failed before.
+    fn goes_on(&mut self) -> Result<(), String> {
+        self.fs.heal();
+        let located = |wrong: String| format!("calls succeed again, and: {wrong}");
+        if self.db.is_none() {
+            self.reopen().map_err(located)?;
+            self.found(false).map_err(located)?;
+        }
+        let db = self.db.clone().ok_or("it does not open")?;
+        for number in 1..KEYSPACES {
+            let keyspace = db.keyspace(&format!("keyspace-{number}"));
+            let keyspace = keyspace.map_err(|error| located(error.to_string()))?;
+            self.keyspaces[usize::from(number)] = Some(keyspace);
+        }
+        let write = [(0, 5, Some(77)), (1, 6, Some(78))];
+        self.write(&db, &write, Durability::Disk).map_err(located)?;
+        if self.visible[0].get(&key_bytes(5)) != Some(&value_bytes(77)) {
+            return Err(located("a write is refused".into()));
+        }
+        let settled = db.flush().and_then(|()| db.settle());
+        settled.map_err(|error| located(error.to_string()))?;
+        self.snapshots.clear();
+        self.check_contents().map_err(located)?;
+        let metrics = db.metrics();
+        if let Some(error) = metrics.no_space.or(metrics.poison).or(metrics.last_background_error) {
+            return Err(located(error.to_string()));
+        }
+        drop(db);
+        if !self.close()? {
+            return Err(located("it does not close".into()));
+        }
+        self.reopen().map_err(located)?;
+        self.found(true).map_err(located)?;
+        self.check_clean().map_err(located)?;
+        self.count.healed = 1;
+        Ok(())
+    }
+}
+
+fn same(expected: Option<&[u8]>, found: Option<&[u8]>) -> Result<(), String> {
+    if expected == found {
+        return Ok(());
+    }
+    Err(format!("expected {expected:?}, found {found:?}"))
+}
