@@ -31,7 +31,6 @@ use lsm_memtable::Memtable;
 use lsm_version::VersionEdit;
 use lsm_wal::{Log, Pending, PreparedSegment};
 
-use crate::commit::Goal;
 use crate::db::Db;
 use crate::error::{Error, ErrorKind, Result};
 use crate::flush::{flush_edit, write_memtable};
@@ -43,6 +42,7 @@ use crate::shared::Shared;
 use crate::tables::LiveTable;
 use crate::unfinished::{Unfinished, check_free};
 use crate::view::Tree;
+use crate::waiter::Goal;
 
 /// The copy's log holds nothing but that it is closed, and is never written again.
 const SEGMENT_BYTES: u64 = 256;

@@ -32,9 +32,9 @@ use crate::error::{Error, Result};
 use crate::options::Durability;
 use crate::pace::Pace;
 use crate::poison::Poison;
-use crate::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use crate::sync::thread::{self, Thread};
+use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Instant, Mutex, MutexGuard};
+use crate::waiter::{Goal, Told, Waiter};
 
 /// What is under the write mutex: the log, and the commits whose durability is not reached yet.
 #[derive(Debug)]
@@ -80,48 +80,6 @@ pub(crate) struct Commit {
 struct Queue {
     leading: bool,
     waiting: VecDeque<Arc<Waiter>>,
-}
-
-/// What a waiter waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Goal {
-    /// The commit is seen by reads (and so as durable as it asked to be).
-    Visible(SeqNo),
-    /// The order is on the disk up to here.
-    Durable(SeqNo),
-    /// The order is with the operating system up to here.
-    Written(SeqNo),
-}
-
-#[derive(Debug)]
-struct Waiter {
-    goal: Goal,
-    state: AtomicU8,
-    wake: Wake,
-}
-
-#[derive(Debug)]
-enum Wake {
-    Thread(Thread),
-    Task(Waker),
-}
-
-const WAITING: u8 = 0;
-const DONE: u8 = 1;
-const LEAD: u8 = 2;
-
-impl Waiter {
-    fn tell(&self, state: u8) {
-        self.state.store(state, Ordering::Release);
-        match &self.wake {
-            Wake::Thread(thread) => thread.unpark(),
-            Wake::Task(waker) => waker.wake_by_ref(),
-        }
-    }
-
-    fn can_lead(&self) -> bool {
-        matches!(self.wake, Wake::Thread(_))
-    }
 }
 
 impl Order {
@@ -201,7 +159,7 @@ impl Commit {
             queue.waiting.drain(..).collect()
         };
         for waiter in waiting {
-            waiter.tell(DONE);
+            waiter.tell(Told::Done);
         }
     }
 
@@ -313,8 +271,7 @@ impl Commit {
                     return Ok(());
                 }
                 if queue.leading {
-                    let wake = Wake::Thread(thread::current());
-                    let waiter = Arc::new(Waiter { goal, state: AtomicU8::new(WAITING), wake });
+                    let waiter = Arc::new(Waiter::this_thread(goal));
                     queue.waiting.push_back(Arc::clone(&waiter));
                     Some(waiter)
                 } else {
@@ -322,13 +279,8 @@ impl Commit {
                     None
                 }
             };
-            if let Some(waiter) = waiter {
-                while waiter.state.load(Ordering::Acquire) == WAITING {
-                    thread::park();
-                }
-                if waiter.state.load(Ordering::Acquire) == DONE {
-                    continue;
-                }
+            if waiter.is_some_and(|waiter| waiter.wait() == Told::Done) {
+                continue;
             }
             self.lead();
         }
@@ -341,8 +293,7 @@ impl Commit {
         if self.is_reached(goal) || self.poison().is_some() {
             return true;
         }
-        let wake = Wake::Task(waker.clone());
-        queue.waiting.push_back(Arc::new(Waiter { goal, state: AtomicU8::new(WAITING), wake }));
+        queue.waiting.push_back(Arc::new(Waiter::task(goal, waker)));
         false
     }
 
@@ -462,7 +413,7 @@ impl Commit {
             });
         }
         for waiter in done {
-            waiter.tell(DONE);
+            waiter.tell(Told::Done);
         }
     }
 
@@ -522,14 +473,14 @@ impl Commit {
             }
             queue.leading = next.is_some();
             match next {
-                Some(next) => next.tell(LEAD),
+                Some(next) => next.tell(Told::Lead),
                 // Tasks cannot lead.
                 None if !queue.waiting.is_empty() => self.log_thread.ring(),
                 None => {}
             }
         }
         for waiter in done {
-            waiter.tell(DONE);
+            waiter.tell(Told::Done);
         }
     }
 

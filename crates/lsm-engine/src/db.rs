@@ -10,7 +10,6 @@ use lsm_entry::SeqNo;
 
 use crate::background::Step;
 use crate::batch::WriteBatch;
-use crate::commit::Goal;
 use crate::error::Result;
 use crate::events::{Event, Listener};
 use crate::iter::Iter;
@@ -23,6 +22,7 @@ use crate::shared::Shared;
 use crate::snapshot::Snapshot;
 use crate::ticket::Ticket;
 use crate::value::Value;
+use crate::waiter::Goal;
 
 /// A manifest that is longer than this is begun anew when the database is closed.
 const MANIFEST_KEPT_BYTES: u64 = 16 << 10;

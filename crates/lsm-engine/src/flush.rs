@@ -20,13 +20,13 @@ use lsm_memtable::Memtable;
 use lsm_sstable::Origin;
 use lsm_version::{Place, TableRecord, VersionEdit};
 
-use crate::commit::Goal;
 use crate::error::{Error, Result};
 use crate::events::Event;
 use crate::keyspace::KeyspaceCore;
 use crate::limiter::Priority;
 use crate::outputs::{OutputSpec, Outputs, Workshop, WrittenTables};
 use crate::shared::Shared;
+use crate::waiter::Goal;
 
 /// Tables of level 0 are cut at this size, which only oversized memtables reach.
 const FLUSHED_TABLE_BYTES: u64 = 256 << 20;

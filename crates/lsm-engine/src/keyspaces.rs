@@ -7,13 +7,13 @@ use std::time::Duration;
 use lsm_manifest::ManifestEdit;
 
 use crate::batch::DEFAULT_KEYSPACE;
-use crate::commit::Goal;
 use crate::error::{Error, Result};
 use crate::keyspace::KeyspaceCore;
 use crate::options::KeyspaceOptions;
 use crate::recover::new_core;
 use crate::shared::Shared;
 use crate::view::{Tree, View};
+use crate::waiter::Goal;
 
 impl Shared {
     /// The keyspace called `name`, created durably if there is none.

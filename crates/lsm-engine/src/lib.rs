@@ -94,6 +94,7 @@ mod unfinished;
 mod value;
 mod verify;
 mod view;
+mod waiter;
 mod write;
 
 #[cfg(any(test, feature = "testing"))]

@@ -173,25 +173,37 @@ impl<'a> Outputs<'a> {
     }
 
     fn record(&self, number: u64, summary: TableSummary) -> Arc<TableRecord> {
-        Arc::new(TableRecord {
-            number,
-            birth_database_id: self.workshop.database_id,
-            birth_number: number,
-            bytes: summary.bytes,
-            checksum: summary.checksum,
-            lower: summary.lower,
-            upper: summary.upper,
-            seq_no_min: summary.seq_no_min,
-            seq_no_max: summary.seq_no_max,
-            entries: summary.entries,
-            tombstones: summary.tombstones,
-            range_deletes: summary.range_deletes,
-            densest_tombstones: summary.densest_tombstones,
-            raw_bytes: summary.raw_bytes,
-            expiry_min_ms: summary.expiry_min_ms,
-            expiry_max_ms: summary.expiry_max_ms,
-            created_ms: self.workshop.created_ms,
-        })
+        let database_id = self.workshop.database_id;
+        let identity = Identity { database_id, file_number: number };
+        Arc::new(record_of(number, identity, summary, self.workshop.created_ms))
+    }
+}
+
+/// What the manifest says of the table in file `number`, born as `identity`.
+pub(crate) fn record_of(
+    number: u64,
+    identity: Identity,
+    summary: TableSummary,
+    created_ms: u64,
+) -> TableRecord {
+    TableRecord {
+        number,
+        birth_database_id: identity.database_id,
+        birth_number: identity.file_number,
+        bytes: summary.bytes,
+        checksum: summary.checksum,
+        lower: summary.lower,
+        upper: summary.upper,
+        seq_no_min: summary.seq_no_min,
+        seq_no_max: summary.seq_no_max,
+        entries: summary.entries,
+        tombstones: summary.tombstones,
+        range_deletes: summary.range_deletes,
+        densest_tombstones: summary.densest_tombstones,
+        raw_bytes: summary.raw_bytes,
+        expiry_min_ms: summary.expiry_min_ms,
+        expiry_max_ms: summary.expiry_max_ms,
+        created_ms,
     }
 }
 

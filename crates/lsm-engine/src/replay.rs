@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicU64;
 
 use lsm_compaction::Retention;
 use lsm_entry::{Entry, Record, Records, SeqNo, key_hash};
+use lsm_io::SharedFs;
 use lsm_manifest::{FileKind, ManifestState, file_name};
 use lsm_memtable::{Memtable, MemtableOptions};
 use lsm_sstable::Origin;
@@ -166,28 +167,35 @@ pub(crate) fn replay_log(
     closed_cleanly: bool,
 ) -> Result<LogReport> {
     let fs = &recovery.options.env.fs;
-    let (dir, mode) = (recovery.dir, recovery.options.recovery);
+    let (dir, mode, manifest) = (recovery.dir, recovery.options.recovery, recovery.manifest);
     let mut visit = |frame: FrameRef<'_>| match frame.kind {
         FrameKind::BATCH => recovery.replay_batch(keyspaces, &frame),
         // Notes say what happened when, for followers; the manifest says what holds.
         _ => Ok(()),
     };
-    let log = lsm_wal::replay(
-        fs,
-        dir,
-        state.database_id,
-        state.log_number,
-        Some(state.log_first_seq_no),
-        mode,
-        &mut visit,
-    )?;
-    check_log_report(dir, state, recovery.manifest, &log, closed_cleanly, mode)?;
+    Ok(visit_log(fs, dir, state, manifest, closed_cleanly, mode, &mut visit)?)
+}
+
+/// Shows `visit` every frame of the log that a manifest names, whose number and end `manifest` is, and
+/// holds the two against each other.
+pub(crate) fn visit_log(
+    fs: &SharedFs,
+    dir: &Path,
+    state: &ManifestState,
+    manifest: (u64, u64),
+    closed_cleanly: bool,
+    mode: RecoveryMode,
+    visit: &mut dyn FnMut(FrameRef<'_>) -> lsm_io::Result<()>,
+) -> lsm_io::Result<LogReport> {
+    let (database_id, first_seq_no) = (state.database_id, Some(state.log_first_seq_no));
+    let log = lsm_wal::replay(fs, dir, database_id, state.log_number, first_seq_no, mode, visit)?;
+    check_log_report(dir, state, manifest, &log, closed_cleanly, mode)?;
     Ok(log)
 }
 
 /// Holds what the log turned out to be against what the manifest knows of it, whose number and end
 /// `manifest` is.
-pub(crate) fn check_log_report(
+fn check_log_report(
     dir: &Path,
     state: &ManifestState,
     manifest: (u64, u64),

@@ -7,9 +7,9 @@ use std::task::{Context, Poll};
 
 use lsm_entry::SeqNo;
 
-use crate::commit::Goal;
 use crate::db::Handle;
 use crate::error::{Error, Result};
+use crate::waiter::Goal;
 
 /// A write that has its place in the order and is not acknowledged yet.
 ///

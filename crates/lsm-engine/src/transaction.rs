@@ -19,7 +19,6 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use lsm_entry::{MAX_SEQ_NO, OwnedEntry, SeqNo, Tag, VecCursor};
 
 use crate::batch::WriteBatch;
-use crate::commit::Goal;
 use crate::conflict::{Conflict, ReadSet};
 use crate::db::{Db, Handle};
 use crate::error::{Error, Result};
@@ -31,6 +30,7 @@ use crate::scan::EntryCursor;
 use crate::shared::Shared;
 use crate::snapshot::Registered;
 use crate::value::{Slice, Value};
+use crate::waiter::Goal;
 
 /// Reads and writes that take effect together, as if nobody else had been there meanwhile, or not
 /// at all: serializable, over any number of keyspaces, from any number of threads.

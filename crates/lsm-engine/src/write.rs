@@ -26,11 +26,12 @@ use lsm_entry::{Entry, Record, Records, SeqNo, Tag};
 use lsm_wal::{FrameKind, PayloadHash, PreparedSegment, hash_payload};
 
 use crate::batch::{DEFAULT_KEYSPACE, KeyspaceStretch, WriteBatch};
-use crate::commit::{Goal, Order};
+use crate::commit::Order;
 use crate::error::{Error, Result};
 use crate::keyspace::KeyspaceCore;
 use crate::options::{Durability, WriteOptions};
 use crate::shared::Shared;
+use crate::waiter::Goal;
 
 /// Buffered log bytes at which a commit that need not wait for the disk writes them out.
 const BUFFER_BYTES: usize = 256 << 10;

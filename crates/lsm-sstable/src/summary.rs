@@ -37,7 +37,9 @@ pub struct TableSummary {
 }
 
 impl TableSummary {
-    pub(crate) fn new(bytes: u64, checksum: u64, properties: &TableProperties) -> Self {
+    /// What is to be known of a table whose properties were read, and whose file has so many bytes and
+    /// this checksum.
+    pub fn new(bytes: u64, checksum: u64, properties: &TableProperties) -> Self {
         Self {
             bytes,
             checksum,

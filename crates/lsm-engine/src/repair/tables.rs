@@ -6,9 +6,10 @@ use std::sync::Arc;
 use lsm_entry::{Entry, SeqNo, compare_internal};
 use lsm_io::{Error, Identity, OpenMode, Result};
 use lsm_manifest::FileKind;
-use lsm_sstable::{BlockCache, Table, TableProperties};
+use lsm_sstable::{BlockCache, Table, TableProperties, TableSummary};
 use lsm_version::TableRecord;
 
+use crate::outputs::record_of;
 use crate::verify::{Damage, Files};
 
 /// Blocks are read past the cache; it only has to be there.
@@ -66,7 +67,9 @@ pub(super) fn survey_table(
     let verified = Table::read_identity(&file).and_then(|identity| {
         let table = files.open_table(number, identity, bytes)?;
         let found = table.verify()?;
-        Ok(record(number, identity, table.properties(), bytes, found.checksum))
+        let properties = table.properties();
+        let summary = TableSummary::new(bytes, found.checksum, properties);
+        Ok(record_of(number, identity, summary, properties.info.created_ms))
     });
     let condition = match verified {
         Ok(record) => Condition::Whole(Arc::new(record)),
@@ -87,34 +90,6 @@ fn unless_corrupt<T>(result: Result<T>) -> Result<Option<T>> {
     match result {
         Err(error) if error.is_corrupt() => Ok(None),
         result => result.map(Some),
-    }
-}
-
-fn record(
-    number: u64,
-    identity: Identity,
-    properties: &TableProperties,
-    bytes: u64,
-    checksum: u64,
-) -> TableRecord {
-    TableRecord {
-        number,
-        birth_database_id: identity.database_id,
-        birth_number: identity.file_number,
-        bytes,
-        checksum,
-        lower: properties.lower.clone(),
-        upper: properties.upper.clone(),
-        seq_no_min: properties.seq_no_min,
-        seq_no_max: properties.seq_no_max,
-        entries: properties.entries,
-        tombstones: properties.tombstones,
-        range_deletes: properties.range_deletes,
-        densest_tombstones: properties.densest_tombstones,
-        raw_bytes: properties.raw_bytes,
-        expiry_min_ms: properties.expiry_min_ms,
-        expiry_max_ms: properties.expiry_max_ms,
-        created_ms: properties.info.created_ms,
     }
 }
 

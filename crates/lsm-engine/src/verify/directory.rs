@@ -19,7 +19,7 @@ use lsm_wal::{FrameRef, LogReport, RecoveryMode};
 use super::{Files, VerifyOptions, VerifyProgress, VerifyReport};
 use crate::error::{Error as EngineError, Result};
 use crate::limiter::RateLimiter;
-use crate::replay::check_log_report;
+use crate::replay::visit_log;
 
 /// How often something that a writer may be changing is read anew before it counts as damaged.
 const ATTEMPTS: u32 = 10;
@@ -167,22 +167,10 @@ impl Verification<'_> {
     }
 
     fn replay(&self, read: &ManifestRead) -> lsm_io::Result<LogReport> {
-        let state = &read.state;
-        let (fs, dir) = (self.files.fs, self.files.dir);
+        let (fs, dir, manifest) = (self.files.fs, self.files.dir, (read.number, read.bytes));
         let mut visit = |frame: FrameRef<'_>| self.files.check_frame(&frame);
-        let log = lsm_wal::replay(
-            fs,
-            dir,
-            state.database_id,
-            state.log_number,
-            Some(state.log_first_seq_no),
-            RecoveryMode::Default,
-            &mut visit,
-        )?;
-        let manifest = (read.number, read.bytes);
         let mode = RecoveryMode::Default;
-        check_log_report(dir, state, manifest, &log, read.closed_cleanly, mode)?;
-        Ok(log)
+        visit_log(fs, dir, &read.state, manifest, read.closed_cleanly, mode, &mut visit)
     }
 
     /// Without a manifest nobody knows which tables count, but each can still be checked by itself.
