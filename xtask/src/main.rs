@@ -112,8 +112,11 @@ enum Task {
         #[arg(long, value_name = "N")]
         preemptions: Option<u8>,
     },
-    /// Run the tests of the crates with unsafe code under the address sanitizer
+    /// Run tests under the sanitizers: address where there is unsafe code, thread where threads share
     Sanitize {
+        /// What to watch for; both if absent
+        #[arg(value_enum)]
+        sanitizer: Option<sanitize::Sanitizer>,
         /// The crate whose tests to run; all of them if absent
         #[arg(long, value_name = "CRATE")]
         package: Option<String>,
@@ -180,7 +183,7 @@ fn run(task: Task) -> Result<bool> {
         Task::Readme => examples::run_readme(),
         Task::Alone => alone::run(),
         Task::Loom { package, preemptions } => loom::run(package.as_deref(), preemptions),
-        Task::Sanitize { package } => sanitize::run(package.as_deref()),
+        Task::Sanitize { sanitizer, package } => sanitize::run(sanitizer, package.as_deref()),
         Task::Packages => packages::run(),
         Task::Planted(choice) => planted::run(&choice),
         Task::Fuzz { target, seconds, jobs } => fuzz::run(&fuzz::Plan { target, seconds, jobs }),
