@@ -9,6 +9,7 @@ use crate::tree::{SourceFile, Tree};
 
 /// The files that may contain unsafe code, and what they buy with it.
 const UNSAFE_FILES: &[(&str, &str)] = &[
+    ("crates/lsm-io/src/cpu_time.rs", "the time a thread has run, asked by system call"),
     ("crates/lsm-io/src/mapping.rs", "files mapped into memory"),
     ("crates/lsm-io/src/priority.rs", "a thread's priority, set by system call"),
     ("crates/lsm-io/src/space.rs", "the free space of a file system, asked by system call"),

@@ -24,7 +24,8 @@
 //! |---|---|
 //! | what can be done with files, and what is durable when | `fs.rs` |
 //! | the real disk | `std_fs.rs`, `mapping.rs`, `space.rs` |
-//! | which threads go first | `priority.rs` |
+//! | which threads go first, and how long they have run | `priority.rs`, `cpu_time.rs` |
+//! | how much memory there may be | `memory.rs` |
 //! | the simulated disk | `sim.rs`, and from there `sim/` |
 //! | what a power cut keeps | `sim/crash.rs` |
 //! | how calls are made to fail | `sim/fault.rs` |
@@ -40,7 +41,9 @@ mod identity;
 pub mod bytes;
 pub mod checksum;
 
+mod cpu_time;
 mod mapping;
+mod memory;
 mod priority;
 mod space;
 mod std_fs;
@@ -51,6 +54,7 @@ mod sim;
 pub mod fuzz;
 
 pub use bytes::Malformed;
+pub use cpu_time::thread_cpu_time;
 pub use error::{Error, Result};
 pub use fs::{
     DirEntry, File, Fs, LockGuard, LockOutcome, OpenMode, SharedFile, SharedFs, SharedStores,
@@ -58,6 +62,7 @@ pub use fs::{
 };
 pub use identity::Identity;
 pub use mapping::Mapping;
+pub use memory::memory_limit_bytes;
 pub use priority::give_way;
 pub use sim::{CrashPolicy, Fault, Hold, Schedule, SimFs, every, nth, once};
 pub use std_fs::StdFs;
