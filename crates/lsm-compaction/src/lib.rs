@@ -38,7 +38,7 @@ pub use leveled::LeveledOptions;
 pub use merge::{MergeError, MergeStats, TableSink, merge};
 pub use plan::{Action, Plan, PlanInputRun, RunningPlan};
 pub use policy::{CompactionPolicy, PlanInput, Policy};
-pub use pressure::{Pressure, PressureLimits, pressure};
+pub use pressure::{Backlog, Pressure, PressureCause, PressureLimits, pressure};
 pub use range::{RangePlan, plan_range};
 pub use retention::{DropReason, Keep, Retention};
 pub use tiered::TieredOptions;

@@ -44,6 +44,8 @@ pub(crate) struct Order {
     unmet: VecDeque<Unmet>,
     /// The durable position that the newest mark in the log tells.
     marked: SeqNo,
+    /// About how much memtables have grown since they were last weighed, in bytes.
+    pub(crate) unweighed_bytes: u64,
 }
 
 #[derive(Debug)]
@@ -109,7 +111,12 @@ impl Commit {
         poison: Arc<Poison>,
     ) -> Self {
         Self {
-            order: Mutex::new(Order { log, unmet: VecDeque::new(), marked: last_seq_no }),
+            order: Mutex::new(Order {
+                log,
+                unmet: VecDeque::new(),
+                marked: last_seq_no,
+                unweighed_bytes: 0,
+            }),
             appended: AtomicU64::new(last_seq_no),
             written: AtomicU64::new(last_seq_no),
             durable: AtomicU64::new(last_seq_no),

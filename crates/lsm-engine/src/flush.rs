@@ -79,9 +79,7 @@ impl Shared {
     /// Seals the active memtable, if there is anything in it. Called under the write mutex.
     pub(crate) fn seal(&self, core: &KeyspaceCore) {
         if !core.view.load().active.is_empty() {
-            core.seal(&self.new_memtable(0));
-            self.update_pressure();
-            self.background.wake_flush();
+            self.seal_behind(core, &self.new_memtable(0));
         }
     }
 

@@ -10,6 +10,7 @@ use lsm_entry::{Cursor, Entry, MAX_SEQ_NO, SeqNo, ValueKind, key_hash};
 use lsm_memtable::Memtable;
 use lsm_version::LEVELS;
 
+use crate::budget::MemoryMetrics;
 use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::keyspace::Keyspace;
@@ -63,6 +64,8 @@ pub struct Metrics {
     pub memtable_bytes: u64,
     /// Sealed memtables that wait to be flushed.
     pub sealed_memtables: usize,
+    /// What takes memory, within one budget.
+    pub memory: MemoryMetrics,
     /// Bytes in the block cache.
     pub cache_bytes: u64,
     /// Blocks found in the cache, and not found.
@@ -159,7 +162,7 @@ impl Db {
         }
         let log_bytes = if shared.is_read_only { 0 } else { shared.log_bytes() };
         let snapshots = shared.snapshots.copy();
-        let cache = &shared.tables.cache;
+        let cache = shared.budget.cache();
         Metrics {
             appended: commit.appended(),
             durable: commit.durable(),
@@ -182,6 +185,7 @@ impl Db {
             entries_dropped: stats.entries_dropped.total(),
             memtable_bytes,
             sealed_memtables,
+            memory: shared.memory_metrics(),
             cache_bytes: cache.used_bytes(),
             cache_hits: cache.hits(),
             cache_misses: cache.misses(),

@@ -40,6 +40,7 @@
 //! | how a copy takes a database's place | `restore.rs`, `swap.rs` |
 //! | what a failed sync does to everybody | `poison.rs` |
 //! | what happens when the disk is full | `reserve.rs` |
+//! | how memory is divided and kept within its budget | `budget.rs` |
 //! | what is told to listeners | `events.rs` |
 //! | how every byte is checked | `verify.rs` |
 //! | how a damaged directory becomes a database again | `repair.rs` |
@@ -48,6 +49,7 @@
 mod attempt;
 mod background;
 mod batch;
+mod budget;
 mod checkpoint;
 mod commit;
 mod compact;
@@ -100,6 +102,7 @@ mod write;
 #[cfg(any(test, feature = "testing"))]
 pub use background::Step;
 pub use batch::{BatchWithin, MAX_VALUE_BYTES, WriteBatch};
+pub use budget::MemoryMetrics;
 pub use checkpoint::{CheckpointOptions, CheckpointProgress, CheckpointReport};
 pub use db::Db;
 pub use destroy::{destroy, destroy_in};
@@ -112,7 +115,7 @@ pub use inspect::{
 pub use iter::Iter;
 pub use keyspace::{Keyspace, MAX_KEYSPACE_NAME_BYTES};
 pub use lsm_compaction::{
-    FifoOptions, LazyLeveledOptions, LeveledOptions, Pressure, TieredOptions,
+    FifoOptions, LazyLeveledOptions, LeveledOptions, Pressure, PressureCause, TieredOptions,
 };
 pub use lsm_entry::{MAX_KEY_BYTES, SeqNo};
 #[doc(hidden)]

@@ -64,13 +64,15 @@ impl WriteOptions {
 pub struct Options {
     /// Create the database if there is none (default: yes).
     pub create_if_missing: bool,
-    /// One budget for memtables and block cache, in bytes (default 512 MiB, at least 4 MiB).
-    /// Mapped tables live in the operating system's cache and do not count.
+    /// One budget for memtables, block cache, filters, indexes and cursors together, in bytes
+    /// (default 512 MiB, or a quarter of what the container allows or the machine has if that is
+    /// less; at least 4 MiB). Mapped tables live in the operating system's cache and do not count.
     pub memory_bytes: u64,
-    /// Size at which a memtable is sealed. More: fewer, larger flushes and less write
-    /// amplification. `None`: an eighth of `memory_bytes`, at most 64 MiB.
+    /// Size at which a memtable is sealed; earlier where memory is short. More: fewer, larger flushes
+    /// and less write amplification. `None`: an eighth of `memory_bytes`, at most 64 MiB.
     pub memtable_bytes: Option<u64>,
-    /// Size of the block cache. `None`: half of `memory_bytes`.
+    /// The most that the block cache takes, with filters, indexes and cursors, at most seven eighths
+    /// of `memory_bytes`; memtables have the rest. `None`: half of `memory_bytes`.
     pub cache_bytes: Option<u64>,
     /// When a write is acknowledged unless it says otherwise (default `Disk`).
     pub durability: Durability,
@@ -111,7 +113,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             create_if_missing: true,
-            memory_bytes: 512 * MIB,
+            memory_bytes: default_memory_bytes(lsm_io::memory_limit_bytes()),
             memtable_bytes: None,
             cache_bytes: None,
             durability: Durability::Disk,
@@ -134,7 +136,18 @@ impl Default for Options {
 impl Options {
     /// The size at which a memtable is sealed, chosen or derived, in bytes.
     pub fn effective_memtable_bytes(&self) -> u64 {
-        self.memtable_bytes.unwrap_or((self.memory_bytes / 8).clamp(64 << 10, 64 * MIB))
+        let derived = (self.memory_bytes / 8).min(self.memtables_part_bytes() / 4);
+        self.memtable_bytes.unwrap_or(derived.clamp(64 << 10, 64 * MIB))
+    }
+
+    /// The part of `memory_bytes` that the cache takes, with what belongs to open tables and cursors.
+    pub(crate) fn cache_part_bytes(&self) -> u64 {
+        self.effective_cache_bytes().min(self.memory_bytes / 8 * 7)
+    }
+
+    /// The part of `memory_bytes` that memtables take, those of all keyspaces together.
+    pub(crate) fn memtables_part_bytes(&self) -> u64 {
+        self.memory_bytes - self.cache_part_bytes()
     }
 
     /// The block cache's size, chosen or derived, in bytes.
@@ -174,6 +187,12 @@ impl Options {
         }
         self.keyspace.check()
     }
+}
+
+/// A quarter of what this process may use is a share that leaves the program it is embedded in, and
+/// the operating system's cache, most of it.
+fn default_memory_bytes(limit_bytes: Option<u64>) -> u64 {
+    limit_bytes.map_or(512 * MIB, |limit| (limit / 4).clamp(4 * MIB, 512 * MIB))
 }
 
 fn at_least(field: &str, value: u64, minimum: u64) -> Result<()> {
@@ -347,6 +366,14 @@ mod tests {
         assert_eq!(error.to_string(), "saved option filter_bits_per_key is \"NaN\"");
         let largest = "block_bytes: 4294967295";
         assert!(KeyspaceOptions::parse(largest).unwrap().check().is_err());
+    }
+
+    #[test]
+    fn a_small_container_has_a_small_budget() {
+        assert_eq!(default_memory_bytes(None), 512 * MIB);
+        assert_eq!(default_memory_bytes(Some(64 << 30)), 512 * MIB);
+        assert_eq!(default_memory_bytes(Some(256 * MIB)), 64 * MIB);
+        assert_eq!(default_memory_bytes(Some(MIB)), 4 * MIB);
     }
 
     #[test]

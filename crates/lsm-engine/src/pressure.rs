@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use lsm_compaction::{Pressure, PressureLimits, pressure};
+use lsm_compaction::{Backlog, Pressure, PressureLimits, pressure};
 
 use crate::background::Step;
 use crate::env::Spawn;
@@ -196,17 +196,27 @@ impl Shared {
     }
 
     fn judge_pressure(&self) -> Pressure {
+        let cores = self.live_keyspaces();
+        let memtables = self.weigh_memtables(&cores);
+        let memory_bytes = self.budget.memtable_bytes_max();
         let limits = PressureLimits {
             memtable_bytes: self.options.effective_memtable_bytes(),
+            memory_bytes: (memory_bytes / 4 * 3, memory_bytes),
             ..PressureLimits::default()
         };
+        let is_any_sealed = cores.iter().any(|core| !core.view.load().sealed.is_empty());
+        let memtable_bytes = if is_any_sealed { memtables.active + memtables.sealed } else { 0 };
         let mut worst = Pressure::Flow;
-        for core in self.live_keyspaces() {
+        for core in cores {
             let view = core.view.load();
             let version = &view.tree.version;
-            let level_zero_runs = version.level(0).runs.len();
-            let debt_bytes = core.options().compaction.as_policy().debt_bytes(version);
-            let present = pressure(level_zero_runs, view.sealed.len(), debt_bytes, &limits);
+            let backlog = Backlog {
+                sealed_memtables: view.sealed.len(),
+                memtable_bytes,
+                level_zero_runs: version.level(0).runs.len(),
+                debt_bytes: core.options().compaction.as_policy().debt_bytes(version),
+            };
+            let present = pressure(&backlog, &limits);
             if present.is_worse_than(&worst) {
                 worst = present;
             }

@@ -16,7 +16,6 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwapOption;
 use lsm_entry::SeqNo;
 use lsm_manifest::Manifest;
-use lsm_sstable::BlockCache;
 
 use crate::background::{Background, Bell};
 use crate::batch::DEFAULT_KEYSPACE;
@@ -78,14 +77,7 @@ pub(crate) fn open(dir: &Path, options: Options) -> Result<Arc<Shared>> {
     let fs = Arc::clone(&options.env.fs);
     // Nobody listens for garbage: the files are the writer's.
     let (garbage, _) = crossbeam_channel::unbounded();
-    let tables = Arc::new(TableStore {
-        fs: Arc::clone(&fs),
-        dir: dir.to_owned(),
-        cache: BlockCache::new(options.effective_cache_bytes()),
-        read_mode: options.read_mode,
-        garbage,
-        opened: AtomicU64::new(0),
-    });
+    let tables = TableStore::new(dir, &options, garbage);
     let hash_seed = (options.env.random)();
     let found = Look { dir, options: &options, tables: &tables, hash_seed, before: None }.look()?;
     let default_keyspace = found
@@ -113,6 +105,7 @@ pub(crate) fn open(dir: &Path, options: Options) -> Result<Arc<Shared>> {
         keyspaces: ArcSwap::from_pointee(found.keyspaces),
         default_keyspace,
         snapshots: Default::default(),
+        budget: Arc::clone(&tables.budget),
         tables,
         file_numbers: AtomicU64::new(found.next_file_number),
         compaction: Default::default(),
@@ -233,6 +226,7 @@ impl Look<'_> {
             manifest,
             may_write: false,
             entries: 0,
+            unweighed_bytes: 0,
             made_from: Vec::new(),
         };
         let mut replayed = BTreeMap::new();
@@ -273,6 +267,7 @@ impl Look<'_> {
         }
         report.last_seq_no = state.last_seq_no.max(last);
         report.elapsed = began.elapsed();
+        report.note_memory(self.options);
         Ok(Found {
             keyspaces,
             database_id: state.database_id,

@@ -27,7 +27,6 @@ use lsm_io::{DirEntry, Identity, SharedFs};
 use lsm_manifest::{
     FileKind, KeyspaceState, Manifest, ManifestEdit, ManifestState, file_name, parse_file_name,
 };
-use lsm_sstable::BlockCache;
 use lsm_wal::{FrameKind, FrameReader, FrameStep, Log, LogReport, PreparedSegment, RecoveryMode};
 
 use crate::attempt::Attempt;
@@ -89,6 +88,11 @@ pub struct RecoveryReport {
     pub last_seq_no: SeqNo,
     /// How long it took.
     pub elapsed: Duration,
+    /// The budget for what is kept in memory, by the options or by default, in bytes.
+    pub memory_bytes: u64,
+    /// The most that this process may use, if the system tells: its container's limit, or what the
+    /// machine has, in bytes.
+    pub memory_limit_bytes: Option<u64>,
 }
 
 /// Opens, creating where the options allow it.
@@ -275,14 +279,7 @@ fn recover(
         return Err(Error::corrupt("the manifest has no default keyspace"));
     }
     let (garbage_sender, garbage) = crossbeam_channel::unbounded();
-    let tables = Arc::new(TableStore {
-        fs: Arc::clone(&fs),
-        dir: dir.to_owned(),
-        cache: BlockCache::new(options.effective_cache_bytes()),
-        read_mode: options.read_mode,
-        garbage: garbage_sender,
-        opened: AtomicU64::new(0),
-    });
+    let tables = TableStore::new(dir, &options, garbage_sender);
     let highest = listing.iter().map(|entry| parse_file_name(&entry.name).1).max().unwrap_or(0);
     let first_number = state.next_file_number.max(highest + 1);
     let attempt = Attempt::new(&fs, dir, first_number);
@@ -298,6 +295,7 @@ fn recover(
         manifest,
         may_write: true,
         entries: 0,
+        unweighed_bytes: 0,
         made_from: Vec::new(),
     };
     let mut keyspaces = BTreeMap::new();
@@ -383,6 +381,7 @@ fn recover(
     let last_seq_no = state.last_seq_no;
     report.last_seq_no = last_seq_no;
     report.elapsed = began.elapsed();
+    report.note_memory(&options);
     let log = Log::start(segment, last_seq_no + 1);
     let log_thread = Bell::new(1);
     let reserve = listing.iter().find(|entry| parse_file_name(&entry.name).0 == FileKind::Reserve);
@@ -403,6 +402,7 @@ fn recover(
         keyspaces: ArcSwap::from_pointee(live),
         default_keyspace,
         snapshots: Default::default(),
+        budget: Arc::clone(&tables.budget),
         tables,
         file_numbers,
         compaction: Default::default(),
@@ -424,6 +424,11 @@ fn recover(
 }
 
 impl RecoveryReport {
+    pub(crate) fn note_memory(&mut self, options: &Options) {
+        self.memory_bytes = options.memory_bytes;
+        self.memory_limit_bytes = lsm_io::memory_limit_bytes();
+    }
+
     pub(crate) fn note_log(&mut self, log: &LogReport, entries: u64) {
         self.closed_cleanly = log.closed_cleanly;
         self.segments_read = log.segments.len();

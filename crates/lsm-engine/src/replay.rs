@@ -14,6 +14,7 @@ use lsm_sstable::Origin;
 use lsm_wal::{FrameKind, FrameRef, LogReport, RecoveryMode};
 
 use crate::batch::DEFAULT_KEYSPACE;
+use crate::budget::ENTRY_OVERHEAD_BYTES;
 use crate::error::Result;
 use crate::flush::write_memtable_of;
 use crate::keyspace::KeyspaceCore;
@@ -47,6 +48,8 @@ pub(crate) struct Recovery<'a> {
     /// Whether memtables that outgrow their budget become tables, or stay in memory.
     pub(crate) may_write: bool,
     pub(crate) entries: u64,
+    /// About how much memtables have grown since they were last weighed, in bytes.
+    pub(crate) unweighed_bytes: u64,
     /// For a repair: the segments that its tables are made of. Empty: they are flushed like others.
     pub(crate) made_from: Vec<u64>,
 }
@@ -111,7 +114,29 @@ impl Recovery<'_> {
             return Err(corrupt(format!("the batch should have {} records", frame.count)));
         }
         self.entries += entries;
+        self.unweighed_bytes +=
+            frame.payload.len() as u64 + ENTRY_OVERHEAD_BYTES * u64::from(frame.count);
+        if self.may_write && self.unweighed_bytes >= self.options.memtables_part_bytes() / 64 {
+            self.unweighed_bytes = 0;
+            // Where this fails, the log is not to blame.
+            self.weigh(keyspaces)?;
+        }
         Ok(())
+    }
+
+    /// Writes out the largest memtables where those of all keyspaces together take too much.
+    fn weigh(&self, keyspaces: &mut BTreeMap<u32, Replayed>) -> Result<()> {
+        let bytes = |keyspace: &Replayed| keyspace.memtable.allocated_bytes() as u64;
+        loop {
+            let filled = || keyspaces.values().filter(|keyspace| !keyspace.memtable.is_empty());
+            if filled().map(bytes).sum::<u64>() <= self.options.memtables_part_bytes() / 2 {
+                return Ok(());
+            }
+            let filled = keyspaces.values_mut().filter(|keyspace| !keyspace.memtable.is_empty());
+            if let Some(largest) = filled.max_by_key(|keyspace| bytes(keyspace)) {
+                self.write_out(largest)?;
+            }
+        }
     }
 
     fn insert(&self, keyspace: &mut Replayed, entry: &Entry<'_>) -> Result<()> {

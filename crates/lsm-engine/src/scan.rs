@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use lsm_entry::{Cursor, MAX_SEQ_NO, MergingCursor, SeqNo};
 
+use crate::budget::CursorCharge;
 use crate::error::{Error, Result};
 use crate::keyspace::KeyspaceCore;
 use crate::snapshot::Registered;
@@ -50,6 +51,8 @@ pub struct EntryCursor {
     /// Value of the current entry while the sources stand before it (moving backward).
     value: Vec<u8>,
     entries_until_check: u32,
+    /// Its place in the memory budget.
+    _charge: CursorCharge,
     /// Why nothing can be read here: the keyspace was dropped before, or is another database's.
     refusal: Option<Error>,
 }
@@ -89,6 +92,8 @@ impl EntryCursor {
         refusal: Option<Error>,
     ) -> Self {
         let merged = merge_view(&view, moment.own.as_ref());
+        let sources = view.tree.runs.len() + view.sealed.len() + 1;
+        let charge = moment.db.shared.budget.cursor_opened(sources);
         Self {
             moment,
             core: Arc::clone(core),
@@ -98,6 +103,7 @@ impl EntryCursor {
             key: Vec::new(),
             value: Vec::new(),
             entries_until_check: STALENESS_CHECK_ENTRIES,
+            _charge: charge,
             refusal,
         }
     }

@@ -13,6 +13,7 @@ use lsm_manifest::{Manifest, ManifestEdit};
 use lsm_memtable::{Memtable, MemtableOptions};
 
 use crate::background::Background;
+use crate::budget::Budget;
 use crate::commit::{Commit, Order};
 use crate::compact::CompactionState;
 use crate::error::{Error, ErrorKind, Result};
@@ -49,6 +50,7 @@ pub(crate) struct Shared {
     pub(crate) default_keyspace: Arc<KeyspaceCore>,
     pub(crate) snapshots: SnapshotList,
     pub(crate) tables: Arc<TableStore>,
+    pub(crate) budget: Arc<Budget>,
     pub(crate) file_numbers: AtomicU64,
     pub(crate) compaction: CompactionState,
     pub(crate) pressure: PressureGate,

@@ -37,7 +37,8 @@ impl Counter {
     }
 
     pub(crate) fn total(&self) -> u64 {
-        self.stripes.iter().map(|stripe| stripe.0.load(Ordering::Relaxed)).sum()
+        let stripes = self.stripes.iter().map(|stripe| stripe.0.load(Ordering::Relaxed));
+        stripes.fold(0, u64::wrapping_add)
     }
 }
 

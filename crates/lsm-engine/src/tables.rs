@@ -1,30 +1,43 @@
 //! Table files: named, opened when first touched, removed when no view holds them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use crossbeam_channel::Sender;
 use lsm_io::{Identity, OpenMode, SharedFs};
 use lsm_manifest::{FileKind, file_name};
-use lsm_sstable::{BlockCache, Table};
+use lsm_sstable::Table;
 use lsm_version::TableRecord;
 
-use crate::options::ReadMode;
+use crate::budget::Budget;
+use crate::options::{Options, ReadMode};
 
 /// Where tables live and how they are read; shared by all keyspaces.
 #[derive(Debug)]
 pub(crate) struct TableStore {
     pub(crate) fs: SharedFs,
     pub(crate) dir: PathBuf,
-    pub(crate) cache: Arc<BlockCache>,
-    pub(crate) read_mode: ReadMode,
+    pub(crate) budget: Arc<Budget>,
+    read_mode: ReadMode,
     /// Numbers of table files that nobody needs any more.
-    pub(crate) garbage: Sender<u64>,
+    garbage: Sender<u64>,
     pub(crate) opened: AtomicU64,
 }
 
 impl TableStore {
+    /// The tables in `dir`; the numbers of those that nobody needs any more go into `garbage`.
+    pub(crate) fn new(dir: &Path, options: &Options, garbage: Sender<u64>) -> Arc<Self> {
+        Arc::new(Self {
+            fs: Arc::clone(&options.env.fs),
+            dir: dir.to_owned(),
+            budget: Budget::new(options),
+            read_mode: options.read_mode,
+            garbage,
+            opened: AtomicU64::new(0),
+        })
+    }
+
     /// The path of table `number`.
     pub(crate) fn path(&self, number: u64) -> PathBuf {
         self.dir.join(file_name(FileKind::Table, number))
@@ -34,7 +47,7 @@ impl TableStore {
         let file = self.fs.open(&self.path(record.number), OpenMode::Read)?;
         let identity =
             Identity { database_id: record.birth_database_id, file_number: record.birth_number };
-        let cache = Arc::clone(&self.cache);
+        let cache = Arc::clone(self.budget.cache());
         let mode = match self.read_mode {
             ReadMode::Mapped => lsm_sstable::ReadMode::Mapped(cache),
             ReadMode::Cached => lsm_sstable::ReadMode::Cached(cache),
@@ -76,8 +89,12 @@ impl LiveTable {
     #[cold]
     fn open(&self) -> lsm_io::Result<&Arc<Table>> {
         // Two readers may both open it; one of the two handles is dropped again.
-        let table = self.store.open(&self.record)?;
-        Ok(self.opened.get_or_init(|| table))
+        let mut opened = Some(self.store.open(&self.record)?);
+        let table = self.opened.get_or_init(|| opened.take().expect("taken here only"));
+        if opened.is_none() {
+            self.store.budget.table_opened(table.memory_bytes());
+        }
+        Ok(table)
     }
 
     /// The open table, if somebody has read from it.
@@ -93,6 +110,9 @@ impl LiveTable {
 
 impl Drop for LiveTable {
     fn drop(&mut self) {
+        if let Some(table) = self.opened.get() {
+            self.store.budget.table_closed(table.memory_bytes());
+        }
         if self.replaced.load(Ordering::Acquire) {
             // A reader may be the last to hold it: only the number is sent, the log's thread
             // removes the file. At shutdown nobody listens, and recovery removes it as an orphan.

@@ -208,6 +208,7 @@ impl Shared {
         let count = u32::try_from(batch.records).expect("checked by WriteBatch::check");
         order.log().append(FrameKind::BATCH, first, count, &batch.payload, hash);
         insert(batch, first, shares);
+        self.note_taken(order, batch.payload.len(), batch.records);
         if !order.log().fits(self.options.log_segment_bytes as usize / 2) {
             self.want_segment();
         }
@@ -233,9 +234,7 @@ impl Shared {
         let needed = share.bytes + share.entries * ENTRY_OVERHEAD_BYTES;
         let memtable_bytes = self.options.effective_memtable_bytes();
         let fresh = self.new_memtable(needed as u64);
-        core.seal(&fresh);
-        self.update_pressure();
-        self.background.wake_flush();
+        self.seal_behind(core, &fresh);
         debug_assert!(fresh.has_room(share.entries, share.bytes), "{needed} of {memtable_bytes}");
     }
 

@@ -9,7 +9,7 @@ use lsm_compaction::Retention;
 use lsm_entry::{Cursor, MergingCursor, SeqNo, key_hash};
 use lsm_io::{Identity, OpenMode};
 use lsm_manifest::{FileKind, KeyspaceState, Manifest, ManifestState, file_name, parse_file_name};
-use lsm_sstable::{BlockCache, Origin, TableCursor};
+use lsm_sstable::{Origin, TableCursor};
 use lsm_version::{LEVELS, Place, TableRecord, Version, VersionEdit};
 use lsm_wal::{FrameKind, PreparedSegment, RecoveryMode, replay};
 
@@ -65,6 +65,7 @@ pub(super) fn build(
             manifest: survey.manifest.as_ref().map_or((0, 0), |read| (read.number, read.bytes)),
             may_write: true,
             entries: 0,
+            unweighed_bytes: 0,
             made_from: logs.collect(),
         },
         written: Vec::new(),
@@ -246,14 +247,7 @@ impl Builder<'_> {
     fn store(&self) -> Arc<TableStore> {
         // Nothing is read through it, and nothing becomes garbage.
         let (garbage, _) = crossbeam_channel::unbounded();
-        Arc::new(TableStore {
-            fs: Arc::clone(self.files.fs),
-            dir: self.files.dir.to_owned(),
-            cache: BlockCache::new(1 << 20),
-            read_mode: crate::options::ReadMode::Cached,
-            garbage,
-            opened: AtomicU64::new(0),
-        })
+        TableStore::new(self.files.dir, self.recovery.options, garbage)
     }
 
     /// The version of a keyspace.

@@ -11,6 +11,7 @@ mod events;
 mod full_disk;
 mod keyspaces;
 mod limits;
+mod memory;
 mod names;
 mod opening;
 mod orders;

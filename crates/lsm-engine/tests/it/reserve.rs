@@ -50,7 +50,8 @@ fn the_reserve_grows_with_the_log_and_a_small_database_has_a_small_one() {
     db.step(Step::Log).expect("keeps it");
     assert_eq!(reserve_bytes(&fs), 384 << 10);
     assert!(used(&fs) < 1 << 20, "{} bytes for nothing", used(&fs));
-    let options = Options { memtable_bytes: Some(8 << 20), ..tiny_options(&fs) };
+    let (memory_bytes, memtable_bytes) = (64 << 20, Some(8 << 20));
+    let options = Options { memory_bytes, memtable_bytes, ..tiny_options(&fs) };
     drop(db);
     let db = Db::open_with("db", options).expect("opens");
     for n in 0..4000 {
