@@ -139,6 +139,7 @@ impl Shared {
         }
         let through = self.order_and_insert(&mut order, batch, shares, hash)?;
         self.commit.ordered(&mut order, through, durability)?;
+        self.note_taken(&mut order, batch.payload.len(), batch.records);
         let buffered = order.log().buffered_bytes();
         drop(order);
         self.stats.note_write(batch.len() as u64, shares.iter().map(|s| s.bytes as u64).sum());
@@ -208,7 +209,6 @@ impl Shared {
         let count = u32::try_from(batch.records).expect("checked by WriteBatch::check");
         order.log().append(FrameKind::BATCH, first, count, &batch.payload, hash);
         insert(batch, first, shares);
-        self.note_taken(order, batch.payload.len(), batch.records);
         if !order.log().fits(self.options.log_segment_bytes as usize / 2) {
             self.want_segment();
         }
