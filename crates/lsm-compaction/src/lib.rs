@@ -21,6 +21,7 @@
 
 mod collapse;
 mod fifo;
+mod ingest;
 mod lazy_leveled;
 mod leveled;
 mod merge;
@@ -33,6 +34,7 @@ mod tiered;
 
 pub use collapse::plan_collapse;
 pub use fifo::FifoOptions;
+pub use ingest::{IngestPlan, plan_ingest};
 pub use lazy_leveled::LazyLeveledOptions;
 pub use leveled::LeveledOptions;
 pub use merge::{MergeError, MergeStats, TableSink, merge};

@@ -74,8 +74,18 @@ impl RunningPlan {
         self.output_level == level || self.levels.contains(&level)
     }
 
+    /// What keeps plans away from some tables, and from putting others into a range of a level.
+    pub(crate) fn at(level: usize, numbers: Vec<u64>, lower: Vec<u8>, upper: Vec<u8>) -> Self {
+        Self { numbers, levels: Vec::new(), output_level: level, lower, upper }
+    }
+
+    /// Whether the range of its inputs shares a key with `lower..=upper`.
+    pub(crate) fn meets(&self, lower: &[u8], upper: &[u8]) -> bool {
+        self.lower.as_slice() <= upper && lower <= self.upper.as_slice()
+    }
+
     fn overlaps(&self, plan: &Plan) -> bool {
-        self.lower <= plan.upper && plan.lower <= self.upper
+        self.meets(&plan.lower, &plan.upper)
     }
 }
 

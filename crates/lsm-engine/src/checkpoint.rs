@@ -208,9 +208,8 @@ impl Shared {
         } else {
             self.check_writable()?;
             // What the manifest names counts: a keyspace whose drop is not durable yet is there.
-            let manifest = self.lock_manifest()?;
+            let (manifest, mut order) = self.lock_settled()?;
             let known = self.keyspaces.load();
-            let mut order = self.commit.lock_order();
             for (id, state) in &manifest.state().keyspaces {
                 let core = known.get(id).cloned().expect("what the manifest names is open");
                 self.seal(&core);

@@ -20,6 +20,8 @@
 //! A commit that does not wait for the disk is stored into the mapped log and visible at once,
 //! without a leader, unless something before it is still on its way; then it joins the round.
 
+mod hold;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::Waker;
@@ -35,6 +37,8 @@ use crate::poison::Poison;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Instant, Mutex, MutexGuard};
 use crate::waiter::{Goal, Told, Waiter};
+
+pub(crate) use hold::Hold;
 
 /// What is under the write mutex: the log, and the commits whose durability is not reached yet.
 #[derive(Debug)]
@@ -62,6 +66,10 @@ pub(crate) struct Commit {
     written: AtomicU64,
     durable: AtomicU64,
     visible: AtomicU64,
+    /// The commit that must not become visible yet; 0: none. Changed under the write mutex.
+    held: AtomicU64,
+    /// Had by whoever holds a commit back.
+    holding: Mutex<()>,
     /// The newest sequence number that somebody wants durable.
     wanted_durable: AtomicU64,
     /// The last manifest edit and the database time, told by the next mark.
@@ -121,6 +129,8 @@ impl Commit {
             written: AtomicU64::new(last_seq_no),
             durable: AtomicU64::new(last_seq_no),
             visible: AtomicU64::new(last_seq_no),
+            held: AtomicU64::new(0),
+            holding: Mutex::default(),
             wanted_durable: AtomicU64::new(0),
             manifest_edit: AtomicU64::new(0),
             database_time_ms: AtomicU64::new(database_time_ms),
@@ -439,22 +449,23 @@ impl Commit {
         }
     }
 
-    /// Moves `visible` over every commit whose need is met, in order.
+    /// Moves `visible` over every commit whose need is met, in order, up to one that is held back.
     fn publish(&self, order: &mut Order) {
         let (written, durable) = (self.written.load(Ordering::Acquire), self.durable());
+        let end = self.held().map_or(SeqNo::MAX, |held| held - 1);
         while let Some(first) = order.unmet.front() {
             let met = match first.need {
-                Durability::Memory => true,
-                Durability::Os => written >= first.through,
-                Durability::Disk => durable >= first.through,
+                Durability::Memory => first.through,
+                Durability::Os => written,
+                Durability::Disk => durable,
             };
-            if met {
+            let reached = met.min(end);
+            if reached >= first.through {
                 self.visible.store(first.through, Ordering::Release);
                 order.unmet.pop_front();
                 continue;
             }
             // Neighbours with one need share an entry, so part of it may be met.
-            let reached = if first.need == Durability::Os { written } else { durable };
             if reached > self.visible() {
                 self.visible.store(reached, Ordering::Release);
             }

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use lsm_compaction::{
     Action, MergeError, Plan, PlanInput, RangePlan, Retention, RunningPlan, merge, plan_collapse,
-    plan_range,
+    plan_ingest, plan_range,
 };
 use lsm_entry::MergingCursor;
 use lsm_manifest::{FileKind, ManifestEdit, parse_file_name};
@@ -53,7 +53,7 @@ struct Plans {
 }
 
 /// A plan that is entered as running, taken back when dropped.
-struct Ticket<'a> {
+pub(crate) struct PlanTicket<'a> {
     state: &'a CompactionState,
     keyspace: u32,
     id: u64,
@@ -67,6 +67,14 @@ impl Plans {
 }
 
 impl CompactionState {
+    /// Enters a plan as running in its keyspace.
+    fn enter(&self, keyspace: u32, plans: &mut Plans, plan: RunningPlan) -> PlanTicket<'_> {
+        let id = plans.next_id;
+        plans.next_id += 1;
+        plans.running.push((id, plan));
+        PlanTicket { state: self, keyspace, id }
+    }
+
     /// Forgets a keyspace that was dropped.
     pub(crate) fn forget(&self, keyspace: u32) {
         self.running.lock().expect("no planner panicked").remove(&keyspace);
@@ -84,7 +92,7 @@ impl CompactionState {
     }
 }
 
-impl Ticket<'_> {
+impl PlanTicket<'_> {
     /// Leaves the plan's inputs alone from now on.
     fn give_up(&self, plan: RunningPlan, error: &Error) {
         let mut running = self.state.running.lock().expect("no planner panicked");
@@ -93,7 +101,7 @@ impl Ticket<'_> {
     }
 }
 
-impl Drop for Ticket<'_> {
+impl Drop for PlanTicket<'_> {
     fn drop(&mut self) {
         let mut running = self.state.running.lock().expect("no planner panicked");
         if let Some(plans) = running.get_mut(&self.keyspace) {
@@ -204,17 +212,32 @@ impl Shared {
         &self,
         core: &KeyspaceCore,
         make: impl FnOnce(&Version, &[RunningPlan]) -> Option<Plan>,
-    ) -> Option<(Plan, Arc<Tree>, Ticket<'_>)> {
+    ) -> Option<(Plan, Arc<Tree>, PlanTicket<'_>)> {
         let mut running = self.compaction.running.lock().expect("no planner panicked");
         let plans = running.entry(core.id).or_default();
         // Order: the view is loaded under the lock, so it shows what every ended plan has done.
         let tree = Arc::clone(&core.view.load().tree);
         let plan = make(&tree.version, &plans.in_the_way())?;
-        let id = plans.next_id;
-        plans.next_id += 1;
-        plans.running.push((id, plan.as_running()));
-        let ticket = Ticket { state: &self.compaction, keyspace: core.id, id };
+        let ticket = self.compaction.enter(core.id, plans, plan.as_running());
         Some((plan, tree, ticket))
+    }
+
+    /// Finds places for ingested tables, and keeps plans away from there, and from them, for as long
+    /// as the tickets live.
+    pub(crate) fn enter_ingest(
+        &self,
+        core: &KeyspaceCore,
+        tables: &[Arc<TableRecord>],
+    ) -> (Vec<Place>, Vec<PlanTicket<'_>>) {
+        let mut running = self.compaction.running.lock().expect("no planner panicked");
+        let plans = running.entry(core.id).or_default();
+        let version = Arc::clone(&core.view.load().tree.version);
+        let policy = core.options().compaction.clone();
+        let in_the_way = plans.in_the_way();
+        let fresh = self.new_file_number();
+        let planned = plan_ingest(&policy, &version, &in_the_way, tables, fresh);
+        let enter = |plan| self.compaction.enter(core.id, plans, plan);
+        (planned.places, planned.running.into_iter().map(enter).collect())
     }
 
     fn carry_out(&self, core: &KeyspaceCore, plan: &Plan, tree: &Arc<Tree>) -> Result<()> {

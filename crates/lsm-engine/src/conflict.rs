@@ -1,7 +1,7 @@
 //! What a transaction has read, and whether others have changed it since.
 //!
-//! Everything that was ever ordered is in the memtables and tables of the present view, seen by
-//! readers or not, so the question "has this key changed since number N?" is a read of its newest
+//! Everything that was ever ordered, up to an ingest on its way, is in the memtables and tables of the
+//! present view, seen by readers or not, so the question "has this key changed since number N?" is a read of its newest
 //! version. Tables and memtables whose newest number is not above N are not asked at all: mostly
 //! only the active memtable is, at memory speed.
 //!

@@ -57,6 +57,17 @@ pub enum Event {
         /// Their entries.
         entries: u64,
     },
+    /// A bulk load became part of a keyspace.
+    Ingested {
+        /// The keyspace's name.
+        keyspace: String,
+        /// How many tables it brought.
+        tables: usize,
+        /// Their bytes.
+        bytes: u64,
+        /// Their entries.
+        entries: u64,
+    },
     /// Tables were merged, moved or dropped.
     Compacted {
         /// The keyspace's name.
@@ -131,6 +142,10 @@ impl fmt::Display for Event {
             Self::Flushed { keyspace, tables, bytes, entries } => write!(
                 f,
                 "keyspace {keyspace}: flushed {entries} entries into {tables} tables of {bytes} bytes"
+            ),
+            Self::Ingested { keyspace, tables, bytes, entries } => write!(
+                f,
+                "keyspace {keyspace}: loaded {entries} entries in {tables} tables of {bytes} bytes"
             ),
             Self::Compacted {
                 keyspace,

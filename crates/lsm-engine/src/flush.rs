@@ -11,7 +11,7 @@
 //!
 //! Order: 1 before 4, 3 before 4, 4 before 5, 4 before 6. Each swap loses data in some crash.
 
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 
 use lsm_compaction::{Retention, TableSink};
 use lsm_entry::Cursor;
@@ -84,7 +84,16 @@ impl Shared {
     }
 
     fn flush_oldest(&self, core: &KeyspaceCore) -> Result<bool> {
-        let _one_at_a_time = core.flushing.lock().expect("no flush panicked");
+        let turn = core.flushing.lock().expect("no flush panicked");
+        self.flush_oldest_in(core, &turn)
+    }
+
+    /// The same for whoever has the turn to flush this keyspace.
+    pub(crate) fn flush_oldest_in(
+        &self,
+        core: &KeyspaceCore,
+        _turn: &MutexGuard<'_, ()>,
+    ) -> Result<bool> {
         let Some(memtable) = core.view.load().sealed.last().cloned() else { return Ok(false) };
         self.check_writable()?;
         if let Some((_, last)) = memtable.seq_no_range() {

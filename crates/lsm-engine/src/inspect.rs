@@ -52,6 +52,10 @@ pub struct Metrics {
     pub flushes: u64,
     /// Bytes of the tables that flushes wrote.
     pub flush_bytes_written: u64,
+    /// Bulk loads that became part of a keyspace.
+    pub ingests: u64,
+    /// Bytes of the tables that they brought.
+    pub ingest_bytes_written: u64,
     /// Merges carried out.
     pub compactions: u64,
     /// Bytes of tables that merges read.
@@ -179,6 +183,8 @@ impl Db {
             log_bytes,
             flushes: stats.flushes.total(),
             flush_bytes_written: stats.flush_bytes.total(),
+            ingests: stats.ingests.total(),
+            ingest_bytes_written: stats.ingest_bytes.total(),
             compactions: stats.compactions.total(),
             compaction_bytes_read: stats.compaction_bytes_read.total(),
             compaction_bytes_written: stats.compaction_bytes_written.total(),

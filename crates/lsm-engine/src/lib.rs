@@ -32,6 +32,7 @@
 //! | how a scan merges its sources and never pins old files | `scan.rs` |
 //! | how a sealed memtable becomes a table | `flush.rs` |
 //! | how tables are merged | `compact.rs` |
+//! | how sorted entries become tables at once | `ingest.rs`, `commit/hold.rs`, `note.rs` |
 //! | how a transaction finds out that others were first | `transaction.rs`, `conflict.rs` |
 //! | how keyspaces come and go | `keyspaces.rs` |
 //! | how a directory becomes an open database | `directory.rs`, `recover.rs`, `replay.rs` |
@@ -61,11 +62,13 @@ mod env;
 mod error;
 mod events;
 mod flush;
+mod ingest;
 mod inspect;
 mod iter;
 mod keyspace;
 mod keyspaces;
 mod limiter;
+mod note;
 mod options;
 mod outputs;
 mod pace;
@@ -109,6 +112,7 @@ pub use destroy::{destroy, destroy_in};
 pub use env::{Env, Spawn};
 pub use error::{Error, ErrorKind, Result};
 pub use events::{Event, Listener, Work};
+pub use ingest::{BulkLoad, IngestReport};
 pub use inspect::{
     ExplainStep, Explanation, KeyVersion, LevelMetrics, Metrics, Place, RunShape, Shape, TableShape,
 };

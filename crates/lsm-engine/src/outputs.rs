@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use lsm_compaction::TableSink;
-use lsm_entry::Entry;
+use lsm_entry::{Entry, SeqNo};
 use lsm_io::{Identity, OpenMode, SharedFile, SharedFs};
 use lsm_manifest::{FileKind, Manifest, ManifestEdit, file_name};
 use lsm_sstable::{Origin, TableInfo, TableOptions, TableSummary, TableWriter};
@@ -102,6 +102,14 @@ pub(crate) struct WrittenTables {
 impl WrittenTables {
     pub(crate) fn records(&self) -> &[Arc<TableRecord>] {
         &self.records
+    }
+
+    /// Their entries, which were written under numbers of no meaning, all have the number `seq_no`.
+    pub(crate) fn number(&mut self, seq_no: SeqNo) {
+        for record in &mut self.records {
+            let record = Arc::make_mut(record);
+            (record.seq_no_min, record.seq_no_max) = (seq_no, seq_no);
+        }
     }
 
     /// They are part of the database from now on.

@@ -61,11 +61,17 @@ impl Shared {
             return self
                 .read_held(core, moment, |view, seq_no| self.multi_get_in(view, keys, seq_no));
         }
-        // Held as long as many reads may take, so by a reference count.
-        let view = core.view.load_full();
-        self.check_readable(core)?;
-        let seq_no = moment.map_or_else(|| self.commit.visible(), |moment| moment.seq_no);
-        self.multi_get_in(&view, keys, seq_no)
+        loop {
+            // Held as long as many reads may take, so by a reference count.
+            let view = core.view.load_full();
+            self.check_readable(core)?;
+            let seq_no = moment.map_or_else(|| self.commit.visible(), |moment| moment.seq_no);
+            // A view may be older than an ingest that is visible by now, and show commits behind it.
+            if !Arc::ptr_eq(&view, &core.view.load()) {
+                continue;
+            }
+            return self.multi_get_in(&view, keys, seq_no);
+        }
     }
 
     /// Calls `read` with what `core` shows at a moment, or at present, in a database opened

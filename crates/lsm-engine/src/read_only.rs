@@ -203,6 +203,19 @@ impl Look<'_> {
     }
 
     fn look_once(&self) -> Result<Found> {
+        // A writer may be busy with an ingest: then the moment before it is shown.
+        let mut stop_at = None;
+        loop {
+            let (found, unsettled) = self.look_before(stop_at)?;
+            if unsettled == stop_at {
+                return Ok(found);
+            }
+            stop_at = unsettled;
+        }
+    }
+
+    /// What is there before `stop_at`, and the first ingest that has a note and no tables.
+    fn look_before(&self, stop_at: Option<SeqNo>) -> Result<(Found, Option<SeqNo>)> {
         let Self { dir, options, tables, hash_seed, before } = *self;
         let began = Instant::now();
         let fs = &options.env.fs;
@@ -227,6 +240,8 @@ impl Look<'_> {
             may_write: false,
             entries: 0,
             unweighed_bytes: 0,
+            ingests_noted: Default::default(),
+            stop_at,
             made_from: Vec::new(),
         };
         let mut replayed = BTreeMap::new();
@@ -265,15 +280,18 @@ impl Look<'_> {
             keyspace.core.view.store(Arc::new(view));
             keyspaces.insert(id, keyspace.core);
         }
-        report.last_seq_no = state.last_seq_no.max(last);
+        let end = stop_at.map_or(SeqNo::MAX, |stop_at| stop_at - 1);
+        report.last_seq_no = state.last_seq_no.max(last).min(end);
+        let unsettled = recovery.first_unsettled(&state);
         report.elapsed = began.elapsed();
         report.note_memory(self.options);
-        Ok(Found {
+        let found = Found {
             keyspaces,
             database_id: state.database_id,
             database_time_ms: recovery.now_ms,
             next_file_number: state.next_file_number,
             report,
-        })
+        };
+        Ok((found, unsettled))
     }
 }

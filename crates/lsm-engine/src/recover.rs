@@ -296,6 +296,8 @@ fn recover(
         may_write: true,
         entries: 0,
         unweighed_bytes: 0,
+        ingests_noted: Default::default(),
+        stop_at: None,
         made_from: Vec::new(),
     };
     let mut keyspaces = BTreeMap::new();

@@ -1,6 +1,6 @@
 //! Reading the log back: every batch that no table holds yet goes into memtables again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -11,7 +11,7 @@ use lsm_io::SharedFs;
 use lsm_manifest::{FileKind, ManifestState, file_name};
 use lsm_memtable::{Memtable, MemtableOptions};
 use lsm_sstable::Origin;
-use lsm_wal::{FrameKind, FrameRef, LogReport, RecoveryMode};
+use lsm_wal::{FRAME_HEADER_BYTES, FrameKind, FrameRef, LogReport, RecoveryMode};
 
 use crate::batch::DEFAULT_KEYSPACE;
 use crate::budget::ENTRY_OVERHEAD_BYTES;
@@ -19,6 +19,7 @@ use crate::error::Result;
 use crate::flush::write_memtable_of;
 use crate::keyspace::KeyspaceCore;
 use crate::limiter::RateLimiter;
+use crate::note::Note;
 use crate::options::Options;
 use crate::outputs::{Workshop, WrittenTables};
 
@@ -50,6 +51,10 @@ pub(crate) struct Recovery<'a> {
     pub(crate) entries: u64,
     /// About how much memtables have grown since they were last weighed, in bytes.
     pub(crate) unweighed_bytes: u64,
+    /// Ingests that the log tells of, and not that they did not happen.
+    pub(crate) ingests_noted: BTreeSet<SeqNo>,
+    /// Nothing is taken from here on: for whoever reads beside a writer that is busy with an ingest.
+    pub(crate) stop_at: Option<SeqNo>,
     /// For a repair: the segments that its tables are made of. Empty: they are flushed like others.
     pub(crate) made_from: Vec<u64>,
 }
@@ -81,6 +86,9 @@ impl Recovery<'_> {
             let path = self.dir.join(file_name(FileKind::Log, frame.segment));
             lsm_io::Error::corrupt(&path, frame.offset, reason)
         };
+        if self.stop_at.is_some_and(|stop_at| frame.seq_start >= stop_at) {
+            return Ok(());
+        }
         let mut current = DEFAULT_KEYSPACE;
         let mut seq_no = frame.seq_start;
         let mut entries = 0;
@@ -139,6 +147,26 @@ impl Recovery<'_> {
         }
     }
 
+    /// Notes say what happened when; the manifest says what holds.
+    fn replay_note(&mut self, frame: &FrameRef<'_>) -> lsm_io::Result<()> {
+        let note = Note::decode(frame.payload).map_err(|malformed| {
+            let path = self.dir.join(file_name(FileKind::Log, frame.segment));
+            malformed.at(&path, frame.offset + FRAME_HEADER_BYTES as u64)
+        })?;
+        match note {
+            Some(Note::Ingest(_)) => drop(self.ingests_noted.insert(frame.seq_start)),
+            Some(Note::Void(seq_no)) => drop(self.ingests_noted.remove(&seq_no)),
+            Some(Note::Reserved) | None => {}
+        }
+        Ok(())
+    }
+
+    /// The first ingest whose tables a reader beside a writer cannot see yet, although it sees the
+    /// note.
+    pub(crate) fn first_unsettled(&self, state: &ManifestState) -> Option<SeqNo> {
+        self.ingests_noted.difference(&state.ingested).next().copied()
+    }
+
     fn insert(&self, keyspace: &mut Replayed, entry: &Entry<'_>) -> Result<()> {
         let bytes = entry.key.len() + entry.value.len();
         if !keyspace.memtable.has_room(1, bytes) {
@@ -195,7 +223,7 @@ pub(crate) fn replay_log(
     let (dir, mode, manifest) = (recovery.dir, recovery.options.recovery, recovery.manifest);
     let mut visit = |frame: FrameRef<'_>| match frame.kind {
         FrameKind::BATCH => recovery.replay_batch(keyspaces, &frame),
-        // Notes say what happened when, for followers; the manifest says what holds.
+        FrameKind::NOTE => recovery.replay_note(&frame),
         _ => Ok(()),
     };
     Ok(visit_log(fs, dir, state, manifest, closed_cleanly, mode, &mut visit)?)

@@ -32,6 +32,7 @@ use crate::sync::ArcSwap;
 use crate::sync::atomic::AtomicBool;
 use crate::tables::TableStore;
 use crate::view::{Tree, View};
+use crate::waiter::Goal;
 
 /// One open database.
 #[derive(Debug)]
@@ -111,6 +112,22 @@ impl Shared {
             return Err(Error::new(ErrorKind::ReadOnly, "the database was opened read-only"));
         }
         Ok(ManifestGuard(guard))
+    }
+
+    /// Manifest and order, locked at a moment at which memtables and trees hold all that was ordered.
+    ///
+    /// # Errors
+    /// `ReadOnly` if the database was opened so, or has become so.
+    pub(crate) fn lock_settled(
+        &self,
+    ) -> Result<(ManifestGuard<'_>, crate::sync::MutexGuard<'_, Order>)> {
+        loop {
+            let manifest = self.lock_manifest()?;
+            let order = self.commit.lock_order();
+            let Some(held) = self.commit.held() else { return Ok((manifest, order)) };
+            drop((manifest, order));
+            self.commit.reach(Goal::Visible(held))?;
+        }
     }
 
     /// Makes an edit durable. After a failed sync the database becomes read-only, for nobody knows

@@ -50,6 +50,8 @@ pub(crate) struct Stats {
     pub(crate) user_bytes_written: Counter,
     pub(crate) flushes: Counter,
     pub(crate) flush_bytes: Counter,
+    pub(crate) ingests: Counter,
+    pub(crate) ingest_bytes: Counter,
     pub(crate) compactions: Counter,
     pub(crate) compaction_bytes_read: Counter,
     pub(crate) compaction_bytes_written: Counter,
@@ -66,6 +68,11 @@ impl Stats {
     pub(crate) fn note_flush(&self, records: &[Arc<TableRecord>]) {
         self.flushes.count();
         self.flush_bytes.add(records.iter().map(|record| record.bytes).sum());
+    }
+
+    pub(crate) fn note_ingest(&self, records: &[Arc<TableRecord>]) {
+        self.ingests.count();
+        self.ingest_bytes.add(records.iter().map(|record| record.bytes).sum());
     }
 
     pub(crate) fn note_compaction(

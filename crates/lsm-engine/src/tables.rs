@@ -53,7 +53,8 @@ impl TableStore {
             ReadMode::Cached => lsm_sstable::ReadMode::Cached(cache),
         };
         self.opened.fetch_add(1, Ordering::Relaxed);
-        Table::open(file, identity, record.bytes, mode)
+        // What was ingested got its numbers after it was written; all others have them already.
+        Table::open_from(file, identity, record.bytes, mode, record.seq_no_min)
     }
 }
 

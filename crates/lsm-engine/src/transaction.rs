@@ -184,26 +184,42 @@ impl Shared {
         options: WriteOptions,
     ) -> Result<SeqNo> {
         // Step 1. Whatever is ordered later than this is found in step 2.
-        let checked = self.commit.appended();
-        let outcome = match first_conflict(reads, seen)? {
-            Some(conflict) => Err(conflict),
-            None => {
-                let durability = options.durability.unwrap_or(self.options.durability);
-                self.submit_if(batch, None, options, durability, || first_conflict(reads, checked))?
-            }
-        };
-        match outcome {
-            Ok(through) => {
-                self.commit.reach(Goal::Visible(through)).map_err(Error::with_unknown_outcome)?;
-                Ok(through)
-            }
-            Err(conflict) => {
-                // A transaction begun before the change is seen would meet it again.
-                self.commit.reach(Goal::Visible(conflict.seq_no))?;
-                Err(conflict.into())
+        let checked = self.commit.settled();
+        if let Some(conflict) = first_conflict(reads, seen)? {
+            return self.refuse(conflict);
+        }
+        let durability = options.durability.unwrap_or(self.options.durability);
+        loop {
+            let object = || match self.commit.held() {
+                // Nobody can look into what has its number and not its place yet.
+                Some(held) if !reads.is_empty() => Ok(Some(Objection::Unsettled(held))),
+                _ => Ok(first_conflict(reads, checked)?.map(Objection::Conflict)),
+            };
+            match self.submit_if(batch, None, options, durability, object)? {
+                Ok(through) => {
+                    let seen = self.commit.reach(Goal::Visible(through));
+                    seen.map_err(Error::with_unknown_outcome)?;
+                    return Ok(through);
+                }
+                Err(Objection::Unsettled(held)) => self.commit.reach(Goal::Visible(held))?,
+                Err(Objection::Conflict(conflict)) => return self.refuse(conflict),
             }
         }
     }
+
+    fn refuse(&self, conflict: Conflict) -> Result<SeqNo> {
+        // A transaction begun before the change is seen would meet it again.
+        self.commit.reach(Goal::Visible(conflict.seq_no))?;
+        Err(conflict.into())
+    }
+}
+
+/// Why a transaction cannot be written now.
+enum Objection {
+    /// Others have changed what it read.
+    Conflict(Conflict),
+    /// An ingest is on its way to its place.
+    Unsettled(SeqNo),
 }
 
 fn first_conflict(reads: &[ReadSet], seen: SeqNo) -> Result<Option<Conflict>> {

@@ -24,6 +24,7 @@ mod tag {
     pub(super) const WRITER_EPOCH: u64 = 10;
     pub(super) const NEXT_KEYSPACE_ID: u64 = 11;
     pub(super) const LOG_FIRST_SEQ_NO: u64 = 12;
+    pub(super) const INGESTED: u64 = 13;
     /// From here on a reader may pass a field over.
     pub(super) const OPTIONAL: u64 = 128;
     pub(super) const OPTIONS: u64 = 129;
@@ -59,6 +60,9 @@ pub(crate) fn encode(edit: &ManifestEdit) -> Vec<u8> {
             put_varint(body, u64::from(*id));
             put_varint(body, *through);
         });
+    }
+    for seq_no in &edit.ingested {
+        field(&mut out, tag::INGESTED, |body| put_varint(body, *seq_no));
     }
     for id in &edit.drop_keyspaces {
         field(&mut out, tag::DROP_KEYSPACE, |body| put_varint(body, u64::from(*id)));
@@ -162,6 +166,7 @@ fn decode_field(edit: &mut ManifestEdit, tag: u64, body: &[u8]) -> Result<(), Op
         tag::FLUSHED_THROUGH => {
             edit.flushed_through.push((small(&mut reader)?, reader.varint()?));
         }
+        tag::INGESTED => edit.ingested.push(reader.varint()?),
         tag::LOG_NUMBER => edit.log_number = Some(reader.varint()?),
         tag::LOG_FIRST_SEQ_NO => edit.log_first_seq_no = Some(reader.varint()?),
         tag::NEXT_FILE_NUMBER => edit.next_file_number = Some(reader.varint()?),

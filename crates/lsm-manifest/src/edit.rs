@@ -17,6 +17,8 @@ pub struct ManifestEdit {
     pub set_options: Vec<(KeyspaceId, String)>,
     /// Tables that come and go, by keyspace.
     pub tables: Vec<(KeyspaceId, VersionEdit)>,
+    /// Sequence numbers of ingests whose tables this edit adds.
+    pub ingested: Vec<u64>,
     /// Up to which sequence number a keyspace's entries are all in tables.
     pub flushed_through: Vec<(KeyspaceId, u64)>,
     /// The first log segment that a replay reads.

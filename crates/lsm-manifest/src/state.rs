@@ -1,6 +1,6 @@
 //! What all edits so far add up to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -34,6 +34,8 @@ pub struct ManifestState {
     pub keyspaces: BTreeMap<KeyspaceId, KeyspaceState>,
     /// The next keyspace's number.
     pub next_keyspace_id: KeyspaceId,
+    /// Sequence numbers of the ingests that have happened, as far back as the log goes.
+    pub ingested: BTreeSet<u64>,
     /// The first log segment that a replay reads.
     pub log_number: u64,
     /// The sequence number with which that segment begins.
@@ -96,6 +98,7 @@ impl ManifestState {
             writer_epoch: 0,
             keyspaces: BTreeMap::new(),
             next_keyspace_id: 0,
+            ingested: BTreeSet::new(),
             log_number: 0,
             log_first_seq_no: 1,
             next_file_number: 1,
@@ -131,6 +134,9 @@ impl ManifestState {
         }
         raise("log_number", &mut self.log_number, edit.log_number)?;
         raise("log_first_seq_no", &mut self.log_first_seq_no, edit.log_first_seq_no)?;
+        self.ingested.extend(&edit.ingested);
+        // What lies before the log is told by the tables alone.
+        self.ingested = self.ingested.split_off(&self.log_first_seq_no);
         raise("next_file_number", &mut self.next_file_number, edit.next_file_number)?;
         raise("last_seq_no", &mut self.last_seq_no, edit.last_seq_no)?;
         raise("database_time_ms", &mut self.database_time_ms, edit.database_time_ms)?;
@@ -188,6 +194,7 @@ impl ManifestState {
                 .filter(|keyspace| !keyspace.version.is_empty())
                 .map(|keyspace| (keyspace.id, all_of(&keyspace.version)))
                 .collect(),
+            ingested: self.ingested.iter().copied().collect(),
             log_number: Some(self.log_number),
             log_first_seq_no: Some(self.log_first_seq_no),
             next_file_number: Some(self.next_file_number),

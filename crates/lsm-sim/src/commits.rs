@@ -1,8 +1,10 @@
 //! How commits are asked for, waited for, and told to the model.
 
-use lsm_engine::{Durability, SeqNo, WriteBatch, WriteOptions};
+use std::collections::BTreeMap;
 
-use crate::data::{UNKNOWN, Write, key_bytes, value_bytes};
+use lsm_engine::{Durability, Keyspace, SeqNo, WriteBatch, WriteOptions};
+
+use crate::data::{UNKNOWN, Write, key_bytes, rank, value_bytes};
 use crate::model::Model;
 use crate::world::{Stop, World};
 
@@ -52,6 +54,18 @@ impl World {
         });
         self.ordered(result, writes, self.setup.durability, model)?;
         self.tickets.extend(ticket);
+        Ok(())
+    }
+
+    pub(crate) fn ingest(&mut self, writes: &[Write], model: &mut Model) -> Result<(), Stop> {
+        let writes = to_ingest(&self.present(writes));
+        let Some(&(number, ..)) = writes.first() else { return Ok(()) };
+        let keyspace = self.keyspace(number).expect("only those present are left");
+        let brought = bring_in(keyspace, &writes);
+        let seq_no = self.ordered(brought, writes, Durability::Disk, model)?;
+        if self.db().visible_seq_no() < seq_no {
+            return Err(Stop::Wrong("it was acknowledged before it was visible".into()));
+        }
         Ok(())
     }
 
@@ -118,4 +132,23 @@ impl World {
         model.all_is_durable();
         Ok(())
     }
+}
+
+/// The last write to each key of the first write's keyspace, in the order of the keys.
+pub(crate) fn to_ingest(writes: &[Write]) -> Vec<Write> {
+    let keyspace = writes.first().map(|write| write.0);
+    let here = writes.iter().filter(|write| Some(write.0) == keyspace);
+    here.map(|write| (rank(write.1), *write)).collect::<BTreeMap<_, _>>().into_values().collect()
+}
+
+/// Brings sorted writes in as tables.
+pub(crate) fn bring_in(keyspace: &Keyspace, writes: &[Write]) -> lsm_engine::Result<SeqNo> {
+    let mut load = keyspace.bulk_load()?;
+    for &(_, key, value) in writes {
+        match value {
+            Some(value) => load.put(key_bytes(key), value_bytes(value))?,
+            None => load.delete(key_bytes(key))?,
+        }
+    }
+    Ok(load.finish()?.seq_no)
 }

@@ -108,11 +108,12 @@ impl Mix {
 
     fn rare(self, rng: &mut Rng) -> Op {
         let keyspace = 1 + rng.below(u64::from(KEYSPACES) - 1) as u8;
-        match rng.below(17) {
+        match rng.below(20) {
             16 => Op::Checkpoint,
             0..2 => Op::Sync,
             2 => Op::Verify,
             3..5 => Op::Wait(rng.below(3) as u8),
+            17..20 => Op::Ingest { writes: self.ingested(rng) },
             5 => Op::ForgetTickets,
             6..8 => Op::WaitDurable(rng.below(4) as u8),
             8..11 => Op::Create { keyspace, choice: Choice::random(rng) },
@@ -137,6 +138,12 @@ impl Mix {
             self.one_write(rng, keyspace)
         };
         (0..count).map(|_| one()).collect()
+    }
+
+    fn ingested(self, rng: &mut Rng) -> Vec<Write> {
+        let keyspace = random_keyspace(rng);
+        let count = 1 + rng.below(16);
+        (0..count).map(|_| self.one_write(rng, keyspace)).collect()
     }
 
     fn one_write(self, rng: &mut Rng, keyspace: u8) -> Write {

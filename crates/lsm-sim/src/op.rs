@@ -26,6 +26,11 @@ pub enum Op {
         /// What is written.
         writes: Vec<Write>,
     },
+    /// Writes to the keyspace of the first of them are brought in as tables.
+    Ingest {
+        /// What is written; of two writes to one key, the last counts.
+        writes: Vec<Write>,
+    },
     /// A ticket is waited for.
     Wait(u8),
     /// All tickets are dropped, which cancels nothing.
@@ -137,6 +142,7 @@ pub const OP_NAMES: &[&str] = &[
     "delete",
     "batch",
     "write_async",
+    "ingest",
     "wait",
     "forget_tickets",
     "wait_durable",
@@ -173,6 +179,7 @@ impl Op {
             Self::Write { writes, .. } if writes.first().is_some_and(|w| w.2.is_none()) => "delete",
             Self::Write { .. } => "put",
             Self::WriteAsync { .. } => "write_async",
+            Self::Ingest { .. } => "ingest",
             Self::Wait(_) => "wait",
             Self::ForgetTickets => "forget_tickets",
             Self::WaitDurable(_) => "wait_durable",
@@ -226,7 +233,7 @@ impl fmt::Display for Op {
                 write!(f, " {durability:?}")?;
                 show_writes(f, writes)
             }
-            Self::WriteAsync { writes } => show_writes(f, writes),
+            Self::WriteAsync { writes } | Self::Ingest { writes } => show_writes(f, writes),
             Self::Wait(number)
             | Self::WaitDurable(number)
             | Self::ReadSnapshot(number)
@@ -366,6 +373,7 @@ impl FromStr for Op {
         let op = match words.word()? {
             "write" => Self::Write { durability: words.durability()?, writes: words.writes()? },
             "write_async" => Self::WriteAsync { writes: words.writes()? },
+            "ingest" => Self::Ingest { writes: words.writes()? },
             "wait" => Self::Wait(words.number()?),
             "forget_tickets" => Self::ForgetTickets,
             "wait_durable" => Self::WaitDurable(words.number()?),

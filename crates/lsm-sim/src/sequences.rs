@@ -20,6 +20,7 @@ fn alphabet(choice: Choice) -> Vec<Op> {
             durability: Durability::Disk,
         },
         Op::WriteAsync { writes: vec![(1, 6, Some(44)), (0, 7, Some(45))] },
+        Op::Ingest { writes: vec![(0, 5, Some(46)), (0, 7, None)] },
         Op::Flush,
         Op::Compact { keyspace: 0, from: 0, to: 1 },
         Op::Sync,
@@ -83,6 +84,6 @@ mod tests {
         all.sort();
         all.dedup();
         assert_eq!(all.len() as u64, sequence_count(2));
-        assert_eq!(sequence_count(2), 1 + 15 + 15 * 15);
+        assert_eq!(sequence_count(2), 1 + 16 + 16 * 16);
     }
 }

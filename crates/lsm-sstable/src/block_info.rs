@@ -33,7 +33,7 @@ pub struct BlockInfo<'a> {
 
 impl<'a> BlockInfo<'a> {
     /// `number` is below the number of blocks.
-    pub(crate) fn of(index: &'a TableIndex, number: usize) -> Self {
+    pub(crate) fn of(index: &'a TableIndex, number: usize, seq_no_shift: u64) -> Self {
         let stats = index.stats(number);
         let handle = index.handle(number);
         let expires = |expiry_ms: u64| (expiry_ms != u64::MAX).then_some(expiry_ms);
@@ -45,8 +45,8 @@ impl<'a> BlockInfo<'a> {
             last_key: index.last_key(number),
             entries: stats.entries,
             tombstones: stats.tombstones,
-            seq_no_min: stats.seq_no_min,
-            seq_no_max: stats.seq_no_max,
+            seq_no_min: stats.seq_no_min.saturating_add(seq_no_shift),
+            seq_no_max: stats.seq_no_max.saturating_add(seq_no_shift),
             expiry_min_ms: expires(stats.expiry_min_ms),
             expiry_max_ms: expires(stats.expiry_max_ms),
         }

@@ -48,6 +48,8 @@ pub(crate) struct BlockSource {
     cache: Arc<BlockCache>,
     table: u64,
     largest_entry_bytes: u64,
+    /// By how much the entries' sequence numbers are above those that are stored.
+    seq_no_shift: u64,
 }
 
 /// A block that was brought in, and stays while this lives. Taking hold of a mapped one counts
@@ -84,7 +86,16 @@ impl BlockSource {
         let words = if mapping.is_some() { blocks.div_ceil(64) } else { 0 };
         let verified = (0..words).map(|_| AtomicU64::new(0)).collect();
         let table = TABLES_OPENED.fetch_add(1, Ordering::Relaxed);
-        Self { file, sealer, mapping, verified, cache, table, largest_entry_bytes }
+        Self { file, sealer, mapping, verified, cache, table, largest_entry_bytes, seq_no_shift: 0 }
+    }
+
+    /// The same, with every entry's sequence number so much above the one that is stored.
+    pub(crate) fn shifted(self, seq_no_shift: u64) -> Self {
+        Self { seq_no_shift, ..self }
+    }
+
+    pub(crate) fn seq_no_shift(&self) -> u64 {
+        self.seq_no_shift
     }
 
     pub(crate) fn file(&self) -> &SharedFile {
@@ -164,7 +175,8 @@ impl BlockSource {
             }
         }
         let layout = BlockLayout::parse_front(bytes)
-            .map_err(|malformed| malformed.at(self.file.path(), place.offset()))?;
+            .map_err(|malformed| malformed.at(self.file.path(), place.offset()))?
+            .shifted(self.seq_no_shift);
         let end = start + layout.bytes();
         Ok(Some(HeldBlock { place: Place::Mapped { start, end }, layout }))
     }
@@ -188,7 +200,7 @@ impl BlockSource {
                 block
             }
         };
-        let layout = *block.layout();
+        let layout = block.layout().shifted(self.seq_no_shift);
         Ok(Some(HeldBlock { place: Place::Cached(block), layout }))
     }
 

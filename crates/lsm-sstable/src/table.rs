@@ -70,11 +70,41 @@ impl Table {
         bytes: u64,
         mode: ReadMode,
     ) -> Result<Arc<Self>> {
+        Self::open_counting(file, expected, bytes, mode, None)
+    }
+
+    /// The same, counting the table's sequence numbers from `first_seq_no`, whatever the smallest one
+    /// is that was written: for entries that get their place in an order after they were written.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open), and `Corrupt` when the table's numbers would have to be counted
+    /// down, or beyond what a sequence number can be.
+    pub fn open_from(
+        file: SharedFile,
+        expected: Identity,
+        bytes: u64,
+        mode: ReadMode,
+        first_seq_no: SeqNo,
+    ) -> Result<Arc<Self>> {
+        Self::open_counting(file, expected, bytes, mode, Some(first_seq_no))
+    }
+
+    fn open_counting(
+        file: SharedFile,
+        expected: Identity,
+        bytes: u64,
+        mode: ReadMode,
+        first_seq_no: Option<SeqNo>,
+    ) -> Result<Arc<Self>> {
         let (mapping, cache) = match mode {
             ReadMode::Mapped(cache) => (Some(file.map()?), cache),
             ReadMode::Cached(cache) => (None, cache),
         };
-        let tail = Tail::read(&file, mapping.as_ref(), expected, bytes)?;
+        let mut tail = Tail::read(&file, mapping.as_ref(), expected, bytes)?;
+        let seq_no_shift = match first_seq_no {
+            Some(first) => tail.count_from(first, file.path())?,
+            None => 0,
+        };
         let source = BlockSource::new(
             file,
             mapping,
@@ -83,7 +113,7 @@ impl Table {
             tail.index.blocks(),
             tail.properties.largest_entry_bytes,
         );
-        Ok(Arc::new(Self { tail, source }))
+        Ok(Arc::new(Self { tail, source: source.shifted(seq_no_shift) }))
     }
 
     /// The file it is read from: all of its bytes, as long as the table is held, whatever becomes of
@@ -182,13 +212,17 @@ impl Table {
 
     /// What the index knows of the blocks, in order.
     pub fn blocks(&self) -> impl ExactSizeIterator<Item = BlockInfo<'_>> {
-        (0..self.tail.index.blocks()).map(|number| BlockInfo::of(&self.tail.index, number))
+        (0..self.tail.index.blocks()).map(|number| self.block_info(number))
     }
 
     /// The block in which `key` would be, if any.
     pub fn find_block(&self, key: &[u8]) -> Option<BlockInfo<'_>> {
         let number = self.tail.index.find(key);
-        (number < self.tail.index.blocks()).then(|| BlockInfo::of(&self.tail.index, number))
+        (number < self.tail.index.blocks()).then(|| self.block_info(number))
+    }
+
+    fn block_info(&self, number: usize) -> BlockInfo<'_> {
+        BlockInfo::of(&self.tail.index, number, self.source.seq_no_shift())
     }
 
     pub(crate) fn tail(&self) -> &Tail {
@@ -224,8 +258,9 @@ impl Table {
 
     /// Passes over blocks that end with `key` and hold nothing as old as `seq_no`.
     fn skip_newer(&self, mut number: usize, key: &[u8], seq_no: SeqNo) -> usize {
+        let seq_no = seq_no.checked_sub(self.source.seq_no_shift());
         while number < self.tail.index.blocks()
-            && self.tail.index.stats(number).seq_no_min > seq_no
+            && seq_no.is_none_or(|seq_no| self.tail.index.stats(number).seq_no_min > seq_no)
             && self.tail.index.last_key(number) == key
         {
             number += 1;

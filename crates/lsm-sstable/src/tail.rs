@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use lsm_bloom::Filter;
+use lsm_entry::{MAX_SEQ_NO, SeqNo};
 use lsm_io::{Error, Identity, Mapping, Result, SharedFile};
 
 use crate::TableProperties;
@@ -99,6 +100,26 @@ impl Tail {
         let (path, bytes) = (file.path(), file.len()?);
         let offset = footer_offset(path, bytes)?;
         Footer::decode(&read_range(file, None, offset..bytes)?, path, offset)
+    }
+
+    /// Counts the sequence numbers from `first`; returns by how much they are above those that are
+    /// stored.
+    pub(crate) fn count_from(&mut self, first: SeqNo, path: &Path) -> Result<u64> {
+        let properties = &mut self.properties;
+        let shift = first.checked_sub(properties.seq_no_min);
+        let last = shift.and_then(|shift| properties.seq_no_max.checked_add(shift));
+        let (Some(shift), Some(last)) = (shift, last.filter(|last| *last <= MAX_SEQ_NO)) else {
+            let reason = format!(
+                "its sequence numbers are {} to {}, and cannot be counted from {first}",
+                properties.seq_no_min, properties.seq_no_max
+            );
+            return Err(Error::corrupt(path, self.footer.properties.offset, reason));
+        };
+        (properties.seq_no_min, properties.seq_no_max) = (first, last);
+        for range_delete in &mut self.range_deletes {
+            range_delete.seq_no = range_delete.seq_no.saturating_add(shift).min(MAX_SEQ_NO);
+        }
+        Ok(shift)
     }
 
     /// Bytes of memory held.

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use lsm_compaction::Retention;
-use lsm_entry::{Cursor, MergingCursor, SeqNo, key_hash};
+use lsm_entry::{Cursor, Entry, MAX_SEQ_NO, MergingCursor, SeqNo, key_hash};
 use lsm_io::{Identity, OpenMode};
 use lsm_manifest::{FileKind, KeyspaceState, Manifest, ManifestState, file_name, parse_file_name};
-use lsm_sstable::{Origin, TableCursor};
+use lsm_sstable::{Origin, Table, TableCursor};
 use lsm_version::{LEVELS, Place, TableRecord, Version, VersionEdit};
 use lsm_wal::{FrameKind, PreparedSegment, RecoveryMode, replay};
 
@@ -66,6 +66,8 @@ pub(super) fn build(
             may_write: true,
             entries: 0,
             unweighed_bytes: 0,
+            ingests_noted: Default::default(),
+            stop_at: None,
             made_from: logs.collect(),
         },
         written: Vec::new(),
@@ -263,9 +265,13 @@ impl Builder<'_> {
         for table in &chosen.tables {
             let (records, made_from) = match &table.source {
                 Source::Whole(record) => (vec![Arc::clone(record)], vec![record.number]),
-                Source::Partial { number, identity } => {
+                Source::Partial { number, identity, seq_no_min } => {
                     let level = table.place.map_or(0, |place| place.level);
-                    (self.salvage(id, chosen, *number, *identity, level)?, vec![*number])
+                    let damaged = open_damaged(self.files, *number, *identity)?;
+                    (
+                        self.salvage(id, chosen, (*number, &damaged), *seq_no_min, level)?,
+                        vec![*number],
+                    )
                 }
             };
             match table.place {
@@ -344,18 +350,20 @@ impl Builder<'_> {
         Ok(records)
     }
 
-    /// Writes what is whole of a damaged table.
+    /// Writes what is whole of a damaged table, its sequence numbers counted from `seq_no_min`.
     fn salvage(
         &mut self,
         id: u32,
         chosen: &ChosenKeyspace,
-        number: u64,
-        identity: Identity,
+        (number, table): (u64, &Table),
+        seq_no_min: Option<SeqNo>,
         level: usize,
     ) -> Result<Vec<Arc<TableRecord>>> {
-        let table = open_damaged(self.files, number, identity)?;
+        let written_min = table.blocks().map(|block| block.seq_no_min).min().unwrap_or(0);
+        let shift = seq_no_min.map_or(0, |seq_no_min| seq_no_min.saturating_sub(written_min));
         let mut outputs = self.outputs(id, chosen, vec![number], level);
-        visit_whole_blocks(&table, &mut |entry| {
+        visit_whole_blocks(table, &mut |entry| {
+            let entry = Entry { seq_no: (entry.seq_no + shift).min(MAX_SEQ_NO), ..entry };
             lsm_compaction::TableSink::add(&mut outputs, entry, key_hash(entry.key))
         })?;
         let written = outputs.finish()?;

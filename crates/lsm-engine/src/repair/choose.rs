@@ -50,7 +50,12 @@ pub(super) enum Source {
     /// A file that stays as it is.
     Whole(Arc<TableRecord>),
     /// The whole blocks of a damaged file.
-    Partial { number: u64, identity: Identity },
+    Partial {
+        number: u64,
+        identity: Identity,
+        /// Its smallest sequence number, if a manifest knows better than the table.
+        seq_no_min: Option<SeqNo>,
+    },
 }
 
 impl Choice {

@@ -9,6 +9,7 @@ mod dropping;
 mod durability;
 mod events;
 mod full_disk;
+mod ingesting;
 mod keyspaces;
 mod limits;
 mod memory;

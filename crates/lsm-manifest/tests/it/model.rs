@@ -28,6 +28,7 @@ fn random_edit(state: &ManifestState, random: &mut impl FnMut(u64) -> u64) -> Ma
             log_first_seq_no: Some(state.log_first_seq_no + random(50)),
             database_time_ms: Some(state.database_time_ms + random(1000)),
             writer_epoch: Some(state.writer_epoch + 1),
+            ingested: (0..random(3)).map(|n| state.log_first_seq_no + 20 * n).collect(),
             ..ManifestEdit::default()
         },
         3..5 if !tables.is_empty() => {

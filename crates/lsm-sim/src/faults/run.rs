@@ -1,11 +1,12 @@
 //! One run of a history with a fault in it, and what must hold after that.
 
 use lsm_engine::{
-    Db, Durability, Env, ErrorKind, Keyspace, Options, Reads, Scan, Snapshot, Step, WriteBatch,
-    WriteOptions,
+    Db, Durability, Env, ErrorKind, Keyspace, Options, Reads, Scan, SeqNo, Snapshot, Step,
+    WriteBatch, WriteOptions,
 };
 use lsm_io::{CrashPolicy, Fault, SimFs};
 
+use crate::commits::{bring_in, to_ingest};
 use crate::contents::{State, Write, difference, key_bytes, value_bytes};
 use crate::data::KEYSPACES;
 use crate::faults::FaultCount;
@@ -103,6 +104,7 @@ impl Run {
         let db = self.db.clone().ok_or("it is not open")?;
         match op {
             Op::Write { writes, durability } => return self.write(&db, writes, *durability),
+            Op::Ingest { writes } => return self.ingest(&to_ingest(writes)),
             Op::Get { keyspace, key } => {
                 let key = key_bytes(*key);
                 let expected = self.visible[usize::from(*keyspace)].get(&key);
@@ -215,7 +217,28 @@ impl Run {
             }
         }
         let was_poisoned = self.poison();
-        match db.write_with(&batch, WriteOptions::durability(durability)) {
+        let written = db.write_with(&batch, WriteOptions::durability(durability));
+        self.committed(written, was_poisoned, writes, durability)
+    }
+
+    fn ingest(&mut self, writes: &[Write]) -> Result<(), String> {
+        let Some(keyspace) = writes.first().and_then(|write| self.keyspace(write.0)) else {
+            return Ok(());
+        };
+        let was_poisoned = self.poison();
+        let brought = bring_in(&keyspace, writes);
+        self.committed(brought, was_poisoned, writes, Durability::Disk)
+    }
+
+    /// What became of a commit.
+    fn committed(
+        &mut self,
+        result: lsm_engine::Result<SeqNo>,
+        was_poisoned: bool,
+        writes: &[Write],
+        durability: Durability,
+    ) -> Result<(), String> {
+        match result {
             Ok(_) if was_poisoned => Err("acknowledged after a sync had failed for good".into()),
             Ok(_) => {
                 self.model.commit(writes, durability);

@@ -144,6 +144,13 @@ impl BlockLayout {
         })
     }
 
+    /// The same, with sequence numbers so much above those that are stored.
+    #[inline]
+    pub(crate) fn shifted(mut self, seq_no_shift: u64) -> Self {
+        self.seq_base = self.seq_base.saturating_add(seq_no_shift);
+        self
+    }
+
     /// How many entries there are; at least one.
     #[inline]
     pub(crate) fn count(&self) -> usize {

@@ -90,6 +90,7 @@ fn decode(tag: u64, body: &[u8], fields: &mut Vec<EditField>) -> Result<(), Malf
         10 => EditField::Number { name: "writer_epoch", number: reader.varint()? },
         11 => EditField::Number { name: "next_keyspace_id", number: reader.varint()? },
         12 => EditField::Number { name: "log_first_seq_no", number: reader.varint()? },
+        13 => EditField::Number { name: "ingested", number: reader.varint()? },
         129 => EditField::Options { text: body.to_vec() },
         _ => EditField::Unknown { tag, bytes: body.len() },
     };

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use lsm_manifest::{FileKind, ManifestState, file_name};
+use lsm_sstable::Origin;
 use lsm_version::TableRecord;
 
 use super::{Choice, ChosenKeyspace, ChosenTable, Source, lost_block, lost_table};
@@ -31,7 +32,9 @@ pub(super) fn doubt(survey: &Survey, leftovers: &BTreeMap<u64, String>) -> Optio
             return Some(format!("it does not know the keyspace of {name}"));
         }
         let keyspace = state.keyspaces.get(&info.keyspace_id);
-        let is_beyond = keyspace.is_some_and(|k| properties.seq_no_max > k.flushed_through);
+        // What is ingested says nothing of flushes.
+        let is_beyond = info.origin != Origin::Ingest
+            && keyspace.is_some_and(|k| properties.seq_no_max > k.flushed_through);
         let is_in_log = survey.log.is_whole_behind(0)
             && survey.log.next_seq_no.is_some_and(|next| next > properties.seq_no_max);
         if is_beyond && !is_in_log {
@@ -131,7 +134,7 @@ fn find(
                 }
                 report.losses.push(loss);
             }
-            Some(Source::Partial { number, identity })
+            Some(Source::Partial { number, identity, seq_no_min: Some(record.seq_no_min) })
         }
         _ => {
             report.losses.push(lost_table(keyspace, record, "nothing of the table can be read"));

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lsm_manifest::{FileKind, file_name};
-use lsm_sstable::{TableInfo, TableProperties};
+use lsm_sstable::{Origin, TableInfo, TableProperties};
 
 use super::{Choice, ChosenKeyspace, ChosenTable, Source, lost_block, lost_table};
 use crate::batch::DEFAULT_KEYSPACE;
@@ -60,8 +60,11 @@ pub(super) fn choose(
         }
         let fresh = || ChosenKeyspace::new(id, Some(name.clone()).filter(|name| !name.is_empty()));
         let keyspace = choice.keyspaces.entry(id).or_insert_with(fresh);
-        // Memtables are flushed in the order of their sequence numbers.
-        keyspace.flushed_through = keyspace.flushed_through.max(properties.seq_no_max);
+        // Memtables are flushed in the order of their sequence numbers. What is ingested bears the
+        // number at which its load began.
+        if properties.info.origin != Origin::Ingest {
+            keyspace.flushed_through = keyspace.flushed_through.max(properties.seq_no_max);
+        }
         choice.next_keyspace_id = choice.next_keyspace_id.max(id.saturating_add(1));
     }
     for &id in &survey.log.keyspaces {
@@ -81,6 +84,7 @@ pub(super) fn choose(
     for table in survey.tables.values().filter(|table| !aside.contains_key(&table.number)) {
         match source(table, &choice, report) {
             Some((id, source)) => {
+                note_ingested(table, report);
                 let chosen = ChosenTable { place: None, source };
                 if let Some(keyspace) = choice.keyspaces.get_mut(&id) {
                     keyspace.tables.push(chosen);
@@ -109,9 +113,20 @@ fn source(table: &FoundTable, choice: &Choice, report: &mut RepairReport) -> Opt
             let number = table.number;
             let losses = lost.iter().map(|block| lost_block(&keyspace.name, number, block));
             report.losses.extend(losses);
-            Some((id, Source::Partial { number, identity }))
+            Some((id, Source::Partial { number, identity, seq_no_min: None }))
         }
         _ => None,
+    }
+}
+
+/// Only the manifest knows when a load was finished, and whether it was.
+fn note_ingested(table: &FoundTable, report: &mut RepairReport) {
+    if table.properties.as_ref().is_some_and(|properties| properties.info.origin == Origin::Ingest)
+    {
+        report.remarks.push(format!(
+            "{} holds loaded entries: they count as written when their load began, finished or not",
+            file_name(FileKind::Table, table.number)
+        ));
     }
 }
 
