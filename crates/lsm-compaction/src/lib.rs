@@ -13,23 +13,27 @@
 //! ```
 //!
 //! A policy is a pure function from a version to a [`Plan`] with its reason; [`merge`] carries a
-//! plan out between a cursor and a [`TableSink`], keeping what [`Retention`] says.
+//! plan out between a cursor and a [`TableSink`], keeping what [`Retention`] says and folding merge
+//! operands by their [`MergeOperator`].
 //!
 //! To see what a plan is, open `plan.rs`; the policies, `leveled.rs`, `tiered.rs`,
-//! `lazy_leveled.rs`, `fifo.rs`; which entries survive, `retention.rs`; when writes are slowed,
-//! `pressure.rs`.
+//! `lazy_leveled.rs`, `fifo.rs`; which entries survive, `retention.rs` and `survivors.rs`;
+//! what is written in the place of merge operands, `fold.rs`; when writes are slowed, `pressure.rs`.
 
 mod collapse;
 mod fifo;
+mod fold;
 mod ingest;
 mod lazy_leveled;
 mod leveled;
 mod merge;
+mod operator;
 mod plan;
 mod policy;
 mod pressure;
 mod range;
 mod retention;
+mod survivors;
 mod tiered;
 
 pub use collapse::plan_collapse;
@@ -37,10 +41,12 @@ pub use fifo::FifoOptions;
 pub use ingest::{IngestPlan, plan_ingest};
 pub use lazy_leveled::LazyLeveledOptions;
 pub use leveled::LeveledOptions;
-pub use merge::{MergeError, MergeStats, TableSink, merge};
+pub use merge::{TableSink, merge};
+pub use operator::{MAX_VALUE_BYTES, MergeOperator, fold_operands};
 pub use plan::{Action, Plan, PlanInputRun, RunningPlan};
 pub use policy::{CompactionPolicy, PlanInput, Policy};
 pub use pressure::{Backlog, Pressure, PressureCause, PressureLimits, pressure};
 pub use range::{RangePlan, plan_range};
-pub use retention::{DropReason, Keep, Retention};
+pub use retention::{DropReason, Retention, Verdict};
+pub use survivors::{MergeError, MergeStats, for_each_survivor};
 pub use tiered::TieredOptions;

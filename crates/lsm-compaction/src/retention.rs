@@ -1,22 +1,30 @@
 //! Which entries a merge keeps.
 //!
 //! Snapshots cut the order of writes into *stripes*: no reader stands within one. So of each key
-//! only the newest entry of each stripe can ever be seen.
+//! only the newest entry of each stripe can ever be seen, and the merge operands above it.
 //!
 //! ```text
 //!   older ──────────── snapshot 10 ──────────── snapshot 20 ──────────── newer
 //!        stripe 0                  stripe 1                  stripe 2
 //! ```
 
+use std::fmt;
+use std::sync::Arc;
+
 use lsm_entry::{Entry, SeqNo, ValueKind};
+
+use crate::operator::MergeOperator;
 
 /// What becomes of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Keep {
+pub enum Verdict {
     /// It stays.
     Keep,
     /// It goes.
     Drop(DropReason),
+    /// It is a merge operand, the newest one of its key and stripe, and is to be folded with those
+    /// that follow.
+    Fold,
 }
 
 /// Why an entry goes.
@@ -30,7 +38,7 @@ pub enum DropReason {
     Expired,
 }
 
-impl Keep {
+impl Verdict {
     /// Whether the entry stays.
     pub fn is_keep(self) -> bool {
         self == Self::Keep
@@ -38,15 +46,18 @@ impl Keep {
 }
 
 /// Judges entries in internal order, one after the other.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Retention {
     /// Ascending.
     snapshots: Vec<SeqNo>,
     now_ms: u64,
+    operator: Option<Arc<dyn MergeOperator>>,
     key: Vec<u8>,
     has_key: bool,
     /// The stripe of the last entry of the key that hides older ones.
     hidden_stripe: Option<usize>,
+    /// The key's last operand.
+    last_operand: Option<SeqNo>,
 }
 
 impl Retention {
@@ -54,39 +65,96 @@ impl Retention {
     /// milliseconds after 1970.
     pub fn new(snapshots: Vec<SeqNo>, now_ms: u64) -> Self {
         debug_assert!(snapshots.is_sorted(), "snapshots ascend");
-        Self { snapshots, now_ms, key: Vec::new(), has_key: false, hidden_stripe: None }
+        Self {
+            snapshots,
+            now_ms,
+            operator: None,
+            key: Vec::new(),
+            has_key: false,
+            hidden_stripe: None,
+            last_operand: None,
+        }
+    }
+
+    /// The same, folding merge operands. Without an operator they stay as they are.
+    #[must_use]
+    pub fn folding(mut self, operator: Option<Arc<dyn MergeOperator>>) -> Self {
+        self.operator = operator;
+        self
     }
 
     /// Judges the next entry; those of a key come newest first. `nothing_older`: no older entry of
     /// the key lies outside what is being merged.
     #[inline]
-    pub fn keep(&mut self, entry: &Entry<'_>, nothing_older: bool) -> Keep {
+    pub fn judge(&mut self, entry: &Entry<'_>, nothing_older: bool) -> Verdict {
         if !self.has_key || self.key != entry.key {
             self.key.clear();
             self.key.extend_from_slice(entry.key);
             self.has_key = true;
             self.hidden_stripe = None;
+            self.last_operand = None;
         }
-        let stripe = self.snapshots.partition_point(|snapshot| *snapshot < entry.seq_no);
+        let stripe = self.stripe(entry.seq_no);
         if self.hidden_stripe == Some(stripe) {
-            return Keep::Drop(DropReason::Shadowed);
+            return Verdict::Drop(DropReason::Shadowed);
         }
-        // A merge operand needs what it is merged with: it hides nothing.
-        if entry.kind() != ValueKind::Merge {
-            self.hidden_stripe = Some(stripe);
+        if entry.kind() == ValueKind::Merge {
+            return self.judge_operand(entry.seq_no);
         }
+        self.hidden_stripe = Some(stripe);
         // In the oldest stripe no reader sees what lies before the entry; so if nothing older is
         // left anywhere, there is nothing for it to hide.
         if stripe > 0 || !nothing_older {
-            return Keep::Keep;
+            return Verdict::Keep;
         }
         if entry.tag.is_tombstone() {
-            return Keep::Drop(DropReason::Tombstone);
+            return Verdict::Drop(DropReason::Tombstone);
         }
-        let is_expired = entry.expires_at_ms().is_some_and(|expires| expires <= self.now_ms);
-        if is_expired && self.snapshots.is_empty() && entry.kind() == ValueKind::Put {
-            return Keep::Drop(DropReason::Expired);
+        if entry.kind() == ValueKind::Put && self.has_expired(entry) {
+            return Verdict::Drop(DropReason::Expired);
         }
-        Keep::Keep
+        Verdict::Keep
+    }
+
+    /// A merge operand needs what it is merged with: it hides nothing.
+    #[cold]
+    fn judge_operand(&mut self, seq_no: SeqNo) -> Verdict {
+        // Of two copies one counts: an operand is not to be applied twice.
+        if self.last_operand == Some(seq_no) {
+            return Verdict::Drop(DropReason::Shadowed);
+        }
+        self.last_operand = Some(seq_no);
+        if self.operator.is_some() { Verdict::Fold } else { Verdict::Keep }
+    }
+
+    /// The stripe in which a sequence number lies.
+    #[inline]
+    pub(crate) fn stripe(&self, seq_no: SeqNo) -> usize {
+        self.snapshots.partition_point(|snapshot| *snapshot < seq_no)
+    }
+
+    /// Whether an entry's time is over for every reader. A snapshot may have seen it alive.
+    pub(crate) fn has_expired(&self, entry: &Entry<'_>) -> bool {
+        let is_over = entry.expires_at_ms().is_some_and(|expires| expires <= self.now_ms);
+        is_over && self.snapshots.is_empty()
+    }
+
+    /// What is written for operands instead of them hides what is older in their stripe.
+    pub(crate) fn hide_older_than(&mut self, seq_no: SeqNo) {
+        self.hidden_stripe = Some(self.stripe(seq_no));
+    }
+
+    pub(crate) fn operator(&self) -> Option<&Arc<dyn MergeOperator>> {
+        self.operator.as_ref()
+    }
+}
+
+impl fmt::Debug for Retention {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Retention")
+            .field("snapshots", &self.snapshots)
+            .field("now_ms", &self.now_ms)
+            .field("operator", &self.operator.as_ref().map(|operator| operator.name()))
+            .finish_non_exhaustive()
     }
 }

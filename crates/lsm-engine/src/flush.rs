@@ -13,8 +13,8 @@
 
 use std::sync::{Arc, MutexGuard};
 
-use lsm_compaction::{Retention, TableSink};
-use lsm_entry::Cursor;
+use lsm_compaction::{MergeError, Retention, TableSink, for_each_survivor};
+use lsm_entry::{Cursor, key_hash};
 use lsm_manifest::ManifestEdit;
 use lsm_memtable::Memtable;
 use lsm_sstable::Origin;
@@ -201,7 +201,7 @@ pub(crate) fn write_memtable_of(
     outputs.finish()
 }
 
-/// Writes what retention keeps of a cursor's entries, from its position on, into tables of about
+/// Writes what survives of a cursor's entries, from its position on, into tables of about
 /// `table_bytes`. An entry that comes twice is written once.
 pub(crate) fn write_entries<C: Cursor>(
     cursor: &mut C,
@@ -212,23 +212,25 @@ pub(crate) fn write_entries<C: Cursor>(
 where
     Error: From<C::Error>,
 {
-    let mut key = Vec::new();
-    let mut last_seq_no = None;
-    while let Some(entry) = cursor.entry() {
-        let is_new_key = entry.key != key.as_slice() || last_seq_no.is_none();
-        if is_new_key {
-            if outputs.table_bytes() >= table_bytes {
+    let mut last_key = Vec::new();
+    let written = for_each_survivor(
+        cursor,
+        retention,
+        |_| false,
+        &|| false,
+        |entry| {
+            if outputs.table_bytes() >= table_bytes && entry.key != last_key.as_slice() {
                 outputs.cut()?;
             }
-            key.clear();
-            key.extend_from_slice(entry.key);
-        }
-        let is_repeated = !is_new_key && last_seq_no == Some(entry.seq_no);
-        if !is_repeated && retention.keep(&entry, false).is_keep() {
-            outputs.add(entry, lsm_entry::key_hash(entry.key))?;
-        }
-        last_seq_no = Some(entry.seq_no);
-        cursor.next()?;
+            last_key.clear();
+            last_key.extend_from_slice(entry.key);
+            outputs.add(entry, key_hash(entry.key))
+        },
+    );
+    match written {
+        Ok(_) => Ok(()),
+        Err(MergeError::Read(error)) => Err(error.into()),
+        Err(MergeError::Write(error)) => Err(error.into()),
+        Err(MergeError::Stopped) => unreachable!("nobody asks it to"),
     }
-    Ok(())
 }

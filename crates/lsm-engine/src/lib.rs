@@ -29,6 +29,7 @@
 //! |---|---|
 //! | how a write becomes durable, then visible, then acknowledged | `write.rs`, `commit.rs` |
 //! | how a point read finds its entry | `read.rs` |
+//! | what the versions of a key mean to a reader | `resolve.rs` |
 //! | how a scan merges its sources and never pins old files | `scan.rs` |
 //! | how a sealed memtable becomes a table | `flush.rs` |
 //! | how tables are merged | `compact.rs` |
@@ -82,6 +83,7 @@ mod recover;
 mod repair;
 mod replay;
 mod reserve;
+mod resolve;
 mod restore;
 mod run_cursor;
 mod scan;

@@ -15,7 +15,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use lsm_entry::{Entry, SeqNo, ValueKind, key_hash};
+use lsm_entry::{SeqNo, key_hash};
 
 use crate::error::{Error, Result};
 use crate::keyspace::KeyspaceCore;
@@ -168,19 +168,6 @@ impl Shared {
             self.stats.filter_false_positives.count();
         }
         Ok(found)
-    }
-
-    /// The user's value that an entry stands for; `None` if the key is gone.
-    #[inline]
-    pub(crate) fn resolve<'a>(&self, entry: &Entry<'a>) -> Option<&'a [u8]> {
-        match entry.kind() {
-            ValueKind::Put => match entry.expires_at_ms() {
-                // The clock is read only when an entry with expiry is met.
-                Some(expires_at_ms) if expires_at_ms <= self.database_time_ms() => None,
-                _ => Some(entry.user_value()),
-            },
-            _ => None,
-        }
     }
 
     /// Whether `core` can be read: neither it nor the database is gone.

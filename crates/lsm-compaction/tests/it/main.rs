@@ -1,5 +1,7 @@
-//! Plans as pictures, plans against their invariants, retention against every reader.
+//! Plans as pictures, plans against their invariants, retention and folding against every reader.
 
+mod folding;
 mod plans;
 mod retention;
+mod rng;
 mod settling;

@@ -1,17 +1,10 @@
 //! After a merge every reader sees what it saw before: at each live snapshot, and at the present.
 
-use lsm_compaction::{DropReason, Keep, Retention};
+use lsm_compaction::{DropReason, Retention, Verdict};
 use lsm_entry::{Cursor, SeqNo};
 use lsm_entry::{Entry, OwnedEntry, Tag, VecCursor};
 
-struct Rng(u64);
-
-impl Rng {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        (self.0 >> 33) % n
-    }
-}
+use crate::rng::Rng;
 
 /// What a reader at `seq_no` sees of a key.
 fn seen(entries: &[OwnedEntry], key: &[u8], seq_no: SeqNo) -> Option<Vec<u8>> {
@@ -47,7 +40,7 @@ fn every_reader_sees_after_a_merge_what_it_saw_before() {
         let mut kept = below.clone();
         while let Some(entry) = cursor.entry() {
             let nothing_older = !below.iter().any(|older| older.key == entry.key);
-            if retention.keep(&entry, nothing_older).is_keep() {
+            if retention.judge(&entry, nothing_older).is_keep() {
                 kept.push(entry.into());
             }
             let Ok(()) = cursor.next();
@@ -76,14 +69,28 @@ fn what_is_dropped_is_dropped_for_a_reason() {
     let mut retention = Retention::new(vec![5], 1000);
     let expired = [500u64.to_le_bytes().as_slice(), b"v"].concat();
     let expiring = Entry { tag: Tag::PUT.with_expiry(), ..Entry::put(b"e", 2, &expired) };
-    assert_eq!(retention.keep(&Entry::put(b"a", 9, b""), true), Keep::Keep);
-    assert_eq!(retention.keep(&Entry::put(b"a", 8, b""), true), Keep::Drop(DropReason::Shadowed));
-    assert_eq!(retention.keep(&Entry::put(b"a", 4, b""), true), Keep::Keep, "seen at 5");
-    assert_eq!(retention.keep(&Entry::delete(b"b", 4), true), Keep::Drop(DropReason::Tombstone));
-    assert_eq!(retention.keep(&Entry::delete(b"c", 4), false), Keep::Keep, "hides what is below");
-    assert_eq!(retention.keep(&Entry::delete(b"d", 6), true), Keep::Keep, "5 sees what it hides");
-    assert_eq!(retention.keep(&expiring, true), Keep::Keep, "5 may have seen it alive");
+    assert_eq!(retention.judge(&Entry::put(b"a", 9, b""), true), Verdict::Keep);
+    assert_eq!(
+        retention.judge(&Entry::put(b"a", 8, b""), true),
+        Verdict::Drop(DropReason::Shadowed)
+    );
+    assert_eq!(retention.judge(&Entry::put(b"a", 4, b""), true), Verdict::Keep, "seen at 5");
+    assert_eq!(
+        retention.judge(&Entry::delete(b"b", 4), true),
+        Verdict::Drop(DropReason::Tombstone)
+    );
+    assert_eq!(
+        retention.judge(&Entry::delete(b"c", 4), false),
+        Verdict::Keep,
+        "hides what is below"
+    );
+    assert_eq!(
+        retention.judge(&Entry::delete(b"d", 6), true),
+        Verdict::Keep,
+        "5 sees what it hides"
+    );
+    assert_eq!(retention.judge(&expiring, true), Verdict::Keep, "5 may have seen it alive");
     let mut alone = Retention::new(Vec::new(), 1000);
-    assert_eq!(alone.keep(&expiring, true), Keep::Drop(DropReason::Expired));
-    assert_eq!(alone.keep(&Entry::put(b"e", 1, b""), true), Keep::Drop(DropReason::Shadowed));
+    assert_eq!(alone.judge(&expiring, true), Verdict::Drop(DropReason::Expired));
+    assert_eq!(alone.judge(&Entry::put(b"e", 1, b""), true), Verdict::Drop(DropReason::Shadowed));
 }

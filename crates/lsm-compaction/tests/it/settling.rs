@@ -6,14 +6,7 @@ use std::sync::Arc;
 use lsm_compaction::{Action, CompactionPolicy, Plan, PlanInput, RunningPlan};
 use lsm_version::{Place, TableRecord, Version, VersionEdit};
 
-struct Rng(u64);
-
-impl Rng {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        (self.0 >> 33) % n
-    }
-}
+use crate::rng::Rng;
 
 /// A tree, and what each table holds: key to the number of the write.
 struct Tree {

@@ -1,0 +1,84 @@
+//! The entries that survive: what retention keeps of a cursor's entries, and what takes the place
+//! of others. Merges and flushes write these and nothing else.
+
+use lsm_entry::{Cursor, Entry};
+
+use crate::fold::Operands;
+use crate::retention::{DropReason, Retention, Verdict};
+
+/// What a merge did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MergeStats {
+    /// Entries read.
+    pub entries_read: u64,
+    /// Entries kept, and those written in the place of others.
+    pub entries_written: u64,
+    /// Entries that newer ones hide.
+    pub dropped_shadowed: u64,
+    /// Tombstones that hid nothing any more.
+    pub dropped_tombstones: u64,
+    /// Entries whose time was over.
+    pub dropped_expired: u64,
+    /// Merge operands that went into another entry.
+    pub operands_folded: u64,
+}
+
+/// Why a merge did not end well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MergeError<R, W> {
+    /// Reading failed.
+    Read(R),
+    /// Writing failed.
+    Write(W),
+    /// Somebody asked it to stop.
+    Stopped,
+}
+
+/// Entries after which a merge asks whether it should stop.
+const STOP_CHECK_ENTRIES: u64 = 4096;
+
+/// Hands `take` what survives of `cursor`'s entries, from its position on, in order.
+/// `nothing_older`: no older entry of a key lies outside what is being merged.
+///
+/// # Errors
+/// Those of the cursor and of `take`, and `Stopped` when `should_stop` says so.
+#[inline]
+pub fn for_each_survivor<C: Cursor, W>(
+    cursor: &mut C,
+    retention: &mut Retention,
+    nothing_older: impl Fn(&[u8]) -> bool,
+    should_stop: &dyn Fn() -> bool,
+    mut take: impl FnMut(Entry<'_>) -> Result<(), W>,
+) -> Result<MergeStats, MergeError<C::Error, W>> {
+    let mut stats = MergeStats::default();
+    let mut operands = Operands::default();
+    while let Some(entry) = cursor.entry() {
+        if stats.entries_read.is_multiple_of(STOP_CHECK_ENTRIES) && should_stop() {
+            return Err(MergeError::Stopped);
+        }
+        stats.entries_read += 1;
+        // Asked only where it matters: a search for each entry would cost more than the merge.
+        let may_vanish = entry.tag.is_tombstone() || entry.tag.has_expiry();
+        match retention.judge(&entry, may_vanish && nothing_older(entry.key)) {
+            Verdict::Keep => {
+                take(entry).map_err(MergeError::Write)?;
+                stats.entries_written += 1;
+            }
+            Verdict::Drop(DropReason::Shadowed) => stats.dropped_shadowed += 1,
+            Verdict::Drop(DropReason::Tombstone) => stats.dropped_tombstones += 1,
+            Verdict::Drop(DropReason::Expired) => stats.dropped_expired += 1,
+            Verdict::Fold => {
+                let read = operands.gather(cursor, retention).map_err(MergeError::Read)?;
+                operands.fold(cursor.entry(), retention, &nothing_older);
+                stats.entries_read += read - 1;
+                stats.entries_written += operands.entries().len() as u64;
+                stats.operands_folded += read - operands.entries().len() as u64;
+                operands.entries().try_for_each(&mut take).map_err(MergeError::Write)?;
+                // The cursor stands behind the operands already.
+                continue;
+            }
+        }
+        cursor.next().map_err(MergeError::Read)?;
+    }
+    Ok(stats)
+}
