@@ -163,4 +163,9 @@ impl Cursor for RunCursor {
     fn stretch(&self, direction: Direction) -> Option<Stretch<'_>> {
         self.cursor.as_ref()?.stretch(direction)
     }
+
+    #[inline]
+    fn plain(&self, direction: Direction, seq_no: SeqNo) -> usize {
+        self.cursor.as_ref().map_or(0, |cursor| cursor.plain(direction, seq_no))
+    }
 }

@@ -11,7 +11,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use lsm_entry::{Cursor, MAX_SEQ_NO, MergingCursor, SeqNo};
+use lsm_entry::{Cursor, Direction, MAX_SEQ_NO, MergingCursor, SeqNo};
 
 use crate::budget::CursorCharge;
 use crate::error::{Error, Result};
@@ -53,8 +53,18 @@ pub struct EntryCursor {
     entries_until_check: u32,
     /// Its place in the memory budget.
     _charge: CursorCharge,
+    /// How many entries can be walked over, in the direction of the last movement, of which nothing
+    /// has to be asked; the merged cursor stands at the entry then.
+    plain: Plain,
     /// Why nothing can be read here: the keyspace was dropped before, or is another database's.
     refusal: Option<Error>,
+}
+
+/// Entries ahead that are plain (see [`Cursor::plain`]): each is what the reader sees of its key.
+#[derive(Clone, Copy, Debug, Default)]
+struct Plain {
+    forward: u32,
+    backward: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +114,7 @@ impl EntryCursor {
             value: Vec::new(),
             entries_until_check: STALENESS_CHECK_ENTRIES,
             _charge: charge,
+            plain: Plain::default(),
             refusal,
         }
     }
@@ -154,7 +165,17 @@ impl EntryCursor {
     /// # Errors
     /// See [`seek_first`](Self::seek_first).
     #[allow(clippy::should_implement_trait)] // Lends its entry, which an Iterator cannot.
+    #[inline]
     pub fn next(&mut self) -> Result<()> {
+        if self.plain.forward > 0 {
+            self.plain.forward -= 1;
+            return self.walk(Direction::Forward);
+        }
+        self.next_of_many()
+    }
+
+    fn next_of_many(&mut self) -> Result<()> {
+        self.plain = Plain::default();
         match self.position {
             Position::End => return Ok(()),
             Position::AtEntry => {
@@ -182,7 +203,17 @@ impl EntryCursor {
     ///
     /// # Errors
     /// See [`seek_first`](Self::seek_first).
+    #[inline]
     pub fn prev(&mut self) -> Result<()> {
+        if self.plain.backward > 0 {
+            self.plain.backward -= 1;
+            return self.walk(Direction::Backward);
+        }
+        self.prev_of_many()
+    }
+
+    fn prev_of_many(&mut self) -> Result<()> {
+        self.plain = Plain::default();
         match self.position {
             Position::End => return Ok(()),
             Position::AtEntry => {
@@ -233,9 +264,33 @@ impl EntryCursor {
         self.moment.seq_no
     }
 
+    /// Moves to the next entry in a direction in which it is plain.
+    #[inline]
+    fn walk(&mut self, direction: Direction) -> Result<()> {
+        let moved = match direction {
+            Direction::Forward => self.merged.next(),
+            Direction::Backward => self.merged.prev(),
+        };
+        if moved.is_err() {
+            (self.position, self.plain) = (Position::End, Plain::default());
+        }
+        Ok(moved?)
+    }
+
+    /// Looks how far the entries are plain from the one here on.
+    #[inline]
+    fn look_ahead(&mut self, direction: Direction) -> u32 {
+        let plain = self.merged.plain(direction, self.moment.seq_no);
+        // Not beyond the next look at the view.
+        let plain = u32::try_from(plain).unwrap_or(u32::MAX).min(self.entries_until_check - 1);
+        self.entries_until_check -= plain;
+        plain
+    }
+
     /// Begins to seek.
     fn start(&mut self) -> Result<()> {
         self.position = Position::End;
+        self.plain = Plain::default();
         self.moment.db.shared.check_open()?;
         if let Some(refusal) = &self.refusal {
             return Err(refusal.clone());
@@ -260,6 +315,7 @@ impl EntryCursor {
                 self.merged.next()?;
             } else if self.moment.db.shared.resolve(&entry).is_some() {
                 self.position = Position::AtEntry;
+                self.plain.forward = self.look_ahead(Direction::Forward);
                 return Ok(());
             } else {
                 // The key is gone: none of its older versions counts.
@@ -274,6 +330,11 @@ impl EntryCursor {
     /// From the oldest version of some key on, finds the entry before that the reader sees.
     fn settle_backward(&mut self) -> Result<()> {
         loop {
+            self.plain.backward = self.look_ahead(Direction::Backward);
+            if self.plain.backward > 0 {
+                self.position = Position::AtEntry;
+                return Ok(());
+            }
             let Some(entry) = self.merged.entry() else { return Ok(()) };
             self.key.clear();
             self.key.extend_from_slice(entry.key);

@@ -104,4 +104,13 @@ impl Cursor for Source {
             Self::Own(cursor) => cursor.stretch(direction),
         }
     }
+
+    #[inline]
+    fn plain(&self, direction: Direction, seq_no: SeqNo) -> usize {
+        match self {
+            Self::Run(cursor) => cursor.plain(direction, seq_no),
+            // What is in memory is little, and of many versions.
+            Self::Memtable(_) | Self::Own(_) => 0,
+        }
+    }
 }

@@ -82,4 +82,13 @@ pub trait Cursor {
         let _ = direction;
         None
     }
+
+    /// How many of the entries that follow in this direction are *plain* for a reader at `seq_no`:
+    /// puts that never expire, with their values beside them, that it sees, each the only version of
+    /// its key in this source. Nothing has to be asked on the way over them. Moving backward, the
+    /// current entry must be one of them too, or the answer is 0.
+    fn plain(&self, direction: Direction, seq_no: SeqNo) -> usize {
+        let _ = (direction, seq_no);
+        0
+    }
 }

@@ -391,4 +391,14 @@ impl<C: Cursor> Cursor for MergingCursor<C> {
         // A source may have learnt of more entries meanwhile; the gallop knows nothing of those.
         (stretch.remaining <= self.gallop).then_some(stretch)
     }
+
+    /// As far as the source that leads is known to stay ahead of all others: then what is the only
+    /// version of its key there is the only one at all.
+    #[inline]
+    fn plain(&self, direction: Direction, seq_no: SeqNo) -> usize {
+        if self.gallop == 0 || self.direction != direction {
+            return 0;
+        }
+        self.sources[self.winner.source].plain(direction, seq_no).min(self.gallop)
+    }
 }

@@ -43,7 +43,14 @@ const FLAG_KEY_LENGTHS: u8 = 4;
 const FLAG_KINDS: u8 = 8;
 /// Each digest takes eight bytes, not four.
 const FLAG_WIDE_DIGESTS: u8 = 16;
-const FLAGS: u8 = FLAG_ENDS | FLAG_WIDE_ENDS | FLAG_KEY_LENGTHS | FLAG_KINDS | FLAG_WIDE_DIGESTS;
+/// No two entries are of one key: whoever walks the block need not compare neighbours.
+const FLAG_DISTINCT_KEYS: u8 = 32;
+const FLAGS: u8 = FLAG_ENDS
+    | FLAG_WIDE_ENDS
+    | FLAG_KEY_LENGTHS
+    | FLAG_KINDS
+    | FLAG_WIDE_DIGESTS
+    | FLAG_DISTINCT_KEYS;
 
 /// The byte of a key's hash that stands for it among a block's tags.
 #[inline]

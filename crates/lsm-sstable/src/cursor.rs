@@ -160,4 +160,17 @@ impl Cursor for TableCursor {
             Direction::Backward => Stretch { last_key: view.first_key(), remaining: self.position },
         })
     }
+
+    #[inline]
+    fn plain(&self, direction: Direction, seq_no: SeqNo) -> usize {
+        let Some(block) = &self.block else { return 0 };
+        if !block.is_plain() || self.table.properties().seq_no_max > seq_no {
+            return 0;
+        }
+        match direction {
+            Direction::Forward => block.count() - 1 - self.position,
+            // The block before may end with newer versions of this one's first key.
+            Direction::Backward => self.position.saturating_sub(1),
+        }
+    }
 }

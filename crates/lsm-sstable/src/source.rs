@@ -72,6 +72,12 @@ impl HeldBlock {
     pub(crate) fn count(&self) -> usize {
         self.layout.count()
     }
+
+    /// Whether every entry is a put that never expires, and the only one of its key here.
+    #[inline]
+    pub(crate) fn is_plain(&self) -> bool {
+        self.layout.is_plain()
+    }
 }
 
 impl BlockSource {

@@ -3,8 +3,8 @@
 use lsm_entry::{Entry, MAX_SEQ_NO, SeqNo, Tag, digest};
 
 use super::{
-    BLOCK_ENTRIES_MAX, FLAG_ENDS, FLAG_KEY_LENGTHS, FLAG_KINDS, FLAG_WIDE_DIGESTS, FLAG_WIDE_ENDS,
-    HEADER_BYTES, LAYOUT_VERSION, hash_tag,
+    BLOCK_ENTRIES_MAX, FLAG_DISTINCT_KEYS, FLAG_ENDS, FLAG_KEY_LENGTHS, FLAG_KINDS,
+    FLAG_WIDE_DIGESTS, FLAG_WIDE_ENDS, HEADER_BYTES, LAYOUT_VERSION, hash_tag,
 };
 
 /// Gathers the entries of one block. Its buffers are kept from block to block, so that building
@@ -184,7 +184,8 @@ impl BlockBuilder {
             | flag(has_wide_ends, FLAG_WIDE_ENDS)
             | flag(shape.keys_vary, FLAG_KEY_LENGTHS)
             | flag(shape.kinds_vary, FLAG_KINDS)
-            | flag(has_wide_digests, FLAG_WIDE_DIGESTS);
+            | flag(has_wide_digests, FLAG_WIDE_DIGESTS)
+            | flag(self.has_distinct_keys(), FLAG_DISTINCT_KEYS);
         let unless = |varies: bool, number: usize| if varies { 0 } else { number };
         let kind = if shape.kinds_vary { Tag::DELETE.as_byte() } else { shape.kind };
 
@@ -237,6 +238,12 @@ impl BlockBuilder {
             digests.windows(2).any(|pair| pair[0] != pair[1] && pair[0] >> 32 == pair[1] >> 32);
         self.digests = digests;
         is_wide
+    }
+
+    /// Whether each entry is the only one of its key here, by the digests where those tell.
+    fn has_distinct_keys(&self) -> bool {
+        let mut pairs = self.digests.windows(2).enumerate();
+        pairs.all(|(at, pair)| pair[0] != pair[1] || self.key(at) != self.key(at + 1))
     }
 
     fn key(&self, index: usize) -> &[u8] {

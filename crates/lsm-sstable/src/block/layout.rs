@@ -4,8 +4,8 @@ use lsm_entry::{MAX_SEQ_NO, Tag, ValueKind, digest};
 use lsm_io::Malformed;
 
 use super::{
-    FLAG_ENDS, FLAG_KEY_LENGTHS, FLAG_KINDS, FLAG_WIDE_DIGESTS, FLAG_WIDE_ENDS, FLAGS,
-    HEADER_BYTES, LAYOUT_VERSION,
+    FLAG_DISTINCT_KEYS, FLAG_ENDS, FLAG_KEY_LENGTHS, FLAG_KINDS, FLAG_WIDE_DIGESTS, FLAG_WIDE_ENDS,
+    FLAGS, HEADER_BYTES, LAYOUT_VERSION,
 };
 
 /// The parts of one block as offsets into its bytes.
@@ -155,6 +155,20 @@ impl BlockLayout {
     #[inline]
     pub(crate) fn count(&self) -> usize {
         self.count as usize
+    }
+
+    /// Whether no two entries are of one key, as far as the header says.
+    #[inline]
+    pub(super) fn has_distinct_keys(&self) -> bool {
+        self.flags & FLAG_DISTINCT_KEYS != 0
+    }
+
+    /// Whether every entry is a put that never expires, with its value beside it, and the only one
+    /// of its key.
+    #[inline]
+    pub(crate) fn is_plain(&self) -> bool {
+        self.flags & (FLAG_KINDS | FLAG_DISTINCT_KEYS) == FLAG_DISTINCT_KEYS
+            && self.tag == Tag::PUT
     }
 
     /// Length of the block, digests included.

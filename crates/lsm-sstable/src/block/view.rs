@@ -164,8 +164,14 @@ impl<'a> BlockView<'a> {
         let digests = self.bytes.get(self.layout.digests_at as usize..).unwrap_or_default();
         for index in 0..self.count() {
             let entry = self.entry(index);
-            if index > 0 && self.entry(index - 1).compare(&entry) != Ordering::Less {
-                return malformed(self.layout.entries_at, "the entries are out of order");
+            if index > 0 {
+                let before = self.entry(index - 1);
+                if before.compare(&entry) != Ordering::Less {
+                    return malformed(self.layout.entries_at, "the entries are out of order");
+                }
+                if before.key == entry.key && self.layout.has_distinct_keys() {
+                    return malformed(1, "two entries are of one key, but the header says no");
+                }
             }
             if self.bytes.get(HEADER_BYTES + index) != Some(&hash_tag(key_hash(entry.key))) {
                 return malformed(HEADER_BYTES as u32, "a tag is not that of its key");
