@@ -83,10 +83,11 @@ pub trait Cursor {
         None
     }
 
-    /// How many of the entries that follow in this direction are *plain* for a reader at `seq_no`:
-    /// puts that never expire, with their values beside them, that it sees, each the only version of
-    /// its key in this source. Nothing has to be asked on the way over them. Moving backward, the
-    /// current entry must be one of them too, or the answer is 0.
+    /// How many of the entries that follow in this direction are *plain* for a reader at `seq_no`, so
+    /// that nothing has to be asked on the way over them: puts that never expire, with their values
+    /// beside them, that it sees, no two of one key, nor of the key here. Moving forward, older
+    /// versions of the last one's key may come behind it. Moving backward, nothing newer of its key
+    /// does; and the entry here is such a put as well, or the answer is 0.
     fn plain(&self, direction: Direction, seq_no: SeqNo) -> usize {
         let _ = (direction, seq_no);
         0

@@ -124,4 +124,24 @@ impl Cursor for VecCursor {
         };
         Some(Stretch { last_key: &self.entries[last].key, remaining })
     }
+
+    fn plain(&self, direction: Direction, seq_no: SeqNo) -> usize {
+        let (Some(here), Some(stretch)) = (self.position, self.stretch(direction)) else {
+            return 0;
+        };
+        let is_plain = |at: usize| {
+            let entry = &self.entries[at];
+            entry.tag == Tag::PUT && entry.seq_no <= seq_no
+        };
+        // Whether the entry at `at` is of another key than the one before it in order.
+        let begins_key = |at: usize| at == 0 || self.entries[at - 1].key != self.entries[at].key;
+        let follows = |&steps: &usize| match direction {
+            Direction::Forward => is_plain(here + steps) && begins_key(here + steps),
+            Direction::Backward => is_plain(here - steps) && begins_key(here - steps),
+        };
+        if direction == Direction::Backward && !(is_plain(here) && begins_key(here)) {
+            return 0;
+        }
+        (1..=stretch.remaining).take_while(follows).count()
+    }
 }

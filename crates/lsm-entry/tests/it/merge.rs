@@ -55,15 +55,17 @@ fn random_sources(
     (sources.into_iter().map(|s| VecCursor::new(s).with_stretches(stretch)).collect(), all)
 }
 
-/// Moves both cursors alike, at random, and holds every position of one to the other's.
+/// Moves both cursors alike, at random, and holds every position of one to the other's. Gives how
+/// many entries were said to be plain.
 fn check_alike(
     merged: &mut dyn Cursor<Error = Infallible>,
     flat: &mut VecCursor,
     steps: u64,
     seed: u64,
     key: fn(&mut Rng) -> Vec<u8>,
-) {
+) -> usize {
     let mut rng = Rng(seed);
+    let mut plain = 0;
     for step in 0..steps {
         let seq_no = rng.pick(&[0, 1, 50, 100, MAX_SEQ_NO]);
         let target = key(&mut rng);
@@ -84,8 +86,10 @@ fn check_alike(
         }
         for direction in [Direction::Forward, Direction::Backward] {
             check_stretch(merged, flat, direction);
+            plain += check_plain(merged, flat, direction, rng.pick(&[50, 150, MAX_SEQ_NO]));
         }
     }
+    plain
 }
 
 /// What a cursor tells as a stretch must be just the entries that follow.
@@ -101,13 +105,46 @@ fn check_stretch(merged: &dyn Cursor<Error = Infallible>, flat: &VecCursor, dire
     assert_eq!(ahead.entry().map(|entry| entry.key), Some(stretch.last_key), "{direction:?}");
 }
 
+/// What a cursor tells as plain must be so, whatever its sources hold.
+fn check_plain(
+    merged: &dyn Cursor<Error = Infallible>,
+    flat: &VecCursor,
+    direction: Direction,
+    seq_no: u64,
+) -> usize {
+    let plain = merged.plain(direction, seq_no);
+    let mut ahead = flat.clone();
+    let mut step = |key: &mut Option<Vec<u8>>| {
+        *key = ahead.entry().map(|entry| entry.key.to_vec());
+        let Ok(()) = match direction {
+            Direction::Forward => ahead.next(),
+            Direction::Backward => ahead.prev(),
+        };
+        ahead.entry().map(OwnedEntry::from)
+    };
+    let mut key_before = None;
+    for _ in 0..plain {
+        let entry = step(&mut key_before).expect("is there");
+        assert_eq!(entry.tag, Tag::PUT);
+        assert!(entry.seq_no <= seq_no);
+        assert_ne!(Some(entry.key), key_before);
+    }
+    if plain > 0 && direction == Direction::Backward {
+        let newer = step(&mut key_before).map(|entry| entry.key);
+        assert_ne!(newer, key_before, "a newer version follows");
+    }
+    plain
+}
+
 #[test]
 fn a_merge_is_one_sorted_list_in_every_direction() {
+    let mut plain = 0;
     for seed in 0..400 {
         let (sources, all) = random_sources(&mut Rng(seed), 6, 200, random_key);
         let mut merged = MergingCursor::new(sources);
-        check_alike(&mut merged, &mut VecCursor::new(all), 60, seed, random_key);
+        plain += check_alike(&mut merged, &mut VecCursor::new(all), 60, seed, random_key);
     }
+    assert!(plain > 100, "{plain} entries were plain");
 }
 
 #[test]

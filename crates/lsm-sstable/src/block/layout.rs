@@ -167,8 +167,7 @@ impl BlockLayout {
     /// of its key.
     #[inline]
     pub(crate) fn is_plain(&self) -> bool {
-        self.flags & (FLAG_KINDS | FLAG_DISTINCT_KEYS) == FLAG_DISTINCT_KEYS
-            && self.tag == Tag::PUT
+        self.flags & (FLAG_KINDS | FLAG_DISTINCT_KEYS) == FLAG_DISTINCT_KEYS && self.tag == Tag::PUT
     }
 
     /// Length of the block, digests included.

@@ -31,6 +31,7 @@ fn lie(offset: usize, from: &[u8], to: &[u8]) -> Disk {
 
 #[test]
 fn a_lie_under_a_right_checksum_is_found() {
+    check_lie(0x01, b"\x09", b"\x29", "two entries are of one key, but the header says no");
     check_lie(0x20, b"\x51", b"\x52", "a tag is not that of its key");
     check_lie(0x24, b"\x02\x01", b"\x01\x02", "the entries are out of order");
     check_lie(0x48, b"lppa", b"mppa", "a digest is not that of its key");

@@ -4,9 +4,9 @@ use lsm_entry::{
     Cursor, Direction, Entry, MAX_SEQ_NO, OwnedEntry, SeqNo, Tag, VecCursor, key_hash,
 };
 use lsm_io::Fs;
-use lsm_sstable::TableCursor;
+use lsm_sstable::{Compression, TableCursor};
 
-use crate::support::{Disk, Rng, compressions, modes, small_blocks};
+use crate::support::{Disk, Rng, compressions, mapped, modes, put, small_blocks};
 
 /// Shapes of keys that have tripped one index or another.
 #[derive(Clone, Copy, Debug)]
@@ -172,6 +172,36 @@ fn check_table(seed: u64, keys: Keys, count: usize) {
             }
         }
     }
+}
+
+#[test]
+fn entries_of_a_table_that_are_said_to_be_plain_are() {
+    let mut plain = 0;
+    for (keys, seed) in Keys::ALL.into_iter().zip(40..) {
+        let mut rng = Rng(seed);
+        let mut entries = entries_of(keys, 400, &mut rng);
+        // Long stretches of puts without versions, as most tables hold.
+        entries.extend((0..400).map(|n| put(format!("zz{n:04}"), 77, "value")));
+        entries.sort_by(|one, other| one.as_entry().compare(&other.as_entry()));
+        let disk = Disk::write(&entries, small_blocks(Compression::None));
+        let table = disk.open(mapped()).expect("opens");
+        let seq_no_max = table.properties().seq_no_max;
+        let mut cursor = table.cursor();
+        cursor.seek_first().expect("reads");
+        for here in 0..entries.len() {
+            let is_plain = |at: usize| entries[at].tag == Tag::PUT;
+            let begins_key = |at: usize| at == 0 || entries[at - 1].key != entries[at].key;
+            let forward = cursor.plain(Direction::Forward, seq_no_max);
+            assert!((here + 1..=here + forward).all(|at| is_plain(at) && begins_key(at)));
+            let backward = cursor.plain(Direction::Backward, seq_no_max);
+            let all = here - backward..=if backward > 0 { here } else { 0 };
+            assert!(backward == 0 || all.into_iter().all(|at| is_plain(at) && begins_key(at)));
+            assert_eq!(cursor.plain(Direction::Forward, seq_no_max - 1), 0, "some are not seen");
+            plain += forward + backward;
+            cursor.next().expect("reads");
+        }
+    }
+    assert!(plain > 1000, "{plain} entries were plain");
 }
 
 #[test]
