@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    checkpoint, compact, delete, demo, dump, explain, get, history, keyspaces, load, put, repair,
-    restore, scan, shape, stats, verify,
+    checkpoint, compact, delete, demo, dump, explain, export, get, history, ingest, keyspaces,
+    load, put, repair, restore, scan, shape, stats, verify,
 };
 use crate::exit::{Exit, Failure};
 
@@ -31,6 +31,8 @@ pub(crate) struct Cli {
 enum Command {
     Demo(demo::DemoArgs),
     Load(load::LoadArgs),
+    Ingest(ingest::IngestArgs),
+    Export(export::ExportArgs),
     Get(get::GetArgs),
     Put(put::PutArgs),
     Delete(delete::DeleteArgs),
@@ -57,6 +59,8 @@ impl Cli {
         match &self.command {
             Command::Demo(args) => demo::run(args),
             Command::Load(args) => load::run(args),
+            Command::Ingest(args) => ingest::run(args),
+            Command::Export(args) => export::run(args),
             Command::Get(args) => get::run(args),
             Command::Put(args) => put::run(args),
             Command::Delete(args) => delete::run(args),

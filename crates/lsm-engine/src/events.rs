@@ -62,7 +62,7 @@ pub enum Event {
         /// The keyspace's name.
         keyspace: String,
         /// How many tables it brought.
-        tables: usize,
+        tables: u64,
         /// Their bytes.
         bytes: u64,
         /// Their entries.

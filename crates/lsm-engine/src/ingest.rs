@@ -50,11 +50,11 @@ pub struct IngestReport {
     /// How many entries it brought.
     pub entries: u64,
     /// In how many tables.
-    pub tables: usize,
+    pub tables: u64,
     /// Bytes of those.
     pub bytes: u64,
     /// How many of the tables lie over others in their range and are yet to be merged with them.
-    pub tables_to_merge: usize,
+    pub tables_to_merge: u64,
     /// From its beginning to its end.
     pub elapsed: Duration,
 }
@@ -331,7 +331,7 @@ impl Shared {
             return Err(core.dropped_error());
         }
         let (places, tickets) = self.enter_ingest(core, written.records());
-        let tables_to_merge = places.iter().filter(|place| place.level == 0).count();
+        let tables_to_merge = places.iter().filter(|place| place.level == 0).count() as u64;
         let added = places.into_iter().zip(written.records().iter().cloned()).collect();
         let edit = ManifestEdit {
             tables: vec![(core.id, VersionEdit { removed: Vec::new(), added })],
@@ -350,7 +350,7 @@ impl Shared {
         let report = IngestReport {
             seq_no,
             entries: records.iter().map(|record| record.entries).sum(),
-            tables: records.len(),
+            tables: records.len() as u64,
             bytes: records.iter().map(|record| record.bytes).sum(),
             tables_to_merge,
             ..IngestReport::default()

@@ -43,6 +43,7 @@
 //! | what a failed sync does to everybody | `poison.rs` |
 //! | what happens when the disk is full | `reserve.rs` |
 //! | how memory is divided and kept within its budget | `budget.rs` |
+//! | how a range becomes tables, and tables a range | `export.rs` |
 //! | what is told to listeners | `events.rs` |
 //! | how every byte is checked | `verify.rs` |
 //! | how a damaged directory becomes a database again | `repair.rs` |
@@ -62,6 +63,7 @@ mod directory;
 mod env;
 mod error;
 mod events;
+mod export;
 mod flush;
 mod ingest;
 mod inspect;
@@ -114,6 +116,7 @@ pub use destroy::{destroy, destroy_in};
 pub use env::{Env, Spawn};
 pub use error::{Error, ErrorKind, Result};
 pub use events::{Event, Listener, Work};
+pub use export::ExportReport;
 pub use ingest::{BulkLoad, IngestReport};
 pub use inspect::{
     ExplainStep, Explanation, KeyVersion, LevelMetrics, Metrics, Place, RunShape, Shape, TableShape,

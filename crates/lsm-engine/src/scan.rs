@@ -11,7 +11,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use lsm_entry::{Cursor, Direction, MAX_SEQ_NO, MergingCursor, SeqNo};
+use lsm_entry::{Cursor, Direction, MAX_SEQ_NO, MergingCursor, SeqNo, Tag};
 
 use crate::budget::CursorCharge;
 use crate::error::{Error, Result};
@@ -256,6 +256,14 @@ impl EntryCursor {
             Position::End => None,
             Position::AtEntry => self.merged.entry().map(|entry| (entry.key, entry.user_value())),
             Position::BeforeEntry => Some((&self.key, &self.value)),
+        }
+    }
+
+    /// The current entry as a table holds it, its expiry included, while the cursor moves forward.
+    pub(crate) fn stored(&self) -> Option<(Tag, &[u8])> {
+        match self.position {
+            Position::AtEntry => self.merged.entry().map(|entry| (entry.tag, entry.value)),
+            _ => self.value().map(|value| (Tag::PUT, value)),
         }
     }
 

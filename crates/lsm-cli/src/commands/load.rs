@@ -17,9 +17,10 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use indicatif::ProgressBar;
-use lsm_engine::{Db, Keyspace, Ticket, WriteBatch};
+use lsm_engine::{Db, IngestReport, Keyspace, Ticket, WriteBatch};
 use serde_json::json;
 
+use crate::commands::ingest;
 use crate::exit::{Exit, Failure};
 use crate::format::BytesFormat;
 use crate::output::Output;
@@ -55,6 +56,9 @@ pub(crate) struct LoadArgs {
     /// Records that become durable together
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
     batch: u32,
+    /// The records are in key order, each key once: they become tables at once, all or none
+    #[arg(long, conflicts_with_all = ["ack", "batch"])]
+    sorted: bool,
     /// Print what was done as a JSON object
     #[arg(long)]
     json: bool,
@@ -69,6 +73,15 @@ pub(crate) fn run(args: &LoadArgs) -> Result<Exit, Failure> {
     let began = Instant::now();
     let (db, keyspace) = args.target.create()?;
     let bar = progress::bar("loading", bytes_total);
+    if args.sorted {
+        let report = load_sorted(reader, &keyspace, args, &bar);
+        bar.finish_and_clear();
+        let report = report.map_err(|failure| failure.adding(loaded(0)))?;
+        drop(keyspace);
+        db.close()?;
+        report_sorted(args, &report, began.elapsed())?;
+        return Ok(Exit::Done);
+    }
     let durable = AtomicU64::new(0);
     let (outcome, records) = thread::scope(|scope| {
         let (tickets, receiver) = sync_channel(GROUPS_IN_FLIGHT);
@@ -102,6 +115,16 @@ impl LoadArgs {
         };
         self.format.unwrap_or(of_file)
     }
+
+    /// Why there is no next record.
+    fn unread(&self, error: RecordError) -> Failure {
+        match error {
+            RecordError::Read(error) => Failure::io("read", &self.file, &error),
+            RecordError::Line(reason) => {
+                Failure::usage(format!("{}, {reason}", self.file.display()))
+            }
+        }
+    }
 }
 
 fn open_input(path: &Path) -> Result<(Input, Option<u64>), Failure> {
@@ -117,6 +140,38 @@ fn open_input(path: &Path) -> Result<(Input, Option<u64>), Failure> {
     }
     let bytes_total = metadata.is_file().then_some(metadata.len());
     Ok((BufReader::with_capacity(BUFFER_BYTES, Box::new(file)), bytes_total))
+}
+
+/// Turns records, which must be in key order, into tables.
+fn load_sorted(
+    mut reader: RecordReader<Input>,
+    keyspace: &Keyspace,
+    args: &LoadArgs,
+    bar: &ProgressBar,
+) -> Result<IngestReport, Failure> {
+    let mut load = keyspace.bulk_load()?;
+    let mut records = 0_u64;
+    while let Some((key, value)) = reader.next().map_err(|error| args.unread(error))? {
+        load.put(key, value)?;
+        records += 1;
+        if records.is_multiple_of(PROGRESS_RECORDS) {
+            bar.set_position(reader.bytes_read());
+            bar.set_message(counted(records, "record", "records"));
+        }
+    }
+    Ok(load.finish()?)
+}
+
+fn report_sorted(args: &LoadArgs, report: &IngestReport, elapsed: Duration) -> Result<(), Failure> {
+    if args.json {
+        let mut out = Output::new();
+        out.json(&ingest::told(report))?;
+        return out.finish();
+    }
+    let mut out = io::stderr().lock();
+    let records = counted(report.entries, "record", "records");
+    writeln!(out, "loaded {records}: {} a second", count(rate(report.entries, elapsed)))?;
+    ingest::print(&mut out, report)
 }
 
 fn loaded(records: u64) -> String {
@@ -152,13 +207,7 @@ impl Loader<'_> {
             match reader.next() {
                 Ok(Some(record)) => self.add(&record, args.batch as usize)?,
                 Ok(None) => break Ok(()),
-                Err(RecordError::Read(error)) => {
-                    break Err(Failure::io("read", &args.file, &error));
-                }
-                Err(RecordError::Line(reason)) => {
-                    let file = args.file.display();
-                    break Err(Failure::usage(format!("{file}, {reason}")));
-                }
+                Err(error) => break Err(args.unread(error)),
             }
             if reader.input().buffer().is_empty() {
                 self.submit()?;

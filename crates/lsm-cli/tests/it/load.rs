@@ -111,3 +111,31 @@ fn a_load_tells_what_it_did() {
     let amplification = report["work"]["write_amplification"].as_f64().unwrap();
     assert!((1.5..5.0).contains(&amplification), "{amplification}");
 }
+
+#[test]
+fn sorted_records_are_loaded_together_or_not_at_all() {
+    let place = Place::new();
+    let file = place.write("in.tsv", "a\t1\nb\t2\nc\t3\n");
+    let loaded = place.run(&["load", "--sorted", file.to_str().unwrap()]).check_code(0);
+    assert!(loaded.stderr.contains("3 records"), "{}", loaded.stderr);
+    let wrong = place.write("wrong.tsv", "d\t4\nf\t6\ne\t5\n");
+    let refused = place.run(&["load", "--sorted", wrong.to_str().unwrap()]).check_code(2);
+    assert!(refused.stderr.contains("\"e\" comes after \"f\""), "{}", refused.stderr);
+    assert_eq!(place.run(&["scan"]).check_code(0).text(), "a\t1\nb\t2\nc\t3\n");
+}
+
+#[test]
+fn what_is_exported_is_brought_into_another_keyspace() {
+    let place = Place::new();
+    let file = place.write("in.tsv", "a\t1\nb\t2\nc\t3\n");
+    place.run(&["load", file.to_str().unwrap()]).check_code(0);
+    let tables = place.write("unused", "").with_file_name("tables");
+    let tables = tables.to_str().unwrap();
+    let exported = place.run(&["export", tables, "--from", "b", "--json"]).check_code(0);
+    assert!(exported.text().contains("\"entries\":2"), "{}", exported.text());
+    place.run(&["export", tables]).check_code(2);
+    place.run(&["ingest", "nowhere.sst"]).check_code(2);
+    let brought = place.run(&["ingest", tables, "--keyspace", "copy"]).check_code(0);
+    assert!(brought.text().contains("2 records"), "{}", brought.text());
+    assert_eq!(place.run(&["scan", "--keyspace", "copy"]).check_code(0).text(), "b\t2\nc\t3\n");
+}

@@ -8,6 +8,7 @@ mod directories;
 mod dropping;
 mod durability;
 mod events;
+mod exporting;
 mod full_disk;
 mod ingesting;
 mod keyspaces;
