@@ -13,15 +13,17 @@
 //! ```
 //!
 //! To see what an entry does to its key, open `kind.rs`; its order, `entry.rs`; how a batch encodes
-//! entries, `record.rs`; what a cursor is, `cursor.rs`; how cursors are merged,
+//! entries, `record.rs`; what a range delete covers, `range_delete.rs` and `fragments.rs`; what a cursor is, `cursor.rs`; how cursors are merged,
 //! `merging_cursor.rs`; how most comparisons are saved there, `rank.rs` and `digest.rs`.
 
 mod cursor;
 mod digest;
 mod entry;
+mod fragments;
 mod kind;
 mod malformed;
 mod merging_cursor;
+mod range_delete;
 mod rank;
 mod record;
 mod vec_cursor;
@@ -29,9 +31,11 @@ mod vec_cursor;
 pub use cursor::{Cursor, Direction, Stretch};
 pub use digest::{common_prefix, digest};
 pub use entry::{Entry, MAX_KEY_BYTES, MAX_SEQ_NO, SeqNo, compare_internal, key_hash};
+pub use fragments::{Fragment, Fragments, Surroundings};
 pub use kind::{Tag, ValueKind};
 pub use malformed::Malformed;
 pub use merging_cursor::MergingCursor;
+pub use range_delete::{RangeDelete, bound_after, is_below, key_after, last_key_below};
 #[doc(hidden)]
 pub use record::fuzz_records;
 pub use record::{

@@ -19,7 +19,8 @@
 //! ```
 //!
 //! To see where entries live, open `arena.rs`; how a point read finds one, `index.rs`; how order is
-//! kept, `order.rs`, then `piece.rs`, `tail.rs` and `prefix.rs`; how it is walked, `cursor.rs`; what
+//! kept, `order.rs`, then `piece.rs`, `tail.rs` and `prefix.rs`; how it is walked, `cursor.rs`; where range
+//! deletes are, `range_deletes.rs`; what
 //! an insertion does in which order, `writer.rs`; what threads share, `sync.rs`.
 
 mod arena;
@@ -29,6 +30,7 @@ mod memtable;
 mod order;
 mod piece;
 mod prefix;
+mod range_deletes;
 mod tail;
 mod writer;
 

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use lsm_entry::{Entry, SeqNo};
+use lsm_entry::{Entry, Fragments, SeqNo};
 
 use crate::arena::{self, Arena, ArenaEnd};
 use crate::cursor::MemtableCursor;
 use crate::index::{Index, IndexEnd};
 use crate::order::{Order, OrderEnd};
+use crate::range_deletes::RangeDeletes;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::writer::MemtableWriter;
@@ -64,6 +65,7 @@ pub struct Memtable {
     pub(crate) arena: Arena,
     pub(crate) index: Index,
     pub(crate) order: Order,
+    pub(crate) range_deletes: RangeDeletes,
     capacity_bytes: usize,
     keys_max: usize,
     end: Mutex<End>,
@@ -71,16 +73,19 @@ pub struct Memtable {
     is_frozen: AtomicBool,
 }
 
-/// Where the writer stands.
+/// Where the writer stands. Apart from the lines that readers look at.
 #[derive(Debug)]
+#[repr(align(64))]
 pub(crate) struct End {
     pub(crate) arena: ArenaEnd,
     pub(crate) index: IndexEnd,
     pub(crate) order: OrderEnd,
 }
 
-/// What the writer tells of itself to whoever asks without its lock.
+/// What the writer tells of itself to whoever asks without its lock. Apart from the lines that
+/// readers look at.
 #[derive(Debug, Default)]
+#[repr(align(64))]
 pub(crate) struct Counts {
     pub(crate) used_bytes: AtomicUsize,
     pub(crate) arena_bytes: AtomicUsize,
@@ -103,6 +108,7 @@ impl Memtable {
             arena: Arena::new(capacity_bytes),
             index: Index::new(keys_max, options.hash_seed),
             order,
+            range_deletes: RangeDeletes::new(),
             capacity_bytes,
             keys_max,
             end: Mutex::new(end),
@@ -121,14 +127,17 @@ impl Memtable {
     }
 
     /// Whether `entries` more entries with `bytes` bytes of keys and values fit. If so, they do,
-    /// whatever their lengths.
+    /// whatever their lengths. Range deletes count as entries; of those, a memtable also has room for
+    /// some thousand only.
     pub fn has_room(&self, entries: usize, bytes: usize) -> bool {
         let used_bytes = self.counts.used_bytes.load(Ordering::Acquire);
+        let used_bytes = used_bytes.saturating_add(self.range_deletes.memory_bytes());
         let keys = self.counts.keys.load(Ordering::Acquire);
         let overhead_bytes = entries.saturating_mul(arena::OVERHEAD_BYTES_MAX);
         let bytes = used_bytes.saturating_add(bytes).saturating_add(overhead_bytes);
         bytes <= self.capacity_bytes
             && keys.saturating_add(entries) <= self.keys_max
+            && !self.range_deletes.is_full()
             && !self.is_frozen()
     }
 
@@ -157,6 +166,18 @@ impl Memtable {
         self.order.find(&self.arena, key, seq_no)
     }
 
+    /// The newest range delete up to `seq_no` that covers `key`; 0: none. What [`get`](Self::get)
+    /// finds is gone if its number is below that. Costs one load where there are none.
+    #[inline]
+    pub fn cover(&self, key: &[u8], seq_no: SeqNo) -> SeqNo {
+        self.range_deletes.cover(key, seq_no)
+    }
+
+    /// The range deletes that are there now; `None`: there are none.
+    pub fn range_deletes(&self) -> Option<Arc<Fragments>> {
+        self.range_deletes.present()
+    }
+
     /// Begins loading what a [`get`](Self::get) of this hash looks at first.
     #[inline]
     pub fn prefetch(&self, hash: u64) {
@@ -168,7 +189,7 @@ impl Memtable {
         MemtableCursor::new(Arc::clone(self))
     }
 
-    /// Bytes of keys and values.
+    /// Bytes of keys and values, and of the bounds of range deletes.
     pub fn data_bytes(&self) -> usize {
         self.counts.data_bytes.load(Ordering::Relaxed)
     }
@@ -180,9 +201,10 @@ impl Memtable {
             + self.counts.arena_bytes.load(Ordering::Relaxed)
             + self.index.allocated_bytes()
             + self.order.allocated_bytes()
+            + self.range_deletes.memory_bytes()
     }
 
-    /// How many entries it holds.
+    /// How many entries it holds, range deletes included.
     pub fn entries(&self) -> usize {
         self.counts.entries.load(Ordering::Acquire)
     }
@@ -192,7 +214,7 @@ impl Memtable {
         self.counts.tombstones.load(Ordering::Relaxed)
     }
 
-    /// Whether it holds no entry.
+    /// Whether it holds neither an entry nor a range delete.
     pub fn is_empty(&self) -> bool {
         self.entries() == 0
     }

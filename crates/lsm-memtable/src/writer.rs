@@ -1,6 +1,6 @@
 //! The one writer of a memtable.
 
-use lsm_entry::{Entry, MAX_KEY_BYTES, MAX_SEQ_NO};
+use lsm_entry::{Entry, Fragments, MAX_KEY_BYTES, MAX_SEQ_NO, RangeDelete, ValueKind};
 
 use crate::memtable::{End, Memtable};
 use crate::sync::MutexGuard;
@@ -11,15 +11,19 @@ use crate::sync::atomic::{AtomicUsize, Ordering};
 pub struct MemtableWriter<'a> {
     memtable: &'a Memtable,
     end: MutexGuard<'a, End>,
+    /// The fragments with the range deletes inserted here, published when the writer is dropped: a
+    /// batch of many copies what is there once.
+    fragments: Option<Fragments>,
 }
 
 impl<'a> MemtableWriter<'a> {
     pub(crate) fn new(memtable: &'a Memtable, end: MutexGuard<'a, End>) -> Self {
-        Self { memtable, end }
+        Self { memtable, end, fragments: None }
     }
 
     /// Inserts an entry. `hash` is [`lsm_entry::key_hash`] of its key. Of one key, sequence numbers
-    /// must ascend.
+    /// must ascend. A range delete, whose key is its lower and whose value its upper bound, covers
+    /// what was inserted before it, and is seen once the writer is dropped.
     ///
     /// # Panics
     /// If there is no room, which [`Memtable::has_room`] tells beforehand; in particular if the
@@ -30,6 +34,14 @@ impl<'a> MemtableWriter<'a> {
         assert!(entry.key.len() <= MAX_KEY_BYTES, "a key has at most {MAX_KEY_BYTES} bytes");
         assert!(u32::try_from(entry.value.len()).is_ok(), "a value has fewer than 4 GiB");
         debug_assert!(entry.seq_no <= MAX_SEQ_NO, "a sequence number has 56 bits");
+        if entry.kind() == ValueKind::RangeDelete {
+            return self.insert_range_delete(&entry);
+        }
+        // Order: before the entry can be found (see `range_deletes.rs`).
+        match &self.fragments {
+            Some(fragments) => fragments.note_write(entry.key),
+            None => self.memtable.range_deletes.note_write(entry.key),
+        }
         let Memtable { arena, index, order, .. } = self.memtable;
         let end = &mut *self.end;
 
@@ -51,6 +63,17 @@ impl<'a> MemtableWriter<'a> {
             None => index.insert(&mut end.index, hash, position),
         }
         self.count(&entry, newest.is_none());
+    }
+
+    #[cold]
+    fn insert_range_delete(&mut self, entry: &Entry<'_>) {
+        let present = &self.memtable.range_deletes;
+        let fragments = self.fragments.get_or_insert_with(|| {
+            present.present().map_or_else(Fragments::default, |present| (*present).clone())
+        });
+        let (lower, upper) = (entry.key.to_vec(), entry.value.to_vec());
+        fragments.insert(RangeDelete { lower, upper, seq_no: entry.seq_no });
+        self.count(entry, false);
     }
 
     /// Tells what has been inserted.
@@ -76,6 +99,14 @@ impl<'a> MemtableWriter<'a> {
         // Order: last, so that whoever finds the memtable not empty finds a range of sequence
         // numbers.
         add(&counts.entries, 1);
+    }
+}
+
+impl Drop for MemtableWriter<'_> {
+    fn drop(&mut self) {
+        if let Some(fragments) = self.fragments.take() {
+            self.memtable.range_deletes.publish(fragments);
+        }
     }
 }
 

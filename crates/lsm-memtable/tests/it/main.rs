@@ -3,6 +3,7 @@
 mod concurrent;
 mod fuzz;
 mod model;
+mod range_deletes;
 mod room;
 mod support;
 mod versions;

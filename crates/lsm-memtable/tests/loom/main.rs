@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use loom::sync::atomic::{AtomicU64, Ordering};
 use loom::thread::{self, JoinHandle};
-use lsm_entry::{Cursor, Entry, MAX_SEQ_NO, SeqNo, key_hash};
+use lsm_entry::{Cursor, Entry, MAX_SEQ_NO, SeqNo, Tag, key_hash};
 use lsm_memtable::modelled::explore;
 use lsm_memtable::{Memtable, MemtableOptions};
 
@@ -121,6 +121,31 @@ fn what_is_published_by_a_sequence_number_is_found_by_every_way() {
             insert(&memtable, key, seq_no);
             visible.store(seq_no, Ordering::Release);
         }
+        reader.join().unwrap();
+    });
+}
+
+#[test]
+fn a_range_delete_is_seen_with_the_number_that_publishes_it() {
+    explore("range deletes", Some(3), || {
+        let memtable = memtable();
+        insert(&memtable, b"b", 1);
+        let visible = Arc::new(AtomicU64::new(1));
+        let published = Arc::clone(&visible);
+        let reader = beside(&memtable, move |memtable| {
+            let seen = published.load(Ordering::Acquire);
+            assert_eq!(memtable.cover(b"b", seen), if seen >= 2 { 2 } else { 0 });
+            let fragments = memtable.range_deletes();
+            let hides_all = fragments.is_some_and(|fragments| {
+                fragments.find(b"b").is_some_and(|fragment| fragment.hides_all(seen))
+            });
+            assert!(!hides_all || seen == 2, "what came after the range delete was passed over");
+        });
+        let tag = Tag::RANGE_DELETE;
+        memtable.writer().insert(Entry { key: b"a", seq_no: 2, tag, value: b"c" }, key_hash(b"a"));
+        visible.store(2, Ordering::Release);
+        insert(&memtable, b"b", 3);
+        visible.store(3, Ordering::Release);
         reader.join().unwrap();
     });
 }
