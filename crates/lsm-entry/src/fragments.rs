@@ -9,7 +9,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::{RangeDelete, SeqNo, is_below};
+use crate::{MAX_SEQ_NO, RangeDelete, SeqNo, is_below};
 
 /// A stretch of the key space all keys of which are covered by the same range deletes.
 #[derive(Debug)]
@@ -174,6 +174,28 @@ impl Fragments {
         self.list.splice(begin..end, made);
     }
 
+    /// Adds to the last fragment an older range delete with its very bounds, or a fragment behind it;
+    /// `false`, and nothing is added, if it is neither. For whoever reads fragments back in order:
+    /// however they lie, it costs what was read.
+    #[must_use]
+    pub fn push(&mut self, lower: &[u8], upper: &[u8], seq_no: SeqNo) -> bool {
+        if let Some(last) = self.list.last_mut() {
+            if last.lower == lower && last.upper == upper {
+                let is_older = last.seq_nos.last().is_some_and(|newer| *newer > seq_no);
+                let last = if is_older { Arc::get_mut(last) } else { None };
+                return last.map(|last| last.seq_nos.push(seq_no)).is_some();
+            }
+            if last.upper.is_empty() || lower < last.upper.as_slice() {
+                return false;
+            }
+        }
+        let covers_anything = is_below(lower, upper);
+        if covers_anything {
+            self.list.push(Arc::new(Fragment::new(lower, upper, vec![seq_no])));
+        }
+        covers_anything
+    }
+
     /// The fragment that holds `key`.
     #[inline]
     pub fn find(&self, key: &[u8]) -> Option<&Fragment> {
@@ -235,6 +257,17 @@ impl Fragments {
             (!seq_nos.is_empty()).then(made)
         });
         Self { list: kept.collect() }
+    }
+
+    /// The same with every number raised by `shift`.
+    #[must_use]
+    pub fn counted_from(&self, shift: SeqNo) -> Self {
+        let raised = self.list.iter().map(|fragment| {
+            let seq_nos = fragment.seq_nos.iter();
+            let seq_nos = seq_nos.map(|seq_no| seq_no.saturating_add(shift).min(MAX_SEQ_NO));
+            Arc::new(Fragment::new(&fragment.lower, &fragment.upper, seq_nos.collect()))
+        });
+        Self { list: raised.collect() }
     }
 
     /// The range deletes that these are the fragments of, as few as say the same, ascending.

@@ -76,6 +76,13 @@ fn read_table(table: &Arc<Table>) {
         let _ = (table.may_contain(hash), table.get(key, hash, MAX_SEQ_NO));
         let _ = (table.find_block(key), cursor.seek(key, 7), cursor.seek_for_prev(key, 7));
     }
+    for fragment in table.range_deletes().iter() {
+        let covered = table.range_deletes().cover(fragment.lower(), MAX_SEQ_NO);
+        assert_eq!(covered, fragment.seq_nos()[0], "a fragment covers its first key");
+        let _ = (fragment.hides_all(7), table.range_deletes().around(fragment.upper()).lower);
+    }
+    let whole = table.range_deletes().range_deletes();
+    assert!(whole.len() <= table.range_deletes().weight());
     let _ = cursor.seek_first();
     while cursor.entry().is_some() && cursor.next().is_ok() {}
     let _ = cursor.seek_last();

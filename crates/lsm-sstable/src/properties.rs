@@ -21,13 +21,14 @@ pub struct TableProperties {
     pub entries: u64,
     /// How many of them are tombstones.
     pub tombstones: u64,
-    /// How many range deletes it holds.
+    /// How many range deletes it holds, cut at each other's bounds.
     pub range_deletes: u64,
     /// Most tombstones found in any stretch of 128 entries.
     pub densest_tombstones: u32,
     /// Smallest user key, range deletes included.
     pub lower: Vec<u8>,
-    /// Largest user key (inclusive), range deletes included: of a range delete, its upper bound.
+    /// Largest user key (inclusive), range deletes included: of a range delete the last key below its
+    /// upper bound where there is one, else that bound.
     pub upper: Vec<u8>,
     /// Smallest sequence number in it; 0 if it is empty.
     pub seq_no_min: SeqNo,

@@ -1,9 +1,8 @@
 //! Counting what goes into a table, and what is told of it afterwards.
 
-use lsm_entry::{Entry, MAX_SEQ_NO, SeqNo};
+use lsm_entry::{Entry, Fragment, MAX_SEQ_NO, SeqNo, last_key_below};
 
 use crate::TableProperties;
-use crate::range_deletes::RangeDelete;
 
 /// What a table turned out to be: the numbers by which a manifest knows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,7 +13,8 @@ pub struct TableSummary {
     pub checksum: u64,
     /// Smallest user key, range deletes included.
     pub lower: Vec<u8>,
-    /// Largest user key (inclusive), range deletes included: of a range delete, its upper bound.
+    /// Largest user key (inclusive), range deletes included: of a range delete the last key below its
+    /// upper bound where there is one, else that bound.
     pub upper: Vec<u8>,
     /// Smallest sequence number in it; 0 if it is empty.
     pub seq_no_min: SeqNo,
@@ -24,7 +24,7 @@ pub struct TableSummary {
     pub entries: u64,
     /// How many of them are tombstones.
     pub tombstones: u64,
-    /// How many range deletes it holds.
+    /// How many range deletes it holds, cut at each other's bounds.
     pub range_deletes: u64,
     /// Most tombstones found in any stretch of 128 entries.
     pub densest_tombstones: u32,
@@ -128,23 +128,19 @@ impl Tally {
         self.expiry_max_ms = self.expiry_max_ms.max(expiry_ms);
     }
 
-    /// Counts a range delete; after all entries.
-    pub(crate) fn count_range_delete(&mut self, range_delete: &RangeDelete) {
-        let RangeDelete { lower, upper, seq_no } = range_delete;
-        self.range_deletes += 1;
-        self.raw_bytes += (lower.len() + upper.len()) as u64;
-        self.seq_no_min = self.seq_no_min.min(*seq_no);
-        self.seq_no_max = self.seq_no_max.max(*seq_no);
+    /// Counts range deletes, by fragments that ascend; after all entries.
+    pub(crate) fn count_range_deletes(&mut self, fragment: &Fragment) {
+        let (lower, upper) = (fragment.lower(), fragment.upper());
+        for &seq_no in fragment.seq_nos() {
+            self.range_deletes += 1;
+            self.raw_bytes += (lower.len() + upper.len()) as u64;
+            self.seq_no_min = self.seq_no_min.min(seq_no);
+            self.seq_no_max = self.seq_no_max.max(seq_no);
+        }
+        let largest = last_key_below(upper).to_vec();
         match &mut self.range_bounds {
-            None => self.range_bounds = Some((lower.clone(), upper.clone())),
-            Some((smallest, largest)) => {
-                if lower < smallest {
-                    smallest.clone_from(lower);
-                }
-                if upper > largest {
-                    largest.clone_from(upper);
-                }
-            }
+            None => self.range_bounds = Some((lower.to_vec(), largest)),
+            Some((_, end)) => *end = largest,
         }
     }
 
@@ -180,6 +176,8 @@ impl Tally {
 
 #[cfg(test)]
 mod tests {
+    use lsm_entry::Fragments;
+
     use super::*;
 
     #[test]
@@ -201,8 +199,11 @@ mod tests {
     fn bounds_include_range_deletes() {
         let mut tally = Tally::default();
         tally.count(&Entry::put(b"f", 5, b"value"));
-        tally.count_range_delete(&RangeDelete { lower: "a".into(), upper: "c".into(), seq_no: 9 });
-        tally.count_range_delete(&RangeDelete { lower: "b".into(), upper: "z".into(), seq_no: 2 });
+        let mut fragments = Fragments::default();
+        for (lower, upper, seq_no) in [("a", "c", 9), ("c", "z", 2)] {
+            assert!(fragments.push(lower.as_bytes(), upper.as_bytes(), seq_no));
+        }
+        fragments.iter().for_each(|fragment| tally.count_range_deletes(fragment));
         let properties = tally.into_properties(b"f");
         assert_eq!(
             (properties.lower.as_slice(), properties.upper.as_slice()),

@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use lsm_bloom::Filter;
-use lsm_entry::{Entry, SeqNo, Tag};
+use lsm_entry::{Entry, Fragments, SeqNo, Tag};
 use lsm_io::{Identity, Result, SharedFile};
 
 use crate::block::Lookup;
@@ -17,7 +17,6 @@ use crate::block_info::BlockInfo;
 use crate::footer::FOOTER_BYTES;
 use crate::index::TableIndex;
 use crate::pinned::PinnedSlice;
-use crate::range_deletes::RangeDelete;
 use crate::seal::Sealer;
 use crate::source::{BlockSource, HeldBlock, ReadMode};
 use crate::tail::Tail;
@@ -190,8 +189,9 @@ impl Table {
         &self.tail.properties
     }
 
-    /// The range deletes, in ascending order of their lower bound.
-    pub fn range_deletes(&self) -> &[RangeDelete] {
+    /// The range deletes, cut at each other's bounds.
+    #[inline]
+    pub fn range_deletes(&self) -> &Fragments {
         &self.tail.range_deletes
     }
 

@@ -7,14 +7,14 @@ use std::ops::Range;
 use std::path::Path;
 
 use lsm_bloom::Filter;
-use lsm_entry::{MAX_SEQ_NO, SeqNo};
+use lsm_entry::{Fragments, MAX_SEQ_NO, SeqNo};
 use lsm_io::{Error, Identity, Mapping, Result, SharedFile};
 
 use crate::TableProperties;
 use crate::footer::{FOOTER_BYTES, Footer, SectionHandle};
 use crate::index::TableIndex;
 use crate::pinned::{Backing, PinnedSlice};
-use crate::range_deletes::{self, RangeDelete};
+use crate::range_deletes;
 use crate::seal::Sealer;
 
 /// What an open table knows before it has read a block.
@@ -23,7 +23,7 @@ pub(crate) struct Tail {
     pub(crate) footer: Footer,
     pub(crate) footer_offset: u64,
     pub(crate) properties: TableProperties,
-    pub(crate) range_deletes: Vec<RangeDelete>,
+    pub(crate) range_deletes: Fragments,
     pub(crate) filter: Option<PinnedSlice>,
     pub(crate) index: TableIndex,
     /// Length of the sections, if they were read and not mapped.
@@ -116,19 +116,13 @@ impl Tail {
             return Err(Error::corrupt(path, self.footer.properties.offset, reason));
         };
         (properties.seq_no_min, properties.seq_no_max) = (first, last);
-        for range_delete in &mut self.range_deletes {
-            range_delete.seq_no = range_delete.seq_no.saturating_add(shift).min(MAX_SEQ_NO);
-        }
+        self.range_deletes = self.range_deletes.counted_from(shift);
         Ok(shift)
     }
 
     /// Bytes of memory held.
     pub(crate) fn memory_bytes(&self) -> usize {
-        let range_deletes = self.range_deletes.iter();
-        let range_deletes: usize = range_deletes
-            .map(|range| size_of_val(range) + range.lower.len() + range.upper.len())
-            .sum();
-        self.held_bytes + self.index.memory_bytes() + range_deletes
+        self.held_bytes + self.index.memory_bytes() + self.range_deletes.memory_bytes()
     }
 
     fn decode_properties(footer: &Footer, sections: &Sections<'_>) -> Result<TableProperties> {
@@ -145,7 +139,7 @@ impl Tail {
     ) -> Result<Self> {
         let (path, handle) = (sections.path, footer.range_deletes);
         let range_deletes = if handle.is_absent() {
-            Vec::new()
+            Fragments::default()
         } else {
             range_deletes::decode(&sections.open(handle)?)
                 .map_err(|malformed| malformed.at(path, handle.offset))?

@@ -144,7 +144,7 @@ impl Verifier<'_> {
         let properties = self.table.properties();
         let is_right = properties.entries == self.entries
             && properties.tombstones == self.tombstones
-            && properties.range_deletes == self.table.range_deletes().len() as u64
+            && properties.range_deletes == self.table.range_deletes().weight() as u64
             && properties.blocks == self.table.index().blocks() as u64;
         if is_right {
             return Ok(());

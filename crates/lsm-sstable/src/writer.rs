@@ -12,7 +12,9 @@ use std::cmp::Ordering;
 use std::{fmt, io};
 
 use lsm_bloom::FilterBuilder;
-use lsm_entry::{Entry, MAX_KEY_BYTES, SeqNo, ValueKind, compare_internal};
+use lsm_entry::{
+    Entry, Fragments, MAX_KEY_BYTES, RangeDelete, SeqNo, ValueKind, compare_internal,
+};
 use lsm_io::{Error, Identity, Result, SharedFile};
 
 use crate::block::BlockBuilder;
@@ -20,7 +22,7 @@ use crate::chunk::ChunkWriter;
 use crate::compression::{COMPRESSED_VALUE_BYTES_MAX, Compressor, Method};
 use crate::footer::{FEATURE_LZ4, FEATURE_ZSTD, Footer, SectionHandle};
 use crate::index::IndexBuilder;
-use crate::range_deletes::{self, RangeDelete};
+use crate::range_deletes::{self, BOUND_BYTES_MAX};
 use crate::seal::{SEAL_BYTES, Sealer};
 use crate::summary::{TableSummary, Tally};
 use crate::{TableInfo, TableOptions, TableProperties};
@@ -50,7 +52,7 @@ pub struct TableWriter {
     compressor: Option<Compressor>,
     index: IndexBuilder,
     filter: Option<FilterBuilder>,
-    range_deletes: Vec<RangeDelete>,
+    range_deletes: Fragments,
     tally: Tally,
     last_key: Vec<u8>,
     last_seq_no: SeqNo,
@@ -76,7 +78,7 @@ impl TableWriter {
             compressor: Compressor::new(options.compression),
             index: IndexBuilder::default(),
             filter: options.filter_bits_per_key.map(FilterBuilder::new),
-            range_deletes: Vec::new(),
+            range_deletes: Fragments::default(),
             tally: Tally::default(),
             last_key: Vec::new(),
             last_seq_no: 0,
@@ -128,18 +130,19 @@ impl TableWriter {
     }
 
     /// Adds a range delete: the keys from `lower` (inclusive) to `upper` (exclusive) are gone. They
-    /// may come in any order, and need not touch the entries' keys.
+    /// may come in any order, and need not touch the entries' keys. Each has an end.
     ///
     /// # Errors
-    /// `Io` of kind `InvalidInput` when a bound is longer than a key can be.
+    /// `Io` of kind `InvalidInput` when a bound is longer than [what follows](lsm_entry::bound_after)
+    /// the longest key.
     pub fn add_range_delete(&mut self, lower: &[u8], upper: &[u8], seq_no: SeqNo) -> Result<()> {
-        if lower.len() > MAX_KEY_BYTES || upper.len() > MAX_KEY_BYTES {
+        if lower.len() > BOUND_BYTES_MAX || upper.len() > BOUND_BYTES_MAX {
             return Err(self.invalid("bound is longer than a key can be"));
         }
         // One that covers nothing says nothing.
         if lower < upper {
             let (lower, upper) = (lower.to_vec(), upper.to_vec());
-            self.range_deletes.push(RangeDelete { lower, upper, seq_no });
+            self.range_deletes.insert(RangeDelete { lower, upper, seq_no });
         }
         Ok(())
     }
@@ -173,11 +176,7 @@ impl TableWriter {
             self.finish_block()?;
         }
         let stored_bytes = self.out.position();
-        self.range_deletes.sort_unstable();
-        self.range_deletes.dedup();
-        for range_delete in &self.range_deletes {
-            self.tally.count_range_delete(range_delete);
-        }
+        self.range_deletes.iter().for_each(|fragment| self.tally.count_range_deletes(fragment));
 
         let filter = match self.filter.take() {
             Some(filter) if !filter.is_empty() => {

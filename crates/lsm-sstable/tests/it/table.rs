@@ -37,10 +37,11 @@ fn a_table_of_range_deletes_alone_works() {
             seq_no,
         };
         assert_eq!(
-            table.range_deletes(),
+            table.range_deletes().range_deletes(),
             [expected(b"a", b"c", 4), expected(b"m", b"p", 9)],
             "in order, and without the one that covers nothing",
         );
+        assert_eq!(table.range_deletes().cover(b"b", MAX_SEQ_NO), 4);
         assert_eq!(table.get(b"b", key_hash(b"b"), MAX_SEQ_NO).expect("reads").map(drop), None);
         assert!(table.may_contain(key_hash(b"b")), "no filter, no answer");
         let mut cursor = table.cursor();
@@ -303,7 +304,9 @@ fn a_key_longer_than_the_format_can_say_is_refused() {
     let longer = vec![b'k'; lsm_entry::MAX_KEY_BYTES + 1];
     let refusal = writer.add(Entry::put(&longer, 1, b"v"), key_hash(&longer)).expect_err("refused");
     assert_eq!(refusal.io_kind(), Some(std::io::ErrorKind::InvalidInput));
-    assert!(writer.add_range_delete(b"a", &longer, 1).is_err());
+    writer.add_range_delete(b"a", &longer, 1).expect("a bound may follow the longest key");
+    let longest_bound = vec![b'k'; lsm_entry::MAX_KEY_BYTES + 2];
+    assert!(writer.add_range_delete(b"a", &longest_bound, 1).is_err());
     let range: (&[u8], &[u8]) = (b"a", b"b");
     writer.add_range_delete(range.0, range.1, 1).expect("written");
     writer.finish().expect("written");

@@ -134,7 +134,7 @@ fn blocks(dump: &mut Dump, table: &Arc<Table>) -> Result<(), Failure> {
 fn range_deletes(dump: &mut Dump, table: &Arc<Table>) -> Result<(), Failure> {
     let format = dump.bytes();
     let kind = kind_name(ValueKind::RangeDelete);
-    for range in table.range_deletes() {
+    for range in table.range_deletes().range_deletes() {
         let (lower, upper) = (&range.lower, &range.upper);
         dump.item(
             || {
