@@ -136,6 +136,7 @@ mod tests {
                 bytes: entries * 100,
                 entries,
                 tombstones: 0,
+                range_deletes: 0,
             }
         };
         let run = |line: &str| {

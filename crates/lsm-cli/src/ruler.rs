@@ -91,6 +91,7 @@ mod tests {
             bytes: 0,
             entries,
             tombstones: 0,
+            range_deletes: 0,
         }
     }
 

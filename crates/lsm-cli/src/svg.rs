@@ -157,6 +157,7 @@ mod tests {
             bytes: 1000,
             entries: 10,
             tombstones: 5,
+            range_deletes: 0,
         };
         let shape = Shape { runs: vec![RunShape { level: 0, tables: vec![table] }] };
         let svg = draw(&shape, "a & b", BytesFormat::default());

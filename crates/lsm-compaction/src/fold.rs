@@ -5,7 +5,7 @@
 //! is known to be nothing; else one operand, where the operator can combine them. Where it cannot,
 //! or fails, they stay as they are.
 
-use lsm_entry::{Cursor, Entry, OwnedEntry, Tag, ValueKind};
+use lsm_entry::{Cursor, Entry, OwnedEntry, SeqNo, Tag, ValueKind};
 
 use crate::operator::{combine_operands, fold_operands};
 use crate::retention::Retention;
@@ -43,7 +43,8 @@ impl Operands {
             if self.entries.first().is_some_and(|newest| !continues(newest, &entry, retention)) {
                 break;
             }
-            let is_operand = entry.kind() == ValueKind::Merge;
+            let is_operand =
+                entry.kind() == ValueKind::Merge && !retention.is_covered(entry.seq_no);
             if !is_operand || self.bytes > HELD_BYTES_MAX {
                 break;
             }
@@ -71,7 +72,8 @@ impl Operands {
         let (key, seq_no) = (newest.key.as_slice(), newest.seq_no);
         let values: Vec<&[u8]> =
             self.entries.iter().rev().map(|operand| operand.value.as_slice()).collect();
-        let folded = match base_of(newest, next, retention, nothing_older) {
+        let oldest = self.entries.last().map_or(seq_no, |oldest| oldest.seq_no);
+        let folded = match base_of((newest, oldest), next, retention, nothing_older) {
             Base::Known(base) => fold_operands(&**operator, key, base.as_deref(), &values)
                 .ok()
                 .map(|value| (Tag::PUT, value)),
@@ -103,12 +105,17 @@ fn continues(newest: &OwnedEntry, entry: &Entry<'_>, retention: &Retention) -> b
 }
 
 fn base_of(
-    newest: &OwnedEntry,
+    (newest, oldest): (&OwnedEntry, SeqNo),
     next: Option<Entry<'_>>,
     retention: &Retention,
     nothing_older: impl FnOnce(&[u8]) -> bool,
 ) -> Base {
-    match next.filter(|next| next.key == newest.key) {
+    let next = next.filter(|next| next.key == newest.key);
+    if retention.is_bounded(oldest, next.map_or(0, |next| next.seq_no)) {
+        // A range delete of their stripe lies between them and all that is older.
+        return Base::Known(None);
+    }
+    match next {
         None if nothing_older(&newest.key) => Base::Known(None),
         None => Base::Unknown,
         Some(next) if !continues(newest, &next, retention) => Base::Unknown,

@@ -152,16 +152,18 @@ impl LeveledOptions {
     }
 }
 
-/// Writes anew a table of the bottom whose tombstones no snapshot needs any more.
+/// Writes anew a table of the bottom whose tombstones, range deletes among them, no snapshot needs any
+/// more.
 pub(crate) fn plan_clean(planner: &Planner<'_>, input: &PlanInput<'_>) -> Option<Plan> {
     let deepest = (1..LEVELS).rev().find(|&level| !input.version.level(level).runs.is_empty())?;
     let run = input.version.level(deepest).runs.last()?;
     let oldest_snapshot = input.snapshots.first().copied().unwrap_or(u64::MAX);
+    let tombstones = |table: &TableRecord| table.tombstones + table.range_deletes;
     let is_dirty = |table: &&std::sync::Arc<TableRecord>| {
-        table.tombstones > 0 && oldest_snapshot > table.seq_no_max && !planner.is_used(table)
+        tombstones(table) > 0 && oldest_snapshot > table.seq_no_max && !planner.is_used(table)
     };
     let table = run.tables.iter().find(is_dirty)?;
-    let reason = format!("{} tombstones have nothing below them to hide", table.tombstones);
+    let reason = format!("{} tombstones have nothing below them to hide", tombstones(table));
     let inputs = vec![PlanInputRun { level: deepest, run: run.id, tables: vec![table.clone()] }];
     planner.make(Action::Merge, inputs, Place { level: deepest, run: run.id }, reason)
 }

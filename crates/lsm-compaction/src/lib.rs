@@ -18,9 +18,12 @@
 //!
 //! To see what a plan is, open `plan.rs`; the policies, `leveled.rs`, `tiered.rs`,
 //! `lazy_leveled.rs`, `fifo.rs`; which entries survive, `retention.rs` and `survivors.rs`;
-//! what is written in the place of merge operands, `fold.rs`; when writes are slowed, `pressure.rs`.
+//! what is written in the place of merge operands, `fold.rs`; where range deletes are cut, `clip.rs`;
+//! which tables they cover whole, `covered.rs`; when writes are slowed, `pressure.rs`.
 
+mod clip;
 mod collapse;
+mod covered;
 mod fifo;
 mod fold;
 mod ingest;
@@ -36,7 +39,9 @@ mod retention;
 mod survivors;
 mod tiered;
 
+pub use clip::Clipper;
 pub use collapse::plan_collapse;
+pub use covered::plan_covered;
 pub use fifo::FifoOptions;
 pub use ingest::{IngestPlan, plan_ingest};
 pub use lazy_leveled::LazyLeveledOptions;

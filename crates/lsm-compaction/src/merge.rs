@@ -1,7 +1,8 @@
 //! Carrying out a merge, whatever its inputs and outputs are.
 
-use lsm_entry::{Cursor, Entry, key_hash};
+use lsm_entry::{Cursor, Entry, RangeDelete, key_hash};
 
+use crate::clip::Clipper;
 use crate::plan::Plan;
 use crate::retention::Retention;
 use crate::survivors::{MergeError, MergeStats, for_each_survivor};
@@ -17,6 +18,13 @@ pub trait TableSink {
     /// Those of the sink; the merge ends.
     fn add(&mut self, entry: Entry<'_>, hash: u64) -> Result<(), Self::Error>;
 
+    /// Takes a range delete, which has an end. Those of one table come in any order, before the table
+    /// ends, and may be all that it holds.
+    ///
+    /// # Errors
+    /// Those of the sink; the merge ends.
+    fn add_range_delete(&mut self, range_delete: &RangeDelete) -> Result<(), Self::Error>;
+
     /// Bytes of the table in the making; 0 if none is.
     fn table_bytes(&self) -> u64;
 
@@ -27,7 +35,8 @@ pub trait TableSink {
     fn cut(&mut self) -> Result<(), Self::Error>;
 }
 
-/// Merges what `cursor` yields, which are the plan's inputs, into `sink`.
+/// Merges what `cursor` yields, which are the plan's inputs, into `sink`, and the range deletes that
+/// `retention` was given.
 ///
 /// # Errors
 /// Those of the cursor and of the sink, and `Stopped` when `should_stop` says so. What is in the sink
@@ -41,9 +50,12 @@ pub fn merge<C: Cursor, S: TableSink>(
 ) -> Result<MergeStats, MergeError<C::Error, S::Error>> {
     let mut boundaries = plan.boundaries.iter().peekable();
     let mut last_key = Vec::new();
+    let mut range_deletes = Clipper::new(&retention.kept_range_deletes(|fragment| {
+        plan.nothing_older_within(fragment.lower(), fragment.upper())
+    }));
     cursor.seek_first().map_err(MergeError::Read)?;
     let nothing_older = |key: &[u8]| plan.nothing_older(key);
-    for_each_survivor(cursor, retention, nothing_older, should_stop, |entry| {
+    let stats = for_each_survivor(cursor, retention, nothing_older, should_stop, |entry| {
         let bytes = sink.table_bytes();
         if bytes > 0 && entry.key != last_key.as_slice() {
             let mut is_border = false;
@@ -52,11 +64,14 @@ pub fn merge<C: Cursor, S: TableSink>(
             }
             let limit = plan.output_table_bytes;
             if bytes >= limit || (is_border && bytes >= limit / 2) {
+                range_deletes.write_through(&last_key, sink)?;
                 sink.cut()?;
             }
         }
         last_key.clear();
         last_key.extend_from_slice(entry.key);
         sink.add(entry, key_hash(entry.key))
-    })
+    })?;
+    range_deletes.finish(sink).map_err(MergeError::Write)?;
+    Ok(stats)
 }

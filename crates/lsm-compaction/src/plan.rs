@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use lsm_entry::is_below;
 use lsm_version::{LEVELS, Place, RunId, TableRecord, Version};
 
 /// How a plan is carried out.
@@ -116,6 +117,14 @@ impl Plan {
         self.older.iter().all(|run| {
             let index = run.partition_point(|table| table.upper.as_slice() < key);
             run.get(index).is_none_or(|table| key < table.lower.as_slice())
+        })
+    }
+
+    /// Whether nothing older than the inputs can lie from `lower` up to `upper` (exclusive).
+    pub fn nothing_older_within(&self, lower: &[u8], upper: &[u8]) -> bool {
+        self.older.iter().all(|run| {
+            let index = run.partition_point(|table| table.upper.as_slice() < lower);
+            run.get(index).is_none_or(|table| !is_below(&table.lower, upper))
         })
     }
 

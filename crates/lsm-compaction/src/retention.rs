@@ -11,7 +11,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use lsm_entry::{Entry, SeqNo, ValueKind};
+use lsm_entry::{Entry, Fragment, Fragments, SeqNo, ValueKind};
 
 use crate::operator::MergeOperator;
 
@@ -32,6 +32,8 @@ pub enum Verdict {
 pub enum DropReason {
     /// A newer one of its key hides it from every reader.
     Shadowed,
+    /// A range delete hides it from every reader.
+    Covered,
     /// A tombstone that hides nothing any more.
     Tombstone,
     /// Its time is over, and it hides nothing.
@@ -58,6 +60,9 @@ pub struct Retention {
     hidden_stripe: Option<usize>,
     /// The key's last operand.
     last_operand: Option<SeqNo>,
+    range_deletes: Fragments,
+    /// The numbers of those that cover the key, newest first.
+    covering: Vec<SeqNo>,
 }
 
 impl Retention {
@@ -73,6 +78,8 @@ impl Retention {
             has_key: false,
             hidden_stripe: None,
             last_operand: None,
+            range_deletes: Fragments::default(),
+            covering: Vec::new(),
         }
     }
 
@@ -81,6 +88,24 @@ impl Retention {
     pub fn folding(mut self, operator: Option<Arc<dyn MergeOperator>>) -> Self {
         self.operator = operator;
         self
+    }
+
+    /// The same, dropping what `range_deletes`, which are merged with the entries, hide from every
+    /// reader.
+    #[must_use]
+    pub fn with_range_deletes(mut self, range_deletes: Fragments) -> Self {
+        self.range_deletes = range_deletes;
+        self
+    }
+
+    /// The range deletes that are still needed: of each stripe the newest, and in the oldest only
+    /// where something may lie under them that is not merged with them.
+    pub fn kept_range_deletes(&self, nothing_older: impl Fn(&Fragment) -> bool) -> Fragments {
+        self.range_deletes.filtered(|fragment, seq_no| {
+            let stripe = self.stripe(seq_no);
+            let newest = fragment.seq_nos().iter().find(|newer| self.stripe(**newer) == stripe);
+            newest == Some(&seq_no) && (stripe > 0 || !nothing_older(fragment))
+        })
     }
 
     /// Judges the next entry; those of a key come newest first. `nothing_older`: no older entry of
@@ -93,6 +118,14 @@ impl Retention {
             self.has_key = true;
             self.hidden_stripe = None;
             self.last_operand = None;
+            if !self.range_deletes.is_empty() {
+                let fragment = self.range_deletes.find(entry.key);
+                self.covering.clear();
+                self.covering.extend_from_slice(fragment.map_or(&[], Fragment::seq_nos));
+            }
+        }
+        if !self.covering.is_empty() && self.is_covered(entry.seq_no) {
+            return Verdict::Drop(DropReason::Covered);
         }
         let stripe = self.stripe(entry.seq_no);
         if self.hidden_stripe == Some(stripe) {
@@ -131,6 +164,20 @@ impl Retention {
     #[inline]
     pub(crate) fn stripe(&self, seq_no: SeqNo) -> usize {
         self.snapshots.partition_point(|snapshot| *snapshot < seq_no)
+    }
+
+    /// Whether a range delete of its own stripe covers an entry with this number, of the key that was
+    /// judged last.
+    pub(crate) fn is_covered(&self, seq_no: SeqNo) -> bool {
+        let newer = self.covering.iter().rev().find(|covering| **covering > seq_no);
+        newer.is_some_and(|newer| self.stripe(*newer) == self.stripe(seq_no))
+    }
+
+    /// Whether a range delete covers all that is older than this number in its stripe, of the key that
+    /// was judged last, down to `floor`.
+    pub(crate) fn is_bounded(&self, seq_no: SeqNo, floor: SeqNo) -> bool {
+        let older = self.covering.iter().find(|covering| **covering < seq_no);
+        older.is_some_and(|older| *older > floor && self.stripe(*older) == self.stripe(seq_no))
     }
 
     /// Whether an entry's time is over for every reader. A snapshot may have seen it alive.

@@ -15,6 +15,8 @@ pub struct MergeStats {
     pub entries_written: u64,
     /// Entries that newer ones hide.
     pub dropped_shadowed: u64,
+    /// Entries that range deletes hide.
+    pub dropped_covered: u64,
     /// Tombstones that hid nothing any more.
     pub dropped_tombstones: u64,
     /// Entries whose time was over.
@@ -65,6 +67,7 @@ pub fn for_each_survivor<C: Cursor, W>(
                 stats.entries_written += 1;
             }
             Verdict::Drop(DropReason::Shadowed) => stats.dropped_shadowed += 1,
+            Verdict::Drop(DropReason::Covered) => stats.dropped_covered += 1,
             Verdict::Drop(DropReason::Tombstone) => stats.dropped_tombstones += 1,
             Verdict::Drop(DropReason::Expired) => stats.dropped_expired += 1,
             Verdict::Fold => {

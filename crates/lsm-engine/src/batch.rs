@@ -86,7 +86,7 @@ impl WriteBatch {
         BatchWithin { batch: self, keyspace }
     }
 
-    /// How many puts and deletes it holds.
+    /// How many puts and deletes it holds, a deleted range counted once.
     pub fn len(&self) -> usize {
         self.hashes.len()
     }
@@ -100,7 +100,7 @@ impl WriteBatch {
     pub(crate) fn only_deletes(&self) -> bool {
         Records::new(&self.payload).all(|record| match record {
             Ok(Record::Keyspace(_)) => true,
-            Ok(Record::Entry { tag, .. }) => tag == Tag::DELETE,
+            Ok(Record::Entry { tag, .. }) => tag == Tag::DELETE || tag == Tag::RANGE_DELETE,
             Err(_) => false,
         })
     }
@@ -182,7 +182,7 @@ impl WriteBatch {
         self.add_here(id, tag, key, value);
     }
 
-    fn note_mistake(&mut self, mistake: impl FnOnce() -> String) {
+    pub(crate) fn note_mistake(&mut self, mistake: impl FnOnce() -> String) {
         self.mistake.get_or_insert_with(mistake);
     }
 
@@ -214,8 +214,8 @@ impl WriteBatch {
 /// A batch, adding to one keyspace; see [`WriteBatch::within`].
 #[derive(Debug)]
 pub struct BatchWithin<'a> {
-    batch: &'a mut WriteBatch,
-    keyspace: &'a Keyspace,
+    pub(crate) batch: &'a mut WriteBatch,
+    pub(crate) keyspace: &'a Keyspace,
 }
 
 impl BatchWithin<'_> {

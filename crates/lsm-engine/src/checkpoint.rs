@@ -33,7 +33,7 @@ use lsm_wal::{Log, Pending, PreparedSegment};
 
 use crate::db::Db;
 use crate::error::{Error, ErrorKind, Result};
-use crate::flush::{flush_edit, write_memtable};
+use crate::flush::{Older, flush_edit, write_memtable};
 use crate::keyspace::KeyspaceCore;
 use crate::limiter::{LimitedFile, Priority};
 use crate::outputs::Workshop;
@@ -365,7 +365,8 @@ impl<'a> Copy<'a> {
             };
             // Nobody has a snapshot of the copy.
             let retention = Retention::new(Vec::new(), self.cut.database_time_ms);
-            let records = write_memtable(workshop, &core, &memtable, retention)?.keep();
+            let older = self.older(&core, &edits);
+            let records = write_memtable(workshop, &core, &memtable, retention, &older)?.keep();
             if !records.is_empty() {
                 edits.push((core.id, flush_edit(&records)));
             }
@@ -375,6 +376,17 @@ impl<'a> Copy<'a> {
             }
         }
         Ok(edits)
+    }
+
+    /// What is older than the next memtable of a keyspace.
+    fn older(&self, core: &KeyspaceCore, written: &[(u32, VersionEdit)]) -> Older {
+        let tree = self.cut.keyspaces.get(&core.id).map(|keyspace| &keyspace.tree);
+        let mut older = tree.map_or(Older::Unknown, |tree| Older::of(&tree.version));
+        for (_, edit) in written.iter().filter(|(id, _)| *id == core.id) {
+            let records: Vec<_> = edit.added.iter().map(|(_, table)| Arc::clone(table)).collect();
+            older.extend(&records);
+        }
+        older
     }
 
     /// Step 6, behind a log that is closed and empty.

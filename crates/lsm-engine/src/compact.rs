@@ -18,12 +18,12 @@ use std::time::Duration;
 
 use lsm_compaction::{
     Action, MergeError, Plan, PlanInput, RangePlan, Retention, RunningPlan, merge, plan_collapse,
-    plan_ingest, plan_range,
+    plan_covered, plan_ingest, plan_range,
 };
-use lsm_entry::MergingCursor;
+use lsm_entry::{Fragments, MergingCursor};
 use lsm_manifest::{FileKind, ManifestEdit, parse_file_name};
 use lsm_sstable::Origin;
-use lsm_version::{Place, TableRecord, Version, VersionEdit};
+use lsm_version::{Place, TableRecord, VersionEdit};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::Event;
@@ -40,6 +40,8 @@ use crate::view::Tree;
 #[derive(Debug, Default)]
 pub(crate) struct CompactionState {
     running: Mutex<HashMap<u32, Plans>>,
+    /// Numbers of tables that went without being read.
+    dropped: Mutex<BTreeSet<u64>>,
 }
 
 #[derive(Debug, Default)]
@@ -92,6 +94,16 @@ impl CompactionState {
     }
 }
 
+impl CompactionState {
+    /// The plan's tables go. As long as a reader holds their files, every table written is to name
+    /// them: a repair that finds such a file must not bring back what it holds, though the range
+    /// delete that covered it be gone as well.
+    fn note_dropped(&self, plan: &Plan) {
+        let numbers = plan_tables(plan).map(|table| table.number);
+        self.dropped.lock().expect("no holder panicked").extend(numbers);
+    }
+}
+
 impl PlanTicket<'_> {
     /// Leaves the plan's inputs alone from now on.
     fn give_up(&self, plan: RunningPlan, error: &Error) {
@@ -127,8 +139,14 @@ impl Shared {
 
     fn compact_keyspace_once(&self, core: &KeyspaceCore) -> Result<bool> {
         let options = core.options();
-        let planned = self.enter_plan(core, |version, running| {
+        let planned = self.enter_plan(core, |tree, running| {
+            let version = &tree.version;
             let snapshots = self.snapshots.copy();
+            // Before all others: it costs an edit, and what it drops need not be merged.
+            let covered = plan_covered(version, running, &snapshots, &covering(tree));
+            if covered.is_some() {
+                return covered;
+            }
             let now_ms = self.database_time_ms();
             let input = PlanInput { version, running, snapshots: &snapshots, now_ms };
             let policy = &options.compaction;
@@ -176,8 +194,8 @@ impl Shared {
         loop {
             self.check_writable()?;
             let mut must_wait = false;
-            let planned = self.enter_plan(core, |version, running| {
-                match plan_range(version, running, &lower, upper.as_deref(), table_bytes) {
+            let planned = self.enter_plan(core, |tree, running| {
+                match plan_range(&tree.version, running, &lower, upper.as_deref(), table_bytes) {
                     RangePlan::Merge(plan) => Some(*plan),
                     RangePlan::Wait => {
                         must_wait = true;
@@ -211,13 +229,13 @@ impl Shared {
     fn enter_plan(
         &self,
         core: &KeyspaceCore,
-        make: impl FnOnce(&Version, &[RunningPlan]) -> Option<Plan>,
+        make: impl FnOnce(&Tree, &[RunningPlan]) -> Option<Plan>,
     ) -> Option<(Plan, Arc<Tree>, PlanTicket<'_>)> {
         let mut running = self.compaction.running.lock().expect("no planner panicked");
         let plans = running.entry(core.id).or_default();
         // Order: the view is loaded under the lock, so it shows what every ended plan has done.
         let tree = Arc::clone(&core.view.load().tree);
-        let plan = make(&tree.version, &plans.in_the_way())?;
+        let plan = make(&tree, &plans.in_the_way())?;
         let ticket = self.compaction.enter(core.id, plans, plan.as_running());
         Some((plan, tree, ticket))
     }
@@ -263,6 +281,9 @@ impl Shared {
         if core.is_dropped() {
             return Ok(());
         }
+        if plan.action == Action::Drop {
+            self.compaction.note_dropped(plan);
+        }
         let edit = ManifestEdit { tables: vec![(core.id, edit)], ..ManifestEdit::default() };
         match written {
             Some(written) => drop(self.append_tables(&mut manifest, edit, written)?),
@@ -305,6 +326,7 @@ impl Shared {
         let mut cursor = MergingCursor::new(sources);
         let mut retention = Retention::new(self.snapshots.copy(), self.database_time_ms());
         let mut outputs = Outputs::new(self.workshop(), spec);
+        retention = retention.with_range_deletes(range_deletes(&inputs)?);
         let should_stop = || self.background.is_stopping() || self.commit.poison().is_some();
         let merged = merge(&mut cursor, plan, &mut retention, &mut outputs, &should_stop);
         let stats = merged.map_err(|error| match error {
@@ -323,6 +345,7 @@ impl Shared {
         for input in inputs.tables() {
             ancestors.extend(input.table()?.properties().info.sources());
         }
+        ancestors.extend(&*self.compaction.dropped.lock().expect("no holder panicked"));
         if ancestors.is_empty() {
             return Ok(Vec::new());
         }
@@ -330,6 +353,7 @@ impl Shared {
         let there = listing.iter().map(|entry| parse_file_name(&entry.name));
         let there: BTreeSet<u64> =
             there.filter(|(kind, _)| *kind == FileKind::Table).map(|(_, number)| number).collect();
+        self.compaction.dropped.lock().expect("no holder panicked").retain(|it| there.contains(it));
         Ok(ancestors.intersection(&there).copied().collect())
     }
 
@@ -374,6 +398,30 @@ impl Scan {
 /// What a plan reads, moves or drops.
 fn plan_tables(plan: &Plan) -> impl Iterator<Item = &Arc<TableRecord>> {
     plan.inputs.iter().flat_map(|input| &input.tables)
+}
+
+/// The range deletes of a tree, and where each lies. A table that cannot be opened is passed over:
+/// whoever reads it reports that.
+fn covering(tree: &Tree) -> Vec<(Place, &Fragments)> {
+    let places = tree.version.runs().map(|(level, run)| Place { level, run: run.id });
+    let with_ranges = places.zip(&tree.runs).flat_map(|(place, run)| {
+        run.ranged.iter().filter_map(move |table| {
+            let fragments = run.tables[*table].range_deletes().ok().flatten()?;
+            Some((place, fragments))
+        })
+    });
+    with_ranges.collect()
+}
+
+/// The range deletes of all tables of a tree, as one.
+fn range_deletes(tree: &Tree) -> Result<Fragments> {
+    let mut joined = Fragments::default();
+    for live in tree.tables() {
+        if let Some(fragments) = live.range_deletes()? {
+            fragments.range_deletes().into_iter().for_each(|range| joined.insert(range));
+        }
+    }
+    Ok(joined)
 }
 
 /// A tree of just the plan's inputs, sharing the open tables of the one it was made from.

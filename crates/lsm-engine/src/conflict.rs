@@ -5,6 +5,8 @@
 //! version. Tables and memtables whose newest number is not above N are not asked at all: mostly
 //! only the active memtable is, at memory speed.
 //!
+//! A range delete changes every key that it covers, whether it was there or not.
+//!
 //! A key that was written and removed again in the meantime may have left no trace. That is no
 //! conflict: what the transaction saw, that there was nothing, is true again.
 
@@ -13,7 +15,7 @@ use std::fmt;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex};
 
-use lsm_entry::{Cursor, MAX_SEQ_NO, SeqNo, key_hash};
+use lsm_entry::{Cursor, Fragments, MAX_SEQ_NO, SeqNo, key_hash};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::iter::SeenRange;
@@ -88,34 +90,41 @@ impl From<Conflict> for Error {
     }
 }
 
-/// The number of the newest version of `key`, if it is above `seen`.
+/// The number of the newest version of `key`, or of a range delete that covers it, if that is above
+/// `seen`.
 fn newest_above(view: &View, key: &[u8], seen: SeqNo) -> Result<Option<SeqNo>> {
     let hash = key_hash(key);
     for memtable in std::iter::once(&view.active).chain(&view.sealed) {
-        if memtable.seq_no_range().is_some_and(|(_, last)| last > seen)
-            && let Some(entry) = memtable.get(key, hash, MAX_SEQ_NO)
-        {
-            return Ok((entry.seq_no > seen).then_some(entry.seq_no));
+        if memtable.seq_no_range().is_some_and(|(_, last)| last > seen) {
+            let entry = memtable.get(key, hash, MAX_SEQ_NO).map_or(0, |entry| entry.seq_no);
+            let newest = entry.max(memtable.cover(key, MAX_SEQ_NO));
+            if newest > 0 {
+                return Ok((newest > seen).then_some(newest));
+            }
         }
     }
     for live in view.tree.runs.iter().filter_map(|run| run.find(key)) {
-        if live.record().seq_no_max > seen
-            && let Some(seq_no) =
-                live.table()?.get_with(key, hash, MAX_SEQ_NO, |entry| entry.seq_no)?
-        {
-            return Ok((seq_no > seen).then_some(seq_no));
+        if live.record().seq_no_max > seen {
+            let entry = live.table()?.get_with(key, hash, MAX_SEQ_NO, |entry| entry.seq_no)?;
+            let newest = entry.unwrap_or(0).max(live.cover(key, MAX_SEQ_NO)?);
+            if newest > 0 {
+                return Ok((newest > seen).then_some(newest));
+            }
         }
     }
     Ok(None)
 }
 
-/// A key in `range` with a version whose number is above `seen`.
+/// A key in `range` with a version, or under a range delete, whose number is above `seen`.
 fn change_within(view: &View, range: &Scan, seen: SeqNo) -> Result<Option<(Vec<u8>, SeqNo)>> {
     for memtable in std::iter::once(&view.active).chain(&view.sealed) {
         if memtable.seq_no_range().is_some_and(|(_, last)| last > seen) {
             let change = change_in(&mut memtable.cursor(), range, seen);
-            if let Some(change) = change.unwrap_or_else(|never| match never {}) {
-                return Ok(Some(change));
+            let change = change.unwrap_or_else(|never| match never {}).or_else(|| {
+                memtable.range_deletes().and_then(|fragments| delete_in(&fragments, range, seen))
+            });
+            if change.is_some() {
+                return Ok(change);
             }
         }
     }
@@ -126,8 +135,24 @@ fn change_within(view: &View, range: &Scan, seen: SeqNo) -> Result<Option<(Vec<u
                 return Ok(Some(change));
             }
         }
+        for live in run.ranged.iter().map(|table| &run.tables[*table]) {
+            if live.record().seq_no_max > seen
+                && let Some(fragments) = live.range_deletes()?
+                && let Some(change) = delete_in(fragments, range, seen)
+            {
+                return Ok(Some(change));
+            }
+        }
     }
     Ok(None)
+}
+
+/// A key of `range` that a range delete above `seen` covers.
+fn delete_in(fragments: &Fragments, range: &Scan, seen: SeqNo) -> Option<(Vec<u8>, SeqNo)> {
+    let (lower, upper) = range.half_open()?;
+    let newer =
+        fragments.overlapping(&lower, &upper).find(|fragment| fragment.seq_nos()[0] > seen)?;
+    Some((newer.lower().max(&lower).to_vec(), newer.seq_nos()[0]))
 }
 
 fn change_in<C: Cursor>(

@@ -13,12 +13,14 @@
 
 use std::sync::{Arc, MutexGuard};
 
-use lsm_compaction::{MergeError, Retention, TableSink, for_each_survivor};
-use lsm_entry::{Cursor, key_hash};
+use lsm_compaction::{Clipper, MergeError, Retention, TableSink, for_each_survivor};
+use lsm_entry::{
+    Cursor, Fragment, Fragments, MAX_KEY_BYTES, RangeDelete, bound_after, is_below, key_hash,
+};
 use lsm_manifest::ManifestEdit;
 use lsm_memtable::Memtable;
 use lsm_sstable::Origin;
-use lsm_version::{Place, TableRecord, VersionEdit};
+use lsm_version::{Place, TableRecord, Version, VersionEdit};
 
 use crate::error::{Error, Result};
 use crate::events::Event;
@@ -103,7 +105,9 @@ impl Shared {
         }
         let snapshots = self.snapshots.copy();
         let retention = Retention::new(snapshots, self.database_time_ms());
-        let written = write_memtable(self.workshop(), core, &memtable, retention)?;
+        // One flush at a time, the oldest memtable first: what is older lies in tables.
+        let older = Older::of(&core.view.load().tree.version);
+        let written = write_memtable(self.workshop(), core, &memtable, retention, &older)?;
         self.install_flush(core, &memtable, written)?;
         Ok(true)
     }
@@ -163,14 +167,69 @@ pub(crate) fn flush_edit(records: &[Arc<TableRecord>]) -> VersionEdit {
     VersionEdit { removed: Vec::new(), added }
 }
 
+/// The tables that are older than a memtable: what its range deletes may have to hide once it is a
+/// table itself.
+#[derive(Clone, Debug)]
+pub(crate) enum Older {
+    /// These.
+    Tables(Vec<Arc<TableRecord>>),
+    /// A repair finds out later.
+    Unknown,
+}
+
+impl Older {
+    /// All of a version.
+    pub(crate) fn of(version: &Version) -> Self {
+        Self::Tables(version.tables().map(|(_, table)| Arc::clone(table)).collect())
+    }
+
+    /// These are older than the next memtable, too.
+    pub(crate) fn extend(&mut self, records: &[Arc<TableRecord>]) {
+        if let Self::Tables(tables) = self {
+            tables.extend(records.iter().cloned());
+        }
+    }
+
+    /// Whether nothing of them lies under a fragment.
+    fn is_clear_of(&self, fragment: &Fragment) -> bool {
+        let Self::Tables(tables) = self else { return false };
+        tables.iter().all(|table| {
+            table.upper.as_slice() < fragment.lower() || !is_below(&table.lower, fragment.upper())
+        })
+    }
+
+    /// A bound above all that they and `memtable` hold, in the place of none.
+    fn end(&self, memtable: &Arc<Memtable>) -> Vec<u8> {
+        let Self::Tables(tables) = self else { return bound_after(&[0xFF; MAX_KEY_BYTES]) };
+        let mut cursor = memtable.cursor();
+        let Ok(()) = cursor.seek_last();
+        let own = cursor.entry().map(|entry| entry.key);
+        let keys = tables.iter().map(|table| table.upper.as_slice()).chain(own);
+        bound_after(keys.max().unwrap_or_default())
+    }
+}
+
+/// The range deletes of a memtable, each with an end: in a table every one has one. What is newer
+/// than they are they do not cover, so they may end where everything older does.
+fn bounded_range_deletes(memtable: &Arc<Memtable>, older: &Older) -> Fragments {
+    let Some(fragments) = memtable.range_deletes() else { return Fragments::default() };
+    let end = older.end(memtable);
+    let bounded = fragments.range_deletes().into_iter().map(|range| {
+        let upper = if range.upper.is_empty() { end.clone() } else { range.upper };
+        RangeDelete { upper, ..range }
+    });
+    bounded.collect()
+}
+
 /// Writes what a memtable holds into tables of level 0.
 pub(crate) fn write_memtable(
     workshop: Workshop<'_>,
     core: &KeyspaceCore,
     memtable: &Arc<Memtable>,
     retention: Retention,
+    older: &Older,
 ) -> Result<WrittenTables> {
-    write_memtable_of(workshop, core, memtable, retention, Origin::Flush, Vec::new())
+    write_memtable_of(workshop, core, memtable, retention, older, Origin::Flush, Vec::new())
 }
 
 /// The same, saying where the memtable comes from.
@@ -178,7 +237,8 @@ pub(crate) fn write_memtable_of(
     workshop: Workshop<'_>,
     core: &KeyspaceCore,
     memtable: &Arc<Memtable>,
-    mut retention: Retention,
+    retention: Retention,
+    older: &Older,
     origin: Origin,
     made_from: Vec<u64>,
 ) -> Result<WrittenTables> {
@@ -195,24 +255,28 @@ pub(crate) fn write_memtable_of(
         priority: Priority::Flush,
     };
     let mut outputs = Outputs::new(workshop, spec);
+    let mut retention = retention.with_range_deletes(bounded_range_deletes(memtable, older));
+    let kept = retention.kept_range_deletes(|fragment| older.is_clear_of(fragment));
     let mut cursor = memtable.cursor();
     let Ok(()) = cursor.seek_first();
-    write_entries(&mut cursor, &mut outputs, &mut retention, FLUSHED_TABLE_BYTES)?;
+    write_entries(&mut cursor, &mut outputs, &mut retention, &kept, FLUSHED_TABLE_BYTES)?;
     outputs.finish()
 }
 
-/// Writes what survives of a cursor's entries, from its position on, into tables of about
-/// `table_bytes`. An entry that comes twice is written once.
+/// Writes what survives of a cursor's entries, from its position on, and the range deletes in `kept`,
+/// into tables of about `table_bytes`. An entry that comes twice is written once.
 pub(crate) fn write_entries<C: Cursor>(
     cursor: &mut C,
     outputs: &mut Outputs<'_>,
     retention: &mut Retention,
+    kept: &Fragments,
     table_bytes: u64,
 ) -> Result<()>
 where
     Error: From<C::Error>,
 {
     let mut last_key = Vec::new();
+    let mut range_deletes = Clipper::new(kept);
     let written = for_each_survivor(
         cursor,
         retention,
@@ -220,6 +284,7 @@ where
         &|| false,
         |entry| {
             if outputs.table_bytes() >= table_bytes && entry.key != last_key.as_slice() {
+                range_deletes.write_through(&last_key, outputs)?;
                 outputs.cut()?;
             }
             last_key.clear();
@@ -228,7 +293,7 @@ where
         },
     );
     match written {
-        Ok(_) => Ok(()),
+        Ok(_) => Ok(range_deletes.finish(outputs)?),
         Err(MergeError::Read(error)) => Err(error.into()),
         Err(MergeError::Write(error)) => Err(error.into()),
         Err(MergeError::Stopped) => unreachable!("nobody asks it to"),

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use lsm_compaction::Pressure;
-use lsm_entry::{Cursor, Entry, MAX_SEQ_NO, SeqNo, ValueKind, key_hash};
+use lsm_entry::{Cursor, Entry, Fragments, MAX_SEQ_NO, SeqNo, ValueKind, key_hash};
 use lsm_memtable::Memtable;
 use lsm_version::LEVELS;
 
@@ -113,6 +113,8 @@ pub struct LevelMetrics {
     pub entries: u64,
     /// How many of those are tombstones.
     pub tombstones: u64,
+    /// Range deletes, cut at each other's bounds.
+    pub range_deletes: u64,
     /// Key and value bytes before encoding.
     pub raw_bytes: u64,
 }
@@ -157,6 +159,7 @@ impl Db {
                     level.bytes += record.bytes;
                     level.entries += record.entries;
                     level.tombstones += record.tombstones;
+                    level.range_deletes += record.range_deletes;
                     level.raw_bytes += record.raw_bytes;
                 }
             }
@@ -241,6 +244,8 @@ pub struct TableShape {
     pub entries: u64,
     /// How many of them are tombstones.
     pub tombstones: u64,
+    /// Its range deletes, cut at each other's bounds.
+    pub range_deletes: u64,
 }
 
 /// Where an entry was found.
@@ -276,7 +281,8 @@ pub struct KeyVersion {
     pub seq_no: SeqNo,
     /// What it does.
     pub kind: ValueKind,
-    /// Its value; empty for a tombstone.
+    /// Its value; empty for a tombstone; of a range delete the first key beyond it, empty if there is
+    /// none.
     pub value: Slice,
     /// Where it lies.
     pub place: Place,
@@ -315,6 +321,7 @@ impl Keyspace {
                 bytes: record.bytes,
                 entries: record.entries,
                 tombstones: record.tombstones,
+                range_deletes: record.range_deletes,
             }
         };
         let runs = view.tree.runs.iter().map(|run| RunShape {
@@ -324,7 +331,8 @@ impl Keyspace {
         Shape { runs: runs.collect() }
     }
 
-    /// Every version of `key` that is still there, newest first, visible or not.
+    /// Every version of `key` that is still there, newest first, visible or not, and the range deletes
+    /// that cover it.
     ///
     /// # Errors
     /// `Corrupt`, `Io`, `Closed`, `Invalid`.
@@ -340,8 +348,22 @@ impl Keyspace {
                 place: place.clone(),
             });
         };
+        let covering = |fragments: &Fragments, place: &Place| -> Vec<KeyVersion> {
+            let Some(fragment) = fragments.find(key) else { return Vec::new() };
+            let version = |seq_no: &SeqNo| KeyVersion {
+                seq_no: *seq_no,
+                kind: ValueKind::RangeDelete,
+                value: Slice::copied(fragment.upper()),
+                place: place.clone(),
+            };
+            fragment.seq_nos().iter().map(version).collect()
+        };
         let view = self.core.view.load_full();
+        let mut range_deletes = Vec::new();
         for (place, memtable) in memtables(&view) {
+            if let Some(fragments) = memtable.range_deletes() {
+                range_deletes.append(&mut covering(&fragments, &place));
+            }
             let mut cursor = memtable.cursor();
             let Ok(()) = cursor.seek(key, MAX_SEQ_NO);
             while let Some(entry) = cursor.entry().filter(|entry| entry.key == key) {
@@ -352,6 +374,9 @@ impl Keyspace {
         for run in &view.tree.runs {
             let Some(live) = run.find(key) else { continue };
             let place = Place::Table { level: run.level, number: live.record().number };
+            if let Some(fragments) = live.range_deletes()? {
+                range_deletes.append(&mut covering(fragments, &place));
+            }
             let mut cursor = live.table()?.cursor();
             cursor.seek(key, MAX_SEQ_NO)?;
             while let Some(entry) = cursor.entry().filter(|entry| entry.key == key) {
@@ -359,6 +384,7 @@ impl Keyspace {
                 cursor.next()?;
             }
         }
+        versions.append(&mut range_deletes);
         versions.sort_by_key(|version| std::cmp::Reverse(version.seq_no));
         versions.dedup_by_key(|version| version.seq_no);
         Ok(versions)
@@ -378,9 +404,14 @@ impl Keyspace {
         let mut explanation = Explanation { steps: Vec::new(), value: None };
         for (place, memtable) in memtables(&view) {
             let began = Instant::now();
-            let entry = memtable.get(key, hash, seq_no);
-            let outcome = entry.as_ref().map_or("not there".into(), describe);
+            let cover = memtable.cover(key, seq_no);
+            let entry = memtable.get(key, hash, seq_no).filter(|entry| entry.seq_no >= cover);
+            let absent = if cover > 0 { describe_cover(cover) } else { "not there".into() };
+            let outcome = entry.as_ref().map_or(absent, describe);
             explanation.note(place, outcome, began);
+            if entry.is_none() && cover > 0 {
+                return Ok(explanation);
+            }
             if let Some(entry) = entry {
                 explanation.value = shared.resolve(&entry).map(Slice::copied);
                 return Ok(explanation);
@@ -391,13 +422,25 @@ impl Keyspace {
             let place = Place::Table { level: run.level, number: live.record().number };
             let began = Instant::now();
             let table = live.table()?;
-            if !table.may_contain(hash) {
+            let cover = live.cover(key, seq_no)?;
+            let may_contain = table.may_contain(hash);
+            let newer = |entry: &Entry<'_>| entry.seq_no >= cover;
+            let found = match may_contain {
+                false => None,
+                true => table.get_with(key, hash, seq_no, |entry| {
+                    newer(&entry)
+                        .then(|| (describe(&entry), shared.resolve(&entry).map(Slice::copied)))
+                })?,
+            };
+            let found = found.flatten();
+            if found.is_none() && cover > 0 {
+                explanation.note(place, describe_cover(cover), began);
+                return Ok(explanation);
+            }
+            if !may_contain {
                 explanation.note(place, "filter says no".into(), began);
                 continue;
             }
-            let found = table.get_with(key, hash, seq_no, |entry| {
-                (describe(&entry), shared.resolve(&entry).map(Slice::copied))
-            })?;
             match found {
                 Some((outcome, value)) => {
                     explanation.note(place, format!("filter says perhaps; {outcome}"), began);
@@ -423,6 +466,10 @@ impl Explanation {
 
 fn describe(entry: &Entry<'_>) -> String {
     format!("found {:?} with sequence number {}", entry.kind(), entry.seq_no)
+}
+
+fn describe_cover(cover: SeqNo) -> String {
+    format!("range delete with sequence number {cover} covers it")
 }
 
 /// The memtables of a view, newest first.

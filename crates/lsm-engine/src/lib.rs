@@ -31,6 +31,7 @@
 //! | how a point read finds its entry | `read.rs` |
 //! | what the versions of a key mean to a reader | `resolve.rs` |
 //! | how a scan merges its sources and never pins old files | `scan.rs` |
+//! | how ranges are deleted, and what that hides from a scan | `delete_range.rs`, `covered.rs` |
 //! | how a sealed memtable becomes a table | `flush.rs` |
 //! | how tables are merged | `compact.rs` |
 //! | how sorted entries become tables at once | `ingest.rs`, `commit/hold.rs`, `note.rs` |
@@ -57,7 +58,9 @@ mod checkpoint;
 mod commit;
 mod compact;
 mod conflict;
+mod covered;
 mod db;
+mod delete_range;
 mod destroy;
 mod directory;
 mod env;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use lsm_compaction::TableSink;
-use lsm_entry::{Entry, SeqNo};
+use lsm_entry::{Entry, RangeDelete, SeqNo};
 use lsm_io::{Identity, OpenMode, SharedFile, SharedFs};
 use lsm_manifest::{FileKind, Manifest, ManifestEdit, file_name};
 use lsm_sstable::{Origin, TableInfo, TableOptions, TableSummary, TableWriter};
@@ -224,6 +224,11 @@ impl TableSink for Outputs<'_> {
             Some((_, writer)) => writer.add(entry, hash),
             None => self.begin()?.add(entry, hash),
         }
+    }
+
+    fn add_range_delete(&mut self, range_delete: &RangeDelete) -> lsm_io::Result<()> {
+        let RangeDelete { lower, upper, seq_no } = range_delete;
+        self.begin()?.add_range_delete(lower, upper, *seq_no)
     }
 
     #[inline]

@@ -6,7 +6,9 @@
 //! 3. Active memtable, sealed ones newest first.
 //! 4. Runs newest first: the one table of each whose bounds hold the key. All candidates' filter
 //!    lines are asked for before the first is tested, so that the cache misses overlap.
-//! 5. The first entry found is the newest, for older runs hold older sequence numbers.
+//! 5. The first entry found is the newest, for older runs hold older sequence numbers. A range delete
+//!    that covers the key ends the search as well: all that is older than it is gone. Where there are
+//!    none, a memtable or table is asked one flag about them.
 //!
 //! No lock, no reference count and no clock on the way.
 //!
@@ -114,8 +116,14 @@ impl Shared {
 
     fn get_in(&self, view: &View, key: &[u8], hash: u64, seq_no: SeqNo) -> Result<Option<Value>> {
         for memtable in std::iter::once(&view.active).chain(&view.sealed) {
-            if let Some(entry) = memtable.get(key, hash, seq_no) {
-                return Ok(self.resolve(&entry).map(Slice::copied));
+            let cover = memtable.cover(key, seq_no);
+            match memtable.get(key, hash, seq_no) {
+                Some(entry) if entry.seq_no >= cover => {
+                    return Ok(self.resolve(&entry).map(Slice::copied));
+                }
+                None if cover == 0 => {}
+                // A range delete hides what is here, and all that is older.
+                _ => return Ok(None),
             }
         }
         let mut candidates: [Option<&Arc<LiveTable>>; PREFETCHED_MAX] = [None; PREFETCHED_MAX];
@@ -150,11 +158,15 @@ impl Shared {
         seq_no: SeqNo,
     ) -> Result<Option<Option<Value>>> {
         let table = live.table()?;
+        let cover = live.cover(key, seq_no)?;
         if !table.may_contain(hash) {
-            return Ok(None);
+            return Ok((cover > 0).then_some(None));
         }
         let mut is_large = false;
         let found = table.get_with(key, hash, seq_no, |entry| {
+            if entry.seq_no < cover {
+                return None;
+            }
             let value = self.resolve(&entry)?;
             is_large = value.len() > COPY_BYTES_MAX;
             if is_large { None } else { Some(Slice::copied(value)) }
@@ -166,6 +178,7 @@ impl Shared {
         }
         if found.is_none() {
             self.stats.filter_false_positives.count();
+            return Ok((cover > 0).then_some(None));
         }
         Ok(found)
     }

@@ -16,7 +16,7 @@ use lsm_wal::{FRAME_HEADER_BYTES, FrameKind, FrameRef, LogReport, RecoveryMode};
 use crate::batch::DEFAULT_KEYSPACE;
 use crate::budget::ENTRY_OVERHEAD_BYTES;
 use crate::error::Result;
-use crate::flush::write_memtable_of;
+use crate::flush::{Older, write_memtable_of};
 use crate::keyspace::KeyspaceCore;
 use crate::limiter::RateLimiter;
 use crate::note::Note;
@@ -32,6 +32,15 @@ pub(crate) struct Replayed {
     pub(crate) sealed: Vec<Arc<Memtable>>,
     /// Removed again, if the database cannot be opened after all.
     pub(crate) tables: Vec<WrittenTables>,
+}
+
+impl Replayed {
+    /// What is older than its memtable.
+    fn older(&self) -> Older {
+        let mut older = Older::of(&self.core.view.load().tree.version);
+        self.tables.iter().for_each(|written| older.extend(written.records()));
+        older
+    }
 }
 
 /// What a replay needs beside the keyspaces.
@@ -191,12 +200,15 @@ impl Recovery<'_> {
             return Ok(());
         }
         let retention = Retention::new(Vec::new(), self.now_ms);
-        let origin = if self.made_from.is_empty() { Origin::Flush } else { Origin::Repair };
+        let is_repair = !self.made_from.is_empty();
+        let origin = if is_repair { Origin::Repair } else { Origin::Flush };
+        let older = if is_repair { Older::Unknown } else { keyspace.older() };
         let written = write_memtable_of(
             self.workshop(),
             &keyspace.core,
             &keyspace.memtable,
             retention,
+            &older,
             origin,
             self.made_from.clone(),
         )?;

@@ -2,7 +2,8 @@
 //!
 //! 1. Enter the sequence number into the snapshot list, so that no merge drops what the scan sees.
 //! 2. Load the view: it holds everything up to that number.
-//! 3. Merge its sources; of each key take the newest version that is not newer than the number.
+//! 3. Merge its sources, without what range deletes hide (see `covered.rs`); of each key take the
+//!    newest version that is not newer than the number.
 //! 4. Every so often look whether the view is stale. If so move to the present one: the snapshot
 //!    list guarantees that it shows the same. So no scan pins sealed memtables or dead files.
 //!
@@ -101,7 +102,7 @@ impl EntryCursor {
         view: Arc<View>,
         refusal: Option<Error>,
     ) -> Self {
-        let merged = merge_view(&view, moment.own.as_ref());
+        let merged = merge_view(&view, &moment);
         let sources = view.tree.runs.len() + view.sealed.len() + 1;
         let charge = moment.db.shared.budget.cursor_opened(sources);
         Self {
@@ -389,7 +390,7 @@ impl EntryCursor {
             return false;
         }
         self.view = Guard::into_inner(present);
-        self.merged = merge_view(&self.view, self.moment.own.as_ref());
+        self.merged = merge_view(&self.view, &self.moment);
         true
     }
 }

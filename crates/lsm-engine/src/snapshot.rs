@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use lsm_entry::{MAX_SEQ_NO, SeqNo, VecCursor};
+use lsm_entry::{Fragments, MAX_SEQ_NO, SeqNo, VecCursor};
 
 use crate::commit::Commit;
 use crate::db::Handle;
@@ -87,7 +87,16 @@ pub(crate) struct Registered {
     pub(crate) held: Option<Arc<Moment>>,
     /// What a transaction has written to the keyspace that is read, and reads over the rest. No
     /// write has the number [`MAX_SEQ_NO`], so these are told by it.
-    pub(crate) own: Option<VecCursor>,
+    pub(crate) own: Option<OwnWrites>,
+}
+
+/// What a transaction has written to one keyspace.
+#[derive(Clone, Debug)]
+pub(crate) struct OwnWrites {
+    /// Its puts and deletes.
+    pub(crate) entries: VecCursor,
+    /// Its range deletes, under the puts and deletes; `None`: it has none.
+    pub(crate) range_deletes: Option<Arc<Fragments>>,
 }
 
 impl Registered {

@@ -6,7 +6,9 @@ use lsm_entry::{Cursor, Direction, Entry, MergingCursor, SeqNo, Stretch, VecCurs
 use lsm_io::Error;
 use lsm_memtable::MemtableCursor;
 
+use crate::covered::{CoverSet, Covered};
 use crate::run_cursor::RunCursor;
+use crate::snapshot::Registered;
 use crate::view::View;
 
 /// One sorted source of entries.
@@ -16,18 +18,37 @@ pub(crate) enum Source {
     Run(RunCursor),
     /// What a transaction has written itself.
     Own(VecCursor),
+    /// One that range deletes lie over or in.
+    Covered(Box<Covered>),
 }
 
-/// Everything that a view holds, merged, newest source first.
-/// `own` lies over it, if there is any.
-pub(crate) fn merge_view(view: &View, own: Option<&VecCursor>) -> MergingCursor<Source> {
-    let memtables = std::iter::once(&view.active).chain(&view.sealed);
-    let memtables = memtables.filter(|memtable| !memtable.is_empty());
-    let own = own.into_iter().map(|own| Source::Own(own.clone()));
-    let mut sources: Vec<Source> =
-        own.chain(memtables.map(|memtable| Source::Memtable(memtable.cursor()))).collect();
-    for run in 0..view.tree.runs.len() {
-        sources.push(Source::Run(RunCursor::new(Arc::clone(&view.tree), run)));
+/// Everything that a view holds and a reader sees, merged, newest source first: the reader's own
+/// writes, if it has any, over the rest, and nothing that a range delete hides.
+pub(crate) fn merge_view(view: &View, moment: &Registered) -> MergingCursor<Source> {
+    // Each source with its range deletes, which are told apart from what lies below them.
+    let mut layers: Vec<(Option<Source>, Option<CoverSet>)> = Vec::new();
+    if let Some(own) = &moment.own {
+        layers.push((Some(Source::Own(own.entries.clone())), None));
+        layers.push((None, own.range_deletes.clone().map(CoverSet::Own)));
+    }
+    for memtable in std::iter::once(&view.active).chain(&view.sealed) {
+        if !memtable.is_empty() {
+            let covers = memtable.range_deletes().map(CoverSet::Memtable);
+            layers.push((Some(Source::Memtable(memtable.cursor())), covers));
+        }
+    }
+    for (place, run) in view.tree.runs.iter().enumerate() {
+        let covers = (!run.ranged.is_empty()).then(|| CoverSet::Run(Arc::clone(&view.tree), place));
+        let cursor = RunCursor::new(Arc::clone(&view.tree), place);
+        layers.push((Some(Source::Run(cursor)), covers));
+    }
+    let mut above = Vec::new();
+    let mut sources = Vec::with_capacity(layers.len());
+    for (source, covers) in layers {
+        if let Some(source) = source {
+            sources.push(Covered::over(source, &above, covers.clone(), moment.seq_no));
+        }
+        above.extend(covers);
     }
     MergingCursor::new(sources)
 }
@@ -45,6 +66,7 @@ macro_rules! on_source {
                 Err(never) => match never {},
             },
             Source::Run($cursor) => $movement,
+            Source::Covered($cursor) => $movement,
         }
     };
 }
@@ -84,6 +106,7 @@ impl Cursor for Source {
             Self::Memtable(cursor) => cursor.entry(),
             Self::Run(cursor) => cursor.entry(),
             Self::Own(cursor) => cursor.entry(),
+            Self::Covered(cursor) => cursor.entry(),
         }
     }
 
@@ -93,6 +116,7 @@ impl Cursor for Source {
             Self::Memtable(cursor) => cursor.is_at_entry(),
             Self::Run(cursor) => cursor.is_at_entry(),
             Self::Own(cursor) => cursor.is_at_entry(),
+            Self::Covered(cursor) => cursor.is_at_entry(),
         }
     }
 
@@ -102,6 +126,7 @@ impl Cursor for Source {
             Self::Memtable(cursor) => cursor.stretch(direction),
             Self::Run(cursor) => cursor.stretch(direction),
             Self::Own(cursor) => cursor.stretch(direction),
+            Self::Covered(cursor) => cursor.stretch(direction),
         }
     }
 
@@ -111,6 +136,8 @@ impl Cursor for Source {
             Self::Run(cursor) => cursor.plain(direction, seq_no),
             // What is in memory is little, and of many versions.
             Self::Memtable(_) | Self::Own(_) => 0,
+            // Each entry may be covered.
+            Self::Covered(_) => 0,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use crossbeam_channel::Sender;
+use lsm_entry::{Fragments, SeqNo};
 use lsm_io::{Identity, OpenMode, SharedFs};
 use lsm_manifest::{FileKind, file_name};
 use lsm_sstable::Table;
@@ -63,6 +64,8 @@ impl TableStore {
 #[derive(Debug)]
 pub(crate) struct LiveTable {
     record: Arc<TableRecord>,
+    /// Kept beside the open table, where a read looks anyway.
+    has_range_deletes: bool,
     store: Arc<TableStore>,
     opened: OnceLock<Arc<Table>>,
     replaced: AtomicBool,
@@ -70,7 +73,9 @@ pub(crate) struct LiveTable {
 
 impl LiveTable {
     pub(crate) fn new(record: Arc<TableRecord>, store: Arc<TableStore>) -> Self {
-        Self { record, store, opened: OnceLock::new(), replaced: AtomicBool::new(false) }
+        let has_range_deletes = record.range_deletes > 0;
+        let (opened, replaced) = (OnceLock::new(), AtomicBool::new(false));
+        Self { record, has_range_deletes, store, opened, replaced }
     }
 
     #[inline]
@@ -96,6 +101,21 @@ impl LiveTable {
             self.store.budget.table_opened(table.memory_bytes());
         }
         Ok(table)
+    }
+
+    /// The table's range deletes; `None`: there are none, and it need not be opened to know.
+    #[inline]
+    pub(crate) fn range_deletes(&self) -> lsm_io::Result<Option<&Fragments>> {
+        if !self.has_range_deletes {
+            return Ok(None);
+        }
+        Ok(Some(self.table()?.range_deletes()))
+    }
+
+    /// The newest range delete up to `seq_no` that covers `key`; 0: none.
+    #[inline]
+    pub(crate) fn cover(&self, key: &[u8], seq_no: SeqNo) -> lsm_io::Result<SeqNo> {
+        Ok(self.range_deletes()?.map_or(0, |fragments| fragments.cover(key, seq_no)))
     }
 
     /// The open table, if somebody has read from it.

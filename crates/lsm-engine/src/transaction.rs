@@ -14,9 +14,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::RangeBounds;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use lsm_entry::{MAX_SEQ_NO, OwnedEntry, SeqNo, Tag, VecCursor};
+use lsm_entry::{Fragments, MAX_SEQ_NO, OwnedEntry, RangeDelete, SeqNo, Tag, VecCursor};
 
 use crate::batch::WriteBatch;
 use crate::conflict::{Conflict, ReadSet};
@@ -28,7 +29,7 @@ use crate::options::WriteOptions;
 use crate::reads::{Reads, Scan};
 use crate::scan::EntryCursor;
 use crate::shared::Shared;
-use crate::snapshot::Registered;
+use crate::snapshot::{OwnWrites, Registered};
 use crate::value::{Slice, Value};
 use crate::waiter::Goal;
 
@@ -73,7 +74,18 @@ struct Share {
     keyspace: Keyspace,
     /// The value that each key gets; `None`: it is removed.
     writes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    /// The ranges that were deleted, before all of `writes`.
+    deleted: Vec<Scan>,
+    /// The same, to be asked for a key; `None`: there are none.
+    range_deletes: Option<Arc<Fragments>>,
     reads: ReadSet,
+}
+
+impl Share {
+    /// Whether the transaction has deleted a range that holds `key`.
+    fn deletes(&self, key: &[u8]) -> bool {
+        self.range_deletes.as_ref().is_some_and(|fragments| fragments.find(key).is_some())
+    }
 }
 
 impl Db {
@@ -128,6 +140,31 @@ impl Transaction {
         self.within_default().delete(key);
     }
 
+    /// Removes every key of `range`, those that the transaction has put itself included. That is a
+    /// write and no read: what others put there meanwhile goes as well. A bound beyond its limit is
+    /// reported by the commit.
+    ///
+    /// ```
+    /// # use lsm_engine::{Db, Reads};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let db = Db::open(dir.path())?;
+    /// db.put("job:1", "old")?;
+    /// let tx = db.transaction();
+    /// tx.delete_range("job:".."job;");
+    /// tx.put("job:2", "new");
+    /// assert_eq!(tx.prefix("job:").count(), 1, "it reads what it has written");
+    /// tx.commit()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn delete_range<K: AsRef<[u8]>>(&self, range: impl RangeBounds<K>) {
+        self.within_default().delete_range(range);
+    }
+
+    /// Removes every key that begins with `prefix`; see [`delete_range`](Self::delete_range).
+    pub fn delete_prefix(&self, prefix: impl AsRef<[u8]>) {
+        self.within_default().delete_prefix(prefix);
+    }
+
     /// Makes the writes part of the database, together; returns the sequence number of the last.
     /// One that has written nothing always commits.
     ///
@@ -145,12 +182,16 @@ impl Transaction {
     /// Those of [`commit`](Self::commit), and `Busy` past the deadline.
     pub fn commit_with(self, options: WriteOptions) -> Result<SeqNo> {
         let shares = self.shares.into_inner().expect("no holder panicked");
-        if shares.iter().all(|share| share.writes.is_empty()) {
+        if shares.iter().all(|share| share.writes.is_empty() && share.deleted.is_empty()) {
             // It might as well have run alone at the moment that it read.
             return Ok(self.moment.seq_no);
         }
         let mut batch = WriteBatch::new();
-        for Share { keyspace, writes, .. } in &shares {
+        for Share { keyspace, writes, deleted, .. } in &shares {
+            // Order: a write that was made before a range was deleted is not among these any more.
+            for scan in deleted {
+                batch.add_range_delete(Some(keyspace), scan);
+            }
             for (key, value) in writes {
                 match value {
                     Some(value) => batch.add(Some(keyspace), Tag::PUT, key, value),
@@ -250,6 +291,28 @@ impl TransactionWithin<'_> {
         self.write(key.as_ref(), None);
     }
 
+    /// Removes every key of `range`; see [`Transaction::delete_range`].
+    pub fn delete_range<K: AsRef<[u8]>>(&self, range: impl RangeBounds<K>) {
+        self.delete_scan(Scan::range(range));
+    }
+
+    /// Removes every key that begins with `prefix`; see [`Transaction::delete_range`].
+    pub fn delete_prefix(&self, prefix: impl AsRef<[u8]>) {
+        self.delete_scan(Scan::prefix(prefix));
+    }
+
+    fn delete_scan(&self, scan: Scan) {
+        let Some((lower, upper)) = scan.half_open() else { return };
+        self.in_share(|share| {
+            share.writes.retain(|key, _| !scan.contains(key));
+            share.deleted.push(scan);
+            let fragments = share.range_deletes.get_or_insert_default();
+            let range_delete = RangeDelete { lower, upper, seq_no: MAX_SEQ_NO };
+            // Copied only if an iterator or cursor reads over it.
+            Arc::make_mut(fragments).insert(range_delete);
+        });
+    }
+
     fn write(&self, key: &[u8], value: Option<Vec<u8>>) {
         self.in_share(|share| share.writes.insert(key.to_vec(), value));
     }
@@ -259,6 +322,7 @@ impl TransactionWithin<'_> {
     fn own_or_noted(&self, key: &[u8]) -> Option<Option<Value>> {
         self.in_share(|share| match share.writes.get(key) {
             Some(own) => Some(own.as_deref().map(Slice::copied)),
+            None if share.deletes(key) => Some(None),
             None => {
                 if !share.reads.keys.contains(key) {
                     share.reads.keys.insert(key.to_vec());
@@ -280,7 +344,9 @@ impl TransactionWithin<'_> {
                 value: value.clone().unwrap_or_default(),
             })
             .collect();
-        moment.own = (!own.is_empty()).then(|| VecCursor::new(own));
+        let range_deletes = share.range_deletes.clone();
+        moment.own = (!own.is_empty() || range_deletes.is_some())
+            .then(|| OwnWrites { entries: VecCursor::new(own), range_deletes });
         moment
     }
 
@@ -290,7 +356,8 @@ impl TransactionWithin<'_> {
         let known = shares.iter().position(|share| Arc::ptr_eq(share.keyspace.core(), core));
         let index = known.unwrap_or_else(|| {
             let (keyspace, reads) = (self.keyspace.clone(), ReadSet::new(core));
-            shares.push(Share { keyspace, writes: BTreeMap::new(), reads });
+            let (writes, deleted, range_deletes) = (BTreeMap::new(), Vec::new(), None);
+            shares.push(Share { keyspace, writes, deleted, range_deletes, reads });
             shares.len() - 1
         });
         act(&mut shares[index])

@@ -95,6 +95,8 @@ pub(crate) struct LiveRun {
     prefix: Vec<u8>,
     /// Digest of each table's upper bound after the prefix: one flat array to search.
     fences: Vec<u64>,
+    /// Places of the tables that hold range deletes, ascending.
+    pub(crate) ranged: Vec<usize>,
 }
 
 impl LiveRun {
@@ -107,7 +109,9 @@ impl LiveRun {
             _ => Vec::new(),
         };
         let fences = tables.iter().map(|t| digest(&t.record().upper, prefix.len())).collect();
-        Self { level, tables, prefix, fences }
+        let has_range_deletes = |&place: &usize| tables[place].record().range_deletes > 0;
+        let ranged = (0..tables.len()).filter(has_range_deletes).collect();
+        Self { level, tables, prefix, fences, ranged }
     }
 
     /// Index of the first table whose upper bound is at or above `key`.

@@ -253,7 +253,8 @@ impl Fragments {
         let kept = self.list.iter().filter_map(|fragment| {
             let seq_nos = fragment.seq_nos.iter().copied();
             let seq_nos: Vec<_> = seq_nos.filter(|seq_no| keep(fragment, *seq_no)).collect();
-            let made = || Arc::new(Fragment::new(&fragment.lower, &fragment.upper, seq_nos.clone()));
+            let made =
+                || Arc::new(Fragment::new(&fragment.lower, &fragment.upper, seq_nos.clone()));
             (!seq_nos.is_empty()).then(made)
         });
         Self { list: kept.collect() }

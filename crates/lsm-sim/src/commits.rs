@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use lsm_engine::{Durability, Keyspace, SeqNo, WriteBatch, WriteOptions};
 
-use crate::data::{UNKNOWN, Write, key_bytes, rank, value_bytes};
+use crate::data::{UNKNOWN, Write, key_bytes, keys_between, rank, value_bytes};
 use crate::model::Model;
+use crate::op::Op;
 use crate::world::{Stop, World};
 
 /// Tickets that are in flight at most; one more waits for the oldest.
@@ -69,6 +70,36 @@ impl World {
         Ok(())
     }
 
+    /// A [`DeleteRange`](Op::DeleteRange).
+    pub(crate) fn delete_range(&mut self, op: &Op, model: &mut Model) -> Result<(), Stop> {
+        let &Op::DeleteRange { keyspace, from, to, ref writes, durability } = op else {
+            return Ok(());
+        };
+        let Some(handle) = self.keyspace(keyspace) else { return Ok(()) };
+        let writes = self.present(writes);
+        let all = deletes_of(keyspace, from, to).chain(writes.iter().copied()).collect::<Vec<_>>();
+        if all.is_empty() {
+            return Ok(());
+        }
+        let options = WriteOptions::durability(durability);
+        let result = if writes.is_empty() {
+            match to {
+                Some(to) => handle.delete_range_with(key_bytes(from)..key_bytes(to), options),
+                None => handle.delete_range_with(key_bytes(from).., options),
+            }
+        } else {
+            let mut batch = WriteBatch::new();
+            add_delete_range(&mut batch, handle, from, to);
+            self.add_to(&mut batch, &writes);
+            self.db().write_with(&batch, options)
+        };
+        let seq_no = self.ordered(result, all, durability, model)?;
+        if self.db().visible_seq_no() < seq_no {
+            return Err(Stop::Wrong("it was acknowledged before it was visible".into()));
+        }
+        Ok(())
+    }
+
     /// The engine has given a commit its place, or has failed to: then it may survive, or not.
     fn ordered(
         &mut self,
@@ -103,6 +134,11 @@ impl World {
 
     fn batch(&self, writes: &[Write]) -> WriteBatch {
         let mut batch = WriteBatch::new();
+        self.add_to(&mut batch, writes);
+        batch
+    }
+
+    fn add_to(&self, batch: &mut WriteBatch, writes: &[Write]) {
         for &(keyspace, key, value) in writes {
             let keyspace = self.keyspace(keyspace).expect("only those present are left");
             let mut batch = batch.within(keyspace);
@@ -111,7 +147,6 @@ impl World {
                 None => batch.delete(key_bytes(key)),
             }
         }
-        batch
     }
 
     pub(crate) fn wait(&mut self, index: usize) -> Result<(), Stop> {
@@ -151,4 +186,23 @@ pub(crate) fn bring_in(keyspace: &Keyspace, writes: &[Write]) -> lsm_engine::Res
         }
     }
     Ok(load.finish()?.seq_no)
+}
+
+/// What a range delete does, key by key.
+pub(crate) fn deletes_of(keyspace: u8, from: u16, to: Option<u16>) -> impl Iterator<Item = Write> {
+    keys_between(from, to).iter().map(move |key| (keyspace, *key, None))
+}
+
+/// Adds the range delete itself to a batch.
+pub(crate) fn add_delete_range(
+    batch: &mut WriteBatch,
+    keyspace: &Keyspace,
+    from: u16,
+    to: Option<u16>,
+) {
+    let mut batch = batch.within(keyspace);
+    match to {
+        Some(to) => batch.delete_range(key_bytes(from)..key_bytes(to)),
+        None => batch.delete_range(key_bytes(from)..),
+    }
 }

@@ -20,17 +20,19 @@ pub const UNKNOWN: SeqNo = SeqNo::MAX;
 
 struct Keys {
     by_rank: Vec<Vec<u8>>,
+    numbers_by_rank: Vec<u16>,
     ranks: Vec<usize>,
 }
 
 static ALL_KEYS: LazyLock<Keys> = LazyLock::new(|| {
-    let mut numbered: Vec<_> = (0..KEYS).map(|key| (make_key(key), usize::from(key))).collect();
+    let mut numbered: Vec<_> = (0..KEYS).map(|key| (make_key(key), key)).collect();
     numbered.sort();
     let mut ranks = vec![0; usize::from(KEYS)];
     for (rank, (_, key)) in numbered.iter().enumerate() {
-        ranks[*key] = rank;
+        ranks[usize::from(*key)] = rank;
     }
-    Keys { by_rank: numbered.into_iter().map(|(bytes, _)| bytes).collect(), ranks }
+    let (by_rank, numbers_by_rank) = numbered.into_iter().unzip();
+    Keys { by_rank, numbers_by_rank, ranks }
 });
 
 /// Short keys, ones that share a long prefix, the empty one, 0xFF bytes.
@@ -61,6 +63,12 @@ pub fn key_bytes(key: u16) -> &'static [u8] {
 /// The bytes of the key with this rank.
 pub fn key_at(rank: usize) -> &'static [u8] {
     &ALL_KEYS.by_rank[rank]
+}
+
+/// Every key from one up to another, exclusive, in their order; `None`: to the end.
+pub fn keys_between(from: u16, to: Option<u16>) -> &'static [u16] {
+    let end = to.map_or(usize::from(KEYS), rank);
+    ALL_KEYS.numbers_by_rank.get(rank(from)..end).unwrap_or_default()
 }
 
 /// The rank of the key with these bytes, if histories know such a one.
@@ -128,6 +136,9 @@ mod tests {
         }
         assert!((1..usize::from(KEYS)).all(|rank| key_at(rank - 1) < key_at(rank)));
         assert_eq!(rank_of(b"unknown"), None);
+        assert_eq!(keys_between(0, None).len(), usize::from(KEYS));
+        assert_eq!(keys_between(0, Some(3)), [0], "a zero byte follows the empty key");
+        assert!(keys_between(3, Some(0)).is_empty());
     }
 
     #[test]

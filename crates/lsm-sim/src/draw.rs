@@ -4,7 +4,7 @@ use lsm_engine::{Durability, Step};
 use lsm_io::CrashPolicy;
 use lsm_workload::Rng;
 
-use crate::data::{KEYS, KEYSPACES, Write};
+use crate::data::{KEYS, KEYSPACES, Write, rank};
 use crate::op::Op;
 use crate::setup::Choice;
 
@@ -32,7 +32,8 @@ impl Mix {
 
     fn short(self, rng: &mut Rng) -> Op {
         match rng.below(100) {
-            0..30 => self.write(rng),
+            0..27 => self.write(rng),
+            27..30 => self.delete_range(rng),
             30..38 => self.batch(rng),
             38..42 => Op::WriteAsync { writes: self.writes(rng) },
             42..78 => self.read(rng),
@@ -48,7 +49,8 @@ impl Mix {
 
     fn crash(self, rng: &mut Rng) -> Op {
         match rng.below(100) {
-            0..24 => self.write(rng),
+            0..20 => self.write(rng),
+            20..24 => self.delete_range(rng),
             24..40 => self.batch(rng),
             40..50 => Op::WriteAsync { writes: self.writes(rng) },
             50..64 => self.read(rng),
@@ -63,7 +65,8 @@ impl Mix {
     fn long(self, rng: &mut Rng) -> Op {
         let keyspace = random_keyspace(rng);
         match rng.below(100_000) {
-            0..40_000 => self.write(rng),
+            0..39_900 => self.write(rng),
+            39_900..40_000 => self.delete_range(rng),
             40_000..45_000 => self.batch(rng),
             45_000..46_000 => Op::WriteAsync { writes: self.writes(rng) },
             46_000..86_000 => Op::Get { keyspace, key: self.key(rng) },
@@ -129,6 +132,19 @@ impl Mix {
 
     fn batch(self, rng: &mut Rng) -> Op {
         Op::Write { writes: self.writes(rng), durability: self.durability(rng) }
+    }
+
+    /// Bounds near each other, so that ranges overlap and leave something; sometimes without an end,
+    /// seldom the wrong way round.
+    fn delete_range(self, rng: &mut Rng) -> Op {
+        let keyspace = random_keyspace(rng);
+        let from = self.key(rng);
+        let others: Vec<u16> = (0..4).map(|_| self.key(rng)).collect();
+        let above = others.iter().copied().filter(|other| rank(*other) > rank(from));
+        let nearest = above.min_by_key(|other| rank(*other)).unwrap_or(others[0]);
+        let to = (!rng.chance(0.08)).then_some(nearest);
+        let writes = if rng.chance(0.4) { self.writes(rng) } else { Vec::new() };
+        Op::DeleteRange { keyspace, from, to, writes, durability: self.durability(rng) }
     }
 
     fn writes(self, rng: &mut Rng) -> Vec<Write> {

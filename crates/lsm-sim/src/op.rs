@@ -31,6 +31,19 @@ pub enum Op {
         /// What is written; of two writes to one key, the last counts.
         writes: Vec<Write>,
     },
+    /// Every key of a range goes at once, and then something is written, all together.
+    DeleteRange {
+        /// The keyspace.
+        keyspace: u8,
+        /// The first key, inclusive.
+        from: u16,
+        /// The last key, exclusive; `None`: to the end.
+        to: Option<u16>,
+        /// What is written behind it.
+        writes: Vec<Write>,
+        /// When it is acknowledged.
+        durability: Durability,
+    },
     /// A ticket is waited for.
     Wait(u8),
     /// All tickets are dropped, which cancels nothing.
@@ -143,6 +156,7 @@ pub const OP_NAMES: &[&str] = &[
     "batch",
     "write_async",
     "ingest",
+    "delete_range",
     "wait",
     "forget_tickets",
     "wait_durable",
@@ -180,6 +194,7 @@ impl Op {
             Self::Write { .. } => "put",
             Self::WriteAsync { .. } => "write_async",
             Self::Ingest { .. } => "ingest",
+            Self::DeleteRange { .. } => "delete_range",
             Self::Wait(_) => "wait",
             Self::ForgetTickets => "forget_tickets",
             Self::WaitDurable(_) => "wait_durable",
@@ -234,6 +249,14 @@ impl fmt::Display for Op {
                 show_writes(f, writes)
             }
             Self::WriteAsync { writes } | Self::Ingest { writes } => show_writes(f, writes),
+            Self::DeleteRange { keyspace, from, to, writes, durability } => {
+                write!(f, " {durability:?} {keyspace} {from}")?;
+                match to {
+                    Some(to) => write!(f, " {to}")?,
+                    None => f.write_str(" -")?,
+                }
+                show_writes(f, writes)
+            }
             Self::Wait(number)
             | Self::WaitDurable(number)
             | Self::ReadSnapshot(number)
@@ -298,6 +321,14 @@ impl<'a> Words<'a> {
     fn key(&mut self) -> Result<u16, String> {
         let number = self.number()?;
         self.below(number, KEYS, "keys")
+    }
+
+    /// A key, or none.
+    fn end(&mut self) -> Result<Option<u16>, String> {
+        match self.rest.clone().next() {
+            Some("-") => Ok(self.rest.next().and(None)),
+            _ => self.key().map(Some),
+        }
     }
 
     fn below<T: Copy + PartialOrd + fmt::Display>(
@@ -374,6 +405,13 @@ impl FromStr for Op {
             "write" => Self::Write { durability: words.durability()?, writes: words.writes()? },
             "write_async" => Self::WriteAsync { writes: words.writes()? },
             "ingest" => Self::Ingest { writes: words.writes()? },
+            "delete_range" => Self::DeleteRange {
+                durability: words.durability()?,
+                keyspace: words.keyspace()?,
+                from: words.key()?,
+                to: words.end()?,
+                writes: words.writes()?,
+            },
             "wait" => Self::Wait(words.number()?),
             "forget_tickets" => Self::ForgetTickets,
             "wait_durable" => Self::WaitDurable(words.number()?),

@@ -21,6 +21,13 @@ fn alphabet(choice: Choice) -> Vec<Op> {
         },
         Op::WriteAsync { writes: vec![(1, 6, Some(44)), (0, 7, Some(45))] },
         Op::Ingest { writes: vec![(0, 5, Some(46)), (0, 7, None)] },
+        Op::DeleteRange {
+            keyspace: 0,
+            from: 5,
+            to: None,
+            writes: vec![(0, 6, Some(46))],
+            durability: Durability::Disk,
+        },
         Op::Flush,
         Op::Compact { keyspace: 0, from: 0, to: 1 },
         Op::Sync,
@@ -84,6 +91,6 @@ mod tests {
         all.sort();
         all.dedup();
         assert_eq!(all.len() as u64, sequence_count(2));
-        assert_eq!(sequence_count(2), 1 + 16 + 16 * 16);
+        assert_eq!(sequence_count(2), 1 + 17 + 17 * 17);
     }
 }

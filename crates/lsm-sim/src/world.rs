@@ -153,6 +153,7 @@ impl World {
             Op::Write { writes, durability } => self.write(writes, *durability, model),
             Op::WriteAsync { writes } => self.write_async(writes, model),
             Op::Ingest { writes } => self.ingest(writes, model),
+            Op::DeleteRange { .. } => self.delete_range(op, model),
             Op::Wait(index) => {
                 if usize::from(*index) < self.tickets.len() {
                     self.wait(usize::from(*index))?;

@@ -12,9 +12,7 @@ use std::cmp::Ordering;
 use std::{fmt, io};
 
 use lsm_bloom::FilterBuilder;
-use lsm_entry::{
-    Entry, Fragments, MAX_KEY_BYTES, RangeDelete, SeqNo, ValueKind, compare_internal,
-};
+use lsm_entry::{Entry, Fragments, MAX_KEY_BYTES, RangeDelete, SeqNo, ValueKind, compare_internal};
 use lsm_io::{Error, Identity, Result, SharedFile};
 
 use crate::block::BlockBuilder;

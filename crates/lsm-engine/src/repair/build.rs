@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use lsm_compaction::Retention;
-use lsm_entry::{Cursor, Entry, MAX_SEQ_NO, MergingCursor, SeqNo, key_hash};
+use lsm_compaction::{Retention, TableSink};
+use lsm_entry::{Cursor, Entry, Fragments, MAX_SEQ_NO, MergingCursor, SeqNo, key_hash};
 use lsm_io::{Identity, OpenMode};
 use lsm_manifest::{FileKind, KeyspaceState, Manifest, ManifestState, file_name, parse_file_name};
 use lsm_sstable::{Origin, Table, TableCursor};
@@ -328,6 +328,7 @@ impl Builder<'_> {
         level: usize,
     ) -> Result<Vec<Arc<TableRecord>>> {
         let mut cursors: Vec<TableCursor> = Vec::with_capacity(group.tables.len());
+        let mut range_deletes = Fragments::default();
         for record in &group.tables {
             let identity = Identity {
                 database_id: record.birth_database_id,
@@ -335,15 +336,20 @@ impl Builder<'_> {
             };
             let table = self.files.open_table(record.number, identity, record.bytes)?;
             cursors.push(table.cursor());
+            let ranges = table.range_deletes().range_deletes();
+            ranges.into_iter().for_each(|range| range_deletes.insert(range));
         }
         let made_from: BTreeSet<u64> =
             group.tables.iter().flat_map(|record| &sources[&record.number]).copied().collect();
         let mut cursor = MergingCursor::new(cursors);
         cursor.seek_first()?;
         let mut outputs = self.outputs(id, chosen, made_from.into_iter().collect(), level);
-        let mut retention = Retention::new(Vec::new(), self.recovery.now_ms);
+        let retention = Retention::new(Vec::new(), self.recovery.now_ms);
+        let mut retention = retention.with_range_deletes(range_deletes);
+        // Other tables may hold what they cover.
+        let kept = retention.kept_range_deletes(|_| false);
         let table_bytes = options_of(chosen).compaction.table_bytes();
-        write_entries(&mut cursor, &mut outputs, &mut retention, table_bytes)?;
+        write_entries(&mut cursor, &mut outputs, &mut retention, &kept, table_bytes)?;
         let written = outputs.finish()?;
         let records = written.records().to_vec();
         self.written.push(written);
@@ -364,8 +370,11 @@ impl Builder<'_> {
         let mut outputs = self.outputs(id, chosen, vec![number], level);
         visit_whole_blocks(table, &mut |entry| {
             let entry = Entry { seq_no: (entry.seq_no + shift).min(MAX_SEQ_NO), ..entry };
-            lsm_compaction::TableSink::add(&mut outputs, entry, key_hash(entry.key))
+            outputs.add(entry, key_hash(entry.key))
         })?;
+        for range in table.range_deletes().counted_from(shift).range_deletes() {
+            outputs.add_range_delete(&range)?;
+        }
         let written = outputs.finish()?;
         let records = written.records().to_vec();
         self.written.push(written);

@@ -95,10 +95,6 @@ fn unless_corrupt<T>(result: Result<T>) -> Result<Option<T>> {
 
 fn survey_blocks(files: &Files<'_>, number: u64, identity: Identity) -> Result<Vec<LostBlock>> {
     let table = open_damaged(files, number, identity)?;
-    if !table.range_deletes().is_empty() {
-        let path = files.path(FileKind::Table, number);
-        return Err(Error::corrupt(&path, 0, "range deletes are not carried over"));
-    }
     visit_whole_blocks(&table, &mut |_| Ok(()))
 }
 

@@ -17,6 +17,7 @@ mod memory;
 mod names;
 mod opening;
 mod orders;
+mod range_deletes;
 mod read_only;
 mod repairing;
 mod reserve;

@@ -1,6 +1,6 @@
 //! Fragments against the range deletes that they are made of.
 
-use lsm_entry::{Fragments, MAX_SEQ_NO, RangeDelete, SeqNo, is_below};
+use lsm_entry::{Fragment, Fragments, MAX_SEQ_NO, RangeDelete, SeqNo, is_below};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -78,11 +78,11 @@ proptest! {
     fn overlapping_fragments_are_those_that_share_a_key(bounds in bounds(), other in bounds()) {
         let fragments: Fragments = range_deletes(&bounds).into_iter().collect();
         for (lower, upper) in other.iter().filter(|(lower, upper)| is_below(lower, upper)) {
-            let found: Vec<_> = fragments.overlapping(lower, upper).map(|f| f.lower()).collect();
+            let found: Vec<_> = fragments.overlapping(lower, upper).map(Fragment::lower).collect();
             let all = fragments.iter().filter(|f| {
                 is_below(f.lower(), upper) && is_below(lower, f.upper())
             });
-            prop_assert_eq!(found, all.map(|f| f.lower()).collect::<Vec<_>>());
+            prop_assert_eq!(found, all.map(Fragment::lower).collect::<Vec<_>>());
         }
     }
 }

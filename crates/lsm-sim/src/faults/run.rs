@@ -6,7 +6,7 @@ use lsm_engine::{
 };
 use lsm_io::{CrashPolicy, Fault, SimFs};
 
-use crate::commits::{bring_in, to_ingest};
+use crate::commits::{add_delete_range, bring_in, deletes_of, to_ingest};
 use crate::contents::{State, Write, difference, key_bytes, value_bytes};
 use crate::data::KEYSPACES;
 use crate::faults::FaultCount;
@@ -103,8 +103,17 @@ impl Run {
     fn apply(&mut self, op: &Op) -> Result<(), String> {
         let db = self.db.clone().ok_or("it is not open")?;
         match op {
-            Op::Write { writes, durability } => return self.write(&db, writes, *durability),
+            Op::Write { writes, durability } => {
+                return self.write(&db, WriteBatch::new(), Vec::new(), writes, *durability);
+            }
             Op::Ingest { writes } => return self.ingest(&to_ingest(writes)),
+            Op::DeleteRange { keyspace, from, to, writes, durability } => {
+                let Some(handle) = self.keyspace(*keyspace) else { return Ok(()) };
+                let mut batch = WriteBatch::new();
+                add_delete_range(&mut batch, &handle, *from, *to);
+                let deleted = deletes_of(*keyspace, *from, *to).collect();
+                return self.write(&db, batch, deleted, writes, *durability);
+            }
             Op::Get { keyspace, key } => {
                 let key = key_bytes(*key);
                 let expected = self.visible[usize::from(*keyspace)].get(&key);
@@ -205,8 +214,16 @@ impl Run {
         self.keyspaces.get(usize::from(number)).cloned().flatten()
     }
 
-    fn write(&mut self, db: &Db, writes: &[Write], durability: Durability) -> Result<(), String> {
-        let mut batch = WriteBatch::new();
+    /// Adds `writes` to a batch, which did `done` so far, and writes it.
+    fn write(
+        &mut self,
+        db: &Db,
+        mut batch: WriteBatch,
+        mut done: Vec<Write>,
+        writes: &[Write],
+        durability: Durability,
+    ) -> Result<(), String> {
+        done.extend_from_slice(writes);
         for (keyspace, key, value) in writes {
             let Some(keyspace) = self.keyspace(*keyspace) else { return Ok(()) };
             match value {
@@ -218,7 +235,7 @@ impl Run {
         }
         let was_poisoned = self.poison();
         let written = db.write_with(&batch, WriteOptions::durability(durability));
-        self.committed(written, was_poisoned, writes, durability)
+        self.committed(written, was_poisoned, &done, durability)
     }
 
     fn ingest(&mut self, writes: &[Write]) -> Result<(), String> {
@@ -400,7 +417,8 @@ impl Run {
             self.keyspaces[usize::from(number)] = Some(keyspace);
         }
         let write = [(0, 5, Some(77)), (1, 6, Some(78))];
-        self.write(&db, &write, Durability::Disk).map_err(located)?;
+        let batch = WriteBatch::new();
+        self.write(&db, batch, Vec::new(), &write, Durability::Disk).map_err(located)?;
         if self.visible[0].get(&key_bytes(5)) != Some(&value_bytes(77)) {
             return Err(located("a write is refused".into()));
         }
