@@ -196,9 +196,19 @@ impl Db {
     /// # Errors
     /// Those of [`write`](Self::write) that come before the batch has a place in the order.
     pub fn write_async(&self, batch: &WriteBatch) -> Result<Ticket> {
+        self.write_async_with(batch, WriteOptions::default())
+    }
+
+    /// The same, saying how. A [deadline](WriteOptions::deadline) of zero never waits for a place in
+    /// the order: while flushes or compactions lag the answer is `Busy`, with the time after which to
+    /// try again. So a thread of an async runtime is never held up.
+    ///
+    /// # Errors
+    /// Those of [`write_with`](Self::write_with) that come before the batch has a place in the order.
+    pub fn write_async_with(&self, batch: &WriteBatch, options: WriteOptions) -> Result<Ticket> {
         let shared = self.shared();
-        let durability = shared.options.durability;
-        let through = shared.submit(batch, None, WriteOptions::default(), durability)?;
+        let durability = options.durability.unwrap_or(shared.options.durability);
+        let through = shared.submit(batch, None, options, durability)?;
         // Whether anybody waits for the ticket or not, the write goes on.
         if shared.commit.needs_leader() {
             shared.background.wake_log();

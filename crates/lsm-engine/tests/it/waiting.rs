@@ -172,6 +172,24 @@ fn a_deadline_bounds_the_wait_for_a_place_in_the_order() {
 }
 
 #[test]
+fn a_write_in_flight_that_may_not_wait_for_its_place_is_refused() {
+    let fs = SimFs::new(0);
+    let db = Db::open_with("db", threaded(&fs)).expect("opens");
+    let hold = fs.hold(every().sync_of("*.sst"));
+    let options = WriteOptions { durability: None, deadline: Some(Duration::ZERO) };
+    let mut batch = WriteBatch::new();
+    let refused = (0..50_000).find_map(|n| {
+        batch.clear();
+        batch.put(key(n), vec![0; 200]);
+        db.write_async_with(&batch, options).err()
+    });
+    let refused = refused.expect("flushes are stuck");
+    assert_eq!(refused.kind(), ErrorKind::Busy, "{refused}");
+    assert!(refused.retry_after().is_some());
+    hold.release();
+}
+
+#[test]
 fn handles_are_send_and_sync() {
     fn check<T: Send + Sync + Clone + 'static>(_: &T) {}
     let db = open(&SimFs::new(0));
