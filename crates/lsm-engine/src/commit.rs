@@ -20,6 +20,7 @@
 //! A commit that does not wait for the disk is stored into the mapped log and visible at once,
 //! without a leader, unless something before it is still on its way; then it joins the round.
 
+mod followers;
 mod hold;
 
 use std::collections::VecDeque;
@@ -38,6 +39,7 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Instant, Mutex, MutexGuard};
 use crate::waiter::{Goal, Told, Waiter};
 
+pub(crate) use followers::Followers;
 pub(crate) use hold::Hold;
 
 /// What is under the write mutex: the log, and the commits whose durability is not reached yet.
@@ -80,6 +82,7 @@ pub(crate) struct Commit {
     /// Leads when only tasks wait.
     log_thread: Bell,
     poison: Arc<Poison>,
+    pub(crate) followers: Followers,
     /// Rounds of writing and syncing so far, and how many of them synced.
     pub(crate) rounds: AtomicU64,
     pub(crate) syncs: AtomicU64,
@@ -138,6 +141,7 @@ impl Commit {
             pace: Pace::default(),
             log_thread,
             poison,
+            followers: Followers::default(),
             rounds: AtomicU64::new(0),
             syncs: AtomicU64::new(0),
             log_bytes: AtomicU64::new(0),
@@ -394,6 +398,7 @@ impl Commit {
             // Order: durable before visible. A reader must never see what a power cut can take.
             self.durable.store(through, Ordering::Release);
             self.publish(&mut self.lock_order());
+            self.followers.call();
         }
         Ok(())
     }

@@ -5,6 +5,8 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
+use lsm_entry::SeqNo;
+
 /// The result of an operation on a database.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -19,6 +21,7 @@ struct Inner {
     message: String,
     retry_after: Option<Duration>,
     outcome_unknown: bool,
+    oldest_change: Option<SeqNo>,
 }
 
 /// What a caller can act on.
@@ -42,6 +45,10 @@ pub enum ErrorKind {
     /// The disk is full. Free space, and writes go on by themselves; deletes, flushes and compactions
     /// work meanwhile, from what is kept in reserve.
     NoSpace,
+    /// Changes were asked for that the log does not go back to any more;
+    /// [`oldest_change`](Error::oldest_change) says how far it does. Copy what is there, and follow
+    /// from then on.
+    HistoryGone,
 }
 
 impl Error {
@@ -51,7 +58,18 @@ impl Error {
             message: message.into(),
             retry_after: None,
             outcome_unknown: false,
+            oldest_change: None,
         }))
+    }
+
+    /// The history of changes begins with `oldest` only.
+    pub(crate) fn history_gone(wanted: SeqNo, oldest: SeqNo) -> Self {
+        let message = format!(
+            "change {wanted} is not in the log any more; the oldest that is there is {oldest}"
+        );
+        let mut error = Self::new(ErrorKind::HistoryGone, message);
+        error.0.oldest_change = Some(oldest);
+        error
     }
 
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
@@ -97,6 +115,11 @@ impl Error {
     /// For `Busy`: when another attempt may succeed.
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
+    }
+
+    /// For `HistoryGone`: the oldest sequence number whose change is still there.
+    pub fn oldest_change(&self) -> Option<SeqNo> {
+        self.0.oldest_change
     }
 
     /// Whether the write that failed may nevertheless be found after the next open, because its

@@ -152,8 +152,7 @@ impl Shared {
             entries: records.iter().map(|record| record.entries).sum(),
         });
         drop(manifest);
-        let released = self.commit.lock_order().log().release_before(first_unflushed);
-        self.release_segments(released);
+        self.release_log_before(first_unflushed);
         self.background.wake_compaction();
         Ok(())
     }

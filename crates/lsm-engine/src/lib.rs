@@ -36,6 +36,7 @@
 //! | how tables are merged | `compact.rs` |
 //! | how sorted entries become tables at once | `ingest.rs`, `commit/hold.rs`, `note.rs` |
 //! | how a transaction finds out that others were first | `transaction.rs`, `conflict.rs` |
+//! | how others follow what is written | `changes.rs`, `history.rs` |
 //! | how keyspaces come and go | `keyspaces.rs` |
 //! | how a directory becomes an open database | `directory.rs`, `recover.rs`, `replay.rs` |
 //! | what becomes of an open that fails | `attempt.rs` |
@@ -54,6 +55,7 @@ mod attempt;
 mod background;
 mod batch;
 mod budget;
+mod changes;
 mod checkpoint;
 mod commit;
 mod compact;
@@ -68,6 +70,7 @@ mod error;
 mod events;
 mod export;
 mod flush;
+mod history;
 mod ingest;
 mod inspect;
 mod iter;
@@ -113,6 +116,7 @@ mod write;
 pub use background::Step;
 pub use batch::{BatchWithin, MAX_VALUE_BYTES, WriteBatch};
 pub use budget::MemoryMetrics;
+pub use changes::{Change, ChangeKind, Changes, EntryChange};
 pub use checkpoint::{CheckpointOptions, CheckpointProgress, CheckpointReport};
 pub use db::Db;
 pub use destroy::{destroy, destroy_in};

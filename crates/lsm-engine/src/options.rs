@@ -86,6 +86,10 @@ pub struct Options {
     /// When the log grows beyond this, the keyspace that holds its oldest segment is flushed
     /// (default 512 MiB).
     pub log_bytes_max: u64,
+    /// Bytes of log segments that are kept for followers ([`Db::changes`](crate::Db::changes)) beyond
+    /// those that recovery needs (default 0). The disk holds at most so much more, a segment apart;
+    /// they are given up while it is full.
+    pub changes_retention_bytes: u64,
     /// Age at which a memtable is flushed although it is not full; `None`: never.
     pub flush_interval_ms: Option<u64>,
     /// Where blocks of uncompressed tables are read from.
@@ -121,6 +125,7 @@ impl Default for Options {
             write_rate_bytes_per_second: None,
             log_segment_bytes: 64 * MIB,
             log_bytes_max: 512 * MIB,
+            changes_retention_bytes: 0,
             flush_interval_ms: None,
             read_mode: ReadMode::Mapped,
             map_log: true,

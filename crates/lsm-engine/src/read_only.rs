@@ -22,6 +22,7 @@ use crate::batch::DEFAULT_KEYSPACE;
 use crate::commit::Commit;
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::Events;
+use crate::history::History;
 use crate::keyspace::KeyspaceCore;
 use crate::limiter::RateLimiter;
 use crate::options::Options;
@@ -101,6 +102,7 @@ pub(crate) fn open(dir: &Path, options: Options) -> Result<Arc<Shared>> {
             Arc::default(),
         ),
         segments: Default::default(),
+        history: History::new(0),
         manifest: Mutex::new(None),
         keyspaces: ArcSwap::from_pointee(found.keyspaces),
         default_keyspace,

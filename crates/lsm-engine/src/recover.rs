@@ -37,6 +37,7 @@ use crate::directory::{LOST, lock_directory, prepare_directory};
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::Events;
 use crate::flush::flush_edit;
+use crate::history::History;
 use crate::keyspace::KeyspaceCore;
 use crate::limiter::RateLimiter;
 use crate::options::{KeyspaceOptions, Options};
@@ -311,11 +312,15 @@ fn recover(
             Replayed { core, flushed_through, memtable, sealed: Vec::new(), tables: Vec::new() },
         );
     }
+    let mut history = History::new(options.changes_retention_bytes);
     if !report.created {
         let log = replay_log(&mut recovery, &state, &mut keyspaces, closed_cleanly)?;
         let last = log.next_seq_no.map_or(0, |next| next.saturating_sub(1));
         state.last_seq_no = state.last_seq_no.max(last);
         report.note_log(&log, recovery.entries);
+        if log.losses.is_empty() {
+            history.find(&fs, dir, listing, &state, log.segments);
+        }
     }
     // No number is given out twice, whatever the log has lost.
     let flushed_through = state.keyspaces.values().map(|keyspace| keyspace.flushed_through);
@@ -372,7 +377,7 @@ fn recover(
 
     // Step 7: what nothing names goes last.
     let needed = |kind, number| match kind {
-        FileKind::Log => number == segment_number,
+        FileKind::Log => number == segment_number || history.holds(number),
         FileKind::Manifest => number == manifest_number,
         FileKind::Table => live.values().any(|core| core.view.load().tree.table(number).is_some()),
         FileKind::Temp => false,
@@ -400,6 +405,7 @@ fn recover(
         hash_seed,
         commit,
         segments: Default::default(),
+        history,
         manifest: Mutex::new(Some(manifest)),
         keyspaces: ArcSwap::from_pointee(live),
         default_keyspace,

@@ -173,7 +173,7 @@ impl Recovery<'_> {
     /// The first ingest whose tables a reader beside a writer cannot see yet, although it sees the
     /// note.
     pub(crate) fn first_unsettled(&self, state: &ManifestState) -> Option<SeqNo> {
-        self.ingests_noted.difference(&state.ingested).next().copied()
+        self.ingests_noted.iter().find(|noted| !state.has_ingested(**noted)).copied()
     }
 
     fn insert(&self, keyspace: &mut Replayed, entry: &Entry<'_>) -> Result<()> {

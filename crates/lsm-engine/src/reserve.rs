@@ -142,6 +142,7 @@ impl Shared {
             *full = Full { cause: Some(error.clone()), ..Full::default() };
             self.remove_reserve();
             self.give_up_spare_segments();
+            self.give_up_history();
             self.events.tell(|| Event::NoSpace { error: error.clone() });
             self.background.wake_log();
         }

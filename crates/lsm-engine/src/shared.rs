@@ -18,6 +18,7 @@ use crate::commit::{Commit, Order};
 use crate::compact::CompactionState;
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::Events;
+use crate::history::History;
 use crate::keyspace::KeyspaceCore;
 use crate::limiter::RateLimiter;
 use crate::options::Options;
@@ -45,6 +46,7 @@ pub(crate) struct Shared {
     pub(crate) hash_seed: u64,
     pub(crate) commit: Commit,
     pub(crate) segments: Segments,
+    pub(crate) history: History,
     /// `None` in a database opened read-only.
     pub(crate) manifest: Mutex<Option<Manifest>>,
     pub(crate) keyspaces: ArcSwap<HashMap<u32, Arc<KeyspaceCore>>>,

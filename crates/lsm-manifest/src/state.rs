@@ -8,6 +8,9 @@ use lsm_version::{EditError, Place, Version, VersionEdit};
 
 use crate::edit::{KeyspaceId, ManifestEdit};
 
+/// How many ingests are remembered.
+const INGESTS_KEPT: usize = 1000;
+
 /// A keyspace, by the manifest's account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyspaceState {
@@ -34,7 +37,7 @@ pub struct ManifestState {
     pub keyspaces: BTreeMap<KeyspaceId, KeyspaceState>,
     /// The next keyspace's number.
     pub next_keyspace_id: KeyspaceId,
-    /// Sequence numbers of the ingests that have happened, as far back as the log goes.
+    /// Sequence numbers of the ingests that have happened, the newest thousand of them.
     pub ingested: BTreeSet<u64>,
     /// The first log segment that a replay reads.
     pub log_number: u64,
@@ -109,6 +112,14 @@ impl ManifestState {
         }
     }
 
+    /// Whether the ingest that the log notes at `seq_no` has happened. Of those before the newest
+    /// thousand that is taken for granted.
+    pub fn has_ingested(&self, seq_no: u64) -> bool {
+        let is_forgotten = self.ingested.len() == INGESTS_KEPT
+            && self.ingested.first().is_some_and(|first| seq_no < *first);
+        is_forgotten || self.ingested.contains(&seq_no)
+    }
+
     /// Takes an edit over.
     ///
     /// # Errors
@@ -135,8 +146,9 @@ impl ManifestState {
         raise("log_number", &mut self.log_number, edit.log_number)?;
         raise("log_first_seq_no", &mut self.log_first_seq_no, edit.log_first_seq_no)?;
         self.ingested.extend(&edit.ingested);
-        // What lies before the log is told by the tables alone.
-        self.ingested = self.ingested.split_off(&self.log_first_seq_no);
+        while self.ingested.len() > INGESTS_KEPT {
+            self.ingested.pop_first();
+        }
         raise("next_file_number", &mut self.next_file_number, edit.next_file_number)?;
         raise("last_seq_no", &mut self.last_seq_no, edit.last_seq_no)?;
         raise("database_time_ms", &mut self.database_time_ms, edit.database_time_ms)?;

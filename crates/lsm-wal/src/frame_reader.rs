@@ -122,7 +122,13 @@ impl FrameReader {
         &self.file
     }
 
-    /// Reads what comes next. After `End` or `Bad` it says the same again.
+    /// Forgets what was read ahead, so that [`next`](Self::next) sees what was written meanwhile.
+    pub fn reread(&mut self) {
+        self.window = Window::default();
+    }
+
+    /// Reads what comes next. After `End` or `Bad` it says the same again, unless it is told to
+    /// [read anew](Self::reread).
     ///
     /// # Errors
     /// `Io`.

@@ -69,5 +69,6 @@ impl Drop for Hold<'_> {
             commit.publish(&mut order);
         }
         commit.wake_reached();
+        commit.followers.call();
     }
 }

@@ -9,6 +9,7 @@ mod dropping;
 mod durability;
 mod events;
 mod exporting;
+mod following;
 mod full_disk;
 mod ingesting;
 mod keyspaces;

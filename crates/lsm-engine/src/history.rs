@@ -1,0 +1,143 @@
+//! Log segments that no recovery needs any more, kept for those who follow what is written.
+//!
+//! Oldest first they are given up: when they are more than the options allow, and when the disk is
+//! full. A segment that a crash left unfinished is history up to where recovery found its end; what it
+//! holds behind that bears numbers which the next segment gives out anew, and is passed over.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::Mutex;
+
+use lsm_entry::SeqNo;
+use lsm_io::{DirEntry, SharedFs};
+use lsm_manifest::{FileKind, ManifestState, parse_file_name};
+use lsm_wal::{FrameReader, FrameStep, SegmentInfo};
+
+use crate::shared::Shared;
+
+/// The kept segments, oldest first.
+#[derive(Debug)]
+pub(crate) struct History {
+    bytes_max: u64,
+    kept: Mutex<VecDeque<SegmentInfo>>,
+}
+
+impl History {
+    pub(crate) fn new(bytes_max: u64) -> Self {
+        Self { bytes_max, kept: Mutex::default() }
+    }
+
+    /// Takes in what an open finds: the segments of the log that was replayed, and older ones.
+    pub(crate) fn find(
+        &mut self,
+        fs: &SharedFs,
+        dir: &Path,
+        listing: &[DirEntry],
+        state: &ManifestState,
+        replayed: Vec<SegmentInfo>,
+    ) {
+        if self.bytes_max == 0 {
+            return;
+        }
+        let mut older: Vec<(u64, &DirEntry)> = listing
+            .iter()
+            .map(|entry| (parse_file_name(&entry.name), entry))
+            .filter(|((kind, number), _)| *kind == FileKind::Log && *number < state.log_number)
+            .map(|((_, number), entry)| (number, entry))
+            .collect();
+        older.sort_unstable_by_key(|(number, _)| std::cmp::Reverse(*number));
+        let mut found: VecDeque<SegmentInfo> = replayed.into();
+        let mut end = found.front().map_or(state.log_first_seq_no, |first| first.first_seq_no);
+        for (number, entry) in older {
+            let Some(first) = first_seq_no(fs, &dir.join(&entry.name), state.database_id) else {
+                break;
+            };
+            if first > end {
+                break;
+            }
+            if first < end {
+                let bytes = entry.bytes;
+                found.push_front(SegmentInfo {
+                    number,
+                    bytes,
+                    first_seq_no: first,
+                    end_seq_no: end,
+                });
+                end = first;
+            }
+        }
+        self.kept = Mutex::new(found);
+        drop(self.keep(Vec::new()));
+    }
+
+    /// Whether a segment is kept.
+    pub(crate) fn holds(&self, number: u64) -> bool {
+        self.lock().iter().any(|segment| segment.number == number)
+    }
+
+    /// Keeps released segments; returns those that are given up for them.
+    fn keep(&self, released: Vec<SegmentInfo>) -> Vec<SegmentInfo> {
+        let mut kept = self.lock();
+        kept.extend(released);
+        let mut bytes: u64 = kept.iter().map(|segment| segment.bytes).sum();
+        let mut given_up = Vec::new();
+        while bytes > self.bytes_max
+            && let Some(oldest) = kept.pop_front()
+        {
+            bytes -= oldest.bytes;
+            given_up.push(oldest);
+        }
+        given_up
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<SegmentInfo>> {
+        self.kept.lock().expect("no holder panicked")
+    }
+}
+
+/// The sequence number with which a segment begins, if it holds any frame.
+fn first_seq_no(fs: &SharedFs, path: &Path, database_id: u128) -> Option<SeqNo> {
+    let mut reader = FrameReader::open(fs, path, Some(database_id)).ok()?;
+    match reader.next() {
+        Ok(FrameStep::Frame(frame)) => Some(frame.seq_start),
+        _ => None,
+    }
+}
+
+impl Shared {
+    /// Lets go of the log below `seq_no`, as far as followers may not want it.
+    pub(crate) fn release_log_before(&self, seq_no: SeqNo) {
+        let given_up = {
+            let mut order = self.commit.lock_order();
+            let released = order.log().release_before(seq_no);
+            // Order: under the write mutex, so that whoever looks finds a segment in one or the other.
+            self.history.keep(released)
+        };
+        self.release_segments(given_up);
+    }
+
+    /// Gives up all history, for room on the disk.
+    pub(crate) fn give_up_history(&self) {
+        let given_up = std::mem::take(&mut *self.history.lock());
+        self.release_segments(given_up.into());
+    }
+
+    /// The segment that holds `seq_no`, or the first number that some segment does.
+    pub(crate) fn segment_of(&self, seq_no: SeqNo) -> Result<SegmentInfo, SeqNo> {
+        let mut order = self.commit.lock_order();
+        let kept = self.history.lock();
+        let log = order.log().segments();
+        let current = log.last().copied();
+        let mut oldest = None;
+        for segment in kept.iter().chain(log) {
+            let is_current = current.is_some_and(|current| current.number == segment.number);
+            if segment.first_seq_no <= seq_no && (is_current || seq_no < segment.end_seq_no) {
+                return Ok(*segment);
+            }
+            if segment.first_seq_no > seq_no {
+                oldest.get_or_insert(segment.first_seq_no);
+            }
+        }
+        Err(oldest.unwrap_or_else(|| order.log().next_seq_no()))
+    }
+}
