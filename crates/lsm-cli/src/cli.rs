@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    checkpoint, compact, delete, demo, dump, explain, export, get, history, ingest, keyspaces,
-    load, put, repair, restore, scan, shape, stats, verify,
+    bench, checkpoint, compact, delete, demo, dump, explain, export, get, history, ingest,
+    keyspaces, load, put, repair, restore, scan, shape, stats, verify,
 };
 use crate::exit::{Exit, Failure};
 
@@ -49,6 +49,7 @@ enum Command {
     Dump(dump::DumpCommand),
     History(history::HistoryArgs),
     Explain(explain::ExplainArgs),
+    Bench(bench::BenchArgs),
     /// The writer that the demo starts and kills.
     #[command(hide = true)]
     DemoWriter(demo::WriterArgs),
@@ -76,6 +77,7 @@ impl Cli {
             Command::Dump(command) => dump::run(command),
             Command::History(args) => history::run(args),
             Command::Explain(args) => explain::run(args),
+            Command::Bench(args) => bench::run(args),
             Command::DemoWriter(args) => demo::run_writer(args),
         }
     }

@@ -1,5 +1,6 @@
 //! The commands, one file each: its arguments, and `run`.
 
+pub(crate) mod bench;
 pub(crate) mod checkpoint;
 pub(crate) mod compact;
 pub(crate) mod delete;

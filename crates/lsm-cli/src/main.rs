@@ -2,7 +2,7 @@
 //!
 //! To see the commands, open `cli.rs`, and from there `commands/`, one file each; what an exit code
 //! means, `exit.rs`; how keys and values are typed and printed, `format.rs`; how the tree is drawn,
-//! `ruler.rs`, `picture.rs` and `svg.rs`. For users: docs/operations/cli.md
+//! `ruler.rs`, `picture.rs` and `svg.rs`; how latencies are, `latencies.rs`. For users: docs/operations/cli.md
 
 mod cli;
 mod columns;
@@ -10,6 +10,7 @@ mod commands;
 mod exit;
 mod format;
 mod key_range;
+mod latencies;
 mod output;
 mod picture;
 mod progress;
@@ -19,6 +20,7 @@ mod recovery;
 mod ruler;
 mod svg;
 mod target;
+mod temporary;
 mod units;
 mod work;
 

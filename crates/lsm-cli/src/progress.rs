@@ -17,6 +17,17 @@ pub(crate) fn bar(what: &str, bytes_total: Option<u64>) -> ProgressBar {
             "{prefix} {spinner} {bytes}  {binary_bytes_per_sec}  {msg}  {elapsed}",
         ),
     };
+    styled(bar, what, template)
+}
+
+/// A bar for something that is counted or timed, whose length is known; what else there is to say is
+/// its message.
+pub(crate) fn share_bar(what: &str, total: u64) -> ProgressBar {
+    let template = "{prefix} {bar:28} {percent:>3}%  {msg}  {eta} left";
+    styled(ProgressBar::new(total), what, template)
+}
+
+fn styled(bar: ProgressBar, what: &str, template: &str) -> ProgressBar {
     let style = ProgressStyle::with_template(template).expect("the template is well formed");
     bar.set_style(style.progress_chars("━╸─"));
     bar.set_prefix(what.to_owned());

@@ -51,6 +51,20 @@ impl AddAssign for Work {
 }
 
 impl Work {
+    /// What was done after `earlier` was counted.
+    pub(crate) fn since(&self, earlier: &Self) -> Self {
+        Self {
+            user_bytes: self.user_bytes - earlier.user_bytes,
+            log_bytes: self.log_bytes - earlier.log_bytes,
+            log_syncs: self.log_syncs - earlier.log_syncs,
+            flush_bytes: self.flush_bytes - earlier.flush_bytes,
+            flushes: self.flushes - earlier.flushes,
+            compaction_bytes: self.compaction_bytes - earlier.compaction_bytes,
+            compactions: self.compactions - earlier.compactions,
+            stall_ms: self.stall_ms - earlier.stall_ms,
+        }
+    }
+
     /// Everything written, whatever for.
     pub(crate) fn written_bytes(&self) -> u64 {
         self.log_bytes + self.flush_bytes + self.compaction_bytes

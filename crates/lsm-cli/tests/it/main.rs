@@ -1,6 +1,7 @@
 //! The `lsm` program, run as its users run it: arguments in, text and an exit code out.
 
 mod backup;
+mod bench;
 mod damage;
 mod demo;
 mod inspect;

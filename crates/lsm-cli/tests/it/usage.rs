@@ -21,6 +21,14 @@ fn what_is_wrong_with_the_arguments_is_said() {
     check_usage(&["load", "--db", "x", "--ack", "--json", "-"], "cannot be used with");
     check_usage(&["load", "--db", "x", "--batch", "0", "-"], "--batch");
     check_usage(&["demo", "--records", "5"], "1000");
+    check_usage(&["bench", "ycsb-g"], "ycsb-f");
+    check_usage(&["bench", "read", "--existing"], "--db <DIR>");
+    check_usage(&["bench", "read", "--records", "0"], "--records");
+    check_usage(&["bench", "read", "--threads", "0"], "--threads");
+    check_usage(&["bench", "read", "--durability", "fsync"], "disk");
+    check_usage(&["bench", "fill", "--seconds", "5"], "--records says how many");
+    check_usage(&["bench", "fill", "--policy", "fifo"], "fifo drops records");
+    check_usage(&["bench", "fill", "--policy", "lsm"], "are accepted");
 }
 
 #[test]

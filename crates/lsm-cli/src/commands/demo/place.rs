@@ -1,6 +1,5 @@
 //! Where the demo puts its database. Nothing that is there already goes without a yes.
 
-use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +8,7 @@ use lsm_manifest::{FileKind, file_name, parse_file_name};
 
 use crate::exit::{Exit, Failure};
 use crate::question::Consent;
+use crate::temporary;
 
 /// The one directory inside a database's: files that a recovery set aside.
 const LOST: &str = "lost";
@@ -16,25 +16,10 @@ const LOST: &str = "lost";
 /// An empty directory for the database: the one asked for, or a new one among the temporary files.
 pub(super) fn prepare(wanted: Option<&Path>, consent: Consent) -> Result<PathBuf, Failure> {
     match wanted {
-        None => create_temporary(),
+        None => temporary::create_dir("lsm-demo-"),
         Some(dir) => {
             clear(dir, consent)?;
             Ok(dir.to_owned())
-        }
-    }
-}
-
-fn create_temporary() -> Result<PathBuf, Failure> {
-    let parent = std::env::temp_dir();
-    let mut number = std::process::id();
-    loop {
-        let dir = parent.join(format!("lsm-demo-{number}"));
-        match fs::create_dir(&dir) {
-            Ok(()) => return Ok(dir),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                number = number.wrapping_add(1);
-            }
-            Err(error) => return Err(Failure::io("create", &dir, &error)),
         }
     }
 }
