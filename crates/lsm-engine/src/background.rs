@@ -161,6 +161,13 @@ impl Background {
         self.compaction.ring();
     }
 
+    /// How many files of dead tables wait to be removed.
+    pub(crate) fn files_to_remove(&self) -> usize {
+        // Whoever removes some holds the lock meanwhile.
+        let unremoved = self.unremoved.try_lock().map_or(0, |unremoved| unremoved.len());
+        unremoved + self.garbage.len()
+    }
+
     /// The last failure of background work, if it has not succeeded since.
     pub(crate) fn last_error(&self) -> Option<Error> {
         let failures = self.failures.lock().expect("no holder panicked");
@@ -223,11 +230,15 @@ impl Shared {
         if self.commit.poison().is_some() {
             return Ok(false);
         }
+        let cpu_before = lsm_io::thread_cpu_time();
         let result = match step {
             Step::Log => self.log_step(),
             Step::Flush => self.within_room(step.work(), || self.flush_step()),
             Step::Compact => self.within_room(step.work(), || self.compact_step()),
         };
+        if let (Some(before), Some(now)) = (cpu_before, lsm_io::thread_cpu_time()) {
+            self.stats.note_cpu_time(step.work(), now.saturating_sub(before));
+        }
         if let Err(error) = &result {
             self.note_no_space(error);
         }

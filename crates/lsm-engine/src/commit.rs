@@ -32,6 +32,7 @@ use lsm_wal::{Log, Pending, PendingWrite, PreparedSegment};
 
 use crate::background::Bell;
 use crate::error::{Error, Result};
+use crate::histogram::Histogram;
 use crate::options::Durability;
 use crate::pace::Pace;
 use crate::poison::Poison;
@@ -87,6 +88,8 @@ pub(crate) struct Commit {
     pub(crate) rounds: AtomicU64,
     pub(crate) syncs: AtomicU64,
     pub(crate) log_bytes: AtomicU64,
+    /// How long the syncs took.
+    pub(crate) sync_times: Histogram,
 }
 
 #[derive(Debug, Default)]
@@ -145,6 +148,7 @@ impl Commit {
             rounds: AtomicU64::new(0),
             syncs: AtomicU64::new(0),
             log_bytes: AtomicU64::new(0),
+            sync_times: Histogram::default(),
         }
     }
 
@@ -394,7 +398,9 @@ impl Commit {
             self.syncs.fetch_add(1, Ordering::Relaxed);
             let begun = Instant::now();
             pending.sync()?;
-            self.pace.note_sync(begun.elapsed());
+            let took = begun.elapsed();
+            self.pace.note_sync(took);
+            self.sync_times.record(took);
             // Order: durable before visible. A reader must never see what a power cut can take.
             self.durable.store(through, Ordering::Release);
             self.publish(&mut self.lock_order());
@@ -505,6 +511,11 @@ impl Commit {
         for waiter in done {
             waiter.tell(Told::Done);
         }
+    }
+
+    /// How many wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.queue.lock().expect("no waiter panicked").waiting.len()
     }
 
     /// Whether commits are to become visible and nobody leads, so that the log's own thread has to.

@@ -14,7 +14,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::ops::Bound;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lsm_compaction::{
     Action, MergeError, Plan, PlanInput, RangePlan, Retention, RunningPlan, merge, plan_collapse,
@@ -80,6 +80,12 @@ impl CompactionState {
     /// Forgets a keyspace that was dropped.
     pub(crate) fn forget(&self, keyspace: u32) {
         self.running.lock().expect("no planner panicked").remove(&keyspace);
+    }
+
+    /// How many plans are being carried out.
+    pub(crate) fn running(&self) -> usize {
+        let running = self.running.lock().expect("no planner panicked");
+        running.values().map(|plans| plans.running.len()).sum()
     }
 
     /// Fails if nothing runs that a waiting plan could wait for.
@@ -259,6 +265,7 @@ impl Shared {
     }
 
     fn carry_out(&self, core: &KeyspaceCore, plan: &Plan, tree: &Arc<Tree>) -> Result<()> {
+        let began = Instant::now();
         let written = match plan.action {
             Action::Drop | Action::Move => None,
             Action::Merge => Some(self.merge_inputs(core, plan, tree)?),
@@ -291,6 +298,7 @@ impl Shared {
         }
         self.publish_tree(&manifest, core, &[]);
         drop(manifest);
+        self.samples.compaction.record(began.elapsed());
         self.events.tell(|| Event::Compacted {
             keyspace: core.name.clone(),
             reason: plan.reason.to_string(),

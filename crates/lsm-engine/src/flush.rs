@@ -12,6 +12,7 @@
 //! Order: 1 before 4, 3 before 4, 4 before 5, 4 before 6. Each swap loses data in some crash.
 
 use std::sync::{Arc, MutexGuard};
+use std::time::Instant;
 
 use lsm_compaction::{Clipper, MergeError, Retention, TableSink, for_each_survivor};
 use lsm_entry::{
@@ -103,12 +104,14 @@ impl Shared {
             self.commit.reach(Goal::Durable(last))?;
             self.commit.reach(Goal::Visible(last))?;
         }
+        let began = Instant::now();
         let snapshots = self.snapshots.copy();
         let retention = Retention::new(snapshots, self.database_time_ms());
         // One flush at a time, the oldest memtable first: what is older lies in tables.
         let older = Older::of(&core.view.load().tree.version);
         let written = write_memtable(self.workshop(), core, &memtable, retention, &older)?;
         self.install_flush(core, &memtable, written)?;
+        self.samples.flush.record(began.elapsed());
         Ok(true)
     }
 

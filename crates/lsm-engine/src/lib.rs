@@ -44,6 +44,7 @@
 //! | how a copy takes a database's place | `restore.rs`, `swap.rs` |
 //! | what a failed sync does to everybody | `poison.rs` |
 //! | what happens when the disk is full | `reserve.rs` |
+//! | what is counted and measured | `metrics.rs`, `samples.rs`, `histogram.rs`, `prometheus.rs` |
 //! | how memory is divided and kept within its budget | `budget.rs` |
 //! | how a range becomes tables, and tables a range | `export.rs` |
 //! | what is told to listeners | `events.rs` |
@@ -70,6 +71,7 @@ mod error;
 mod events;
 mod export;
 mod flush;
+mod histogram;
 mod history;
 mod ingest;
 mod inspect;
@@ -77,12 +79,14 @@ mod iter;
 mod keyspace;
 mod keyspaces;
 mod limiter;
+mod metrics;
 mod note;
 mod options;
 mod outputs;
 mod pace;
 mod poison;
 mod pressure;
+mod prometheus;
 mod put_if;
 mod read;
 mod read_only;
@@ -94,6 +98,7 @@ mod reserve;
 mod resolve;
 mod restore;
 mod run_cursor;
+mod samples;
 mod scan;
 mod segments;
 mod shared;
@@ -124,16 +129,16 @@ pub use env::{Env, Spawn};
 pub use error::{Error, ErrorKind, Result};
 pub use events::{Event, Listener, Work};
 pub use export::ExportReport;
+pub use histogram::Times;
 pub use ingest::{BulkLoad, IngestReport};
-pub use inspect::{
-    ExplainStep, Explanation, KeyVersion, LevelMetrics, Metrics, Place, RunShape, Shape, TableShape,
-};
+pub use inspect::{ExplainStep, Explanation, KeyVersion, Place, RunShape, Shape, TableShape};
 pub use iter::Iter;
 pub use keyspace::{Keyspace, MAX_KEYSPACE_NAME_BYTES};
 pub use lsm_compaction::{
     FifoOptions, LazyLeveledOptions, LeveledOptions, Pressure, PressureCause, TieredOptions,
 };
 pub use lsm_entry::{MAX_KEY_BYTES, SeqNo};
+pub use metrics::{CpuTimes, LevelMetrics, Metrics, StallMetrics};
 #[doc(hidden)]
 pub use options::fuzz_options;
 pub use options::{
@@ -144,6 +149,7 @@ pub use reads::{Reads, Scan};
 pub use recover::RecoveryReport;
 pub use repair::{Loss, NamedFile, RepairOptions, RepairReport, RepairedKeyspace, repair};
 pub use restore::{RestoreOptions, RestoreProgress, RestoreReport, restore, restore_with};
+pub use samples::{PathTimes, TouchMetrics};
 pub use scan::EntryCursor;
 pub use snapshot::{Snapshot, SnapshotWithin};
 pub use ticket::Ticket;

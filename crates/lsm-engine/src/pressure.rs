@@ -1,15 +1,16 @@
 //! What a write feels when flushes or compactions lag.
 
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use lsm_compaction::{Backlog, Pressure, PressureLimits, pressure};
+use lsm_compaction::{Backlog, Pressure, PressureCause, PressureLimits, pressure};
 
 use crate::background::Step;
 use crate::env::Spawn;
 use crate::error::{Error, Result};
 use crate::events::{Event, Events};
+use crate::metrics::StallMetrics;
 use crate::shared::Shared;
 
 /// How long a stopped write relies on being told that it may go on.
@@ -33,7 +34,10 @@ pub(crate) struct PressureGate {
     start: Instant,
     present: Mutex<Pressure>,
     eased: Condvar,
-    pub(crate) stalled_ns: AtomicU64,
+    /// What writes wait for, as a place in [`PressureCause::ALL`].
+    cause: AtomicUsize,
+    /// Writes held up, and for how long, by that place.
+    stalled: [(AtomicU64, AtomicU64); PressureCause::ALL.len()],
 }
 
 impl PressureGate {
@@ -45,7 +49,8 @@ impl PressureGate {
             start: Instant::now(),
             present: Mutex::new(Pressure::Flow),
             eased: Condvar::new(),
-            stalled_ns: AtomicU64::new(0),
+            cause: AtomicUsize::new(0),
+            stalled: Default::default(),
         }
     }
 
@@ -64,6 +69,8 @@ impl PressureGate {
             Pressure::Stop { .. } => (STOP, 0),
         };
         self.delay_ns_per_kib.store(delay, Ordering::Relaxed);
+        let cause = PressureCause::ALL.iter().position(|cause| pressure.cause() == Some(*cause));
+        self.cause.store(cause.unwrap_or(0), Ordering::Relaxed);
         let before = self.state.swap(state, Ordering::AcqRel);
         match (before == STOP, state == STOP) {
             (false, true) => events.tell(|| Event::Stalled { pressure: pressure.clone() }),
@@ -72,6 +79,18 @@ impl PressureGate {
         }
         *present = pressure;
         self.eased.notify_all();
+    }
+
+    /// Writes that were held up, by what they waited for.
+    pub(crate) fn stalls(&self) -> [StallMetrics; PressureCause::ALL.len()] {
+        std::array::from_fn(|place| {
+            let (writes, ns) = &self.stalled[place];
+            StallMetrics {
+                cause: PressureCause::ALL[place],
+                writes: writes.load(Ordering::Relaxed),
+                waited: Duration::from_nanos(ns.load(Ordering::Relaxed)),
+            }
+        })
     }
 
     fn now_ns(&self) -> u64 {
@@ -97,12 +116,15 @@ impl Shared {
     #[cold]
     fn wait_for_turn(&self, bytes: usize, deadline: Option<Instant>) -> Result<()> {
         let began = Instant::now();
+        let cause = self.pressure.cause.load(Ordering::Relaxed);
         let result = match self.pressure.state.load(Ordering::Acquire) {
             STOP => self.wait_until_eased(deadline),
             _ => self.wait_slowed(bytes, deadline),
         };
         let waited = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        self.pressure.stalled_ns.fetch_add(waited, Ordering::Relaxed);
+        let (writes, ns) = &self.pressure.stalled[cause];
+        writes.fetch_add(1, Ordering::Relaxed);
+        ns.fetch_add(waited, Ordering::Relaxed);
         result
     }
 

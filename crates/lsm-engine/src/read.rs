@@ -21,6 +21,7 @@ use lsm_entry::{SeqNo, key_hash};
 
 use crate::error::{Error, Result};
 use crate::keyspace::KeyspaceCore;
+use crate::samples::is_sampled;
 use crate::shared::Shared;
 use crate::snapshot::Registered;
 use crate::tables::LiveTable;
@@ -38,7 +39,21 @@ impl Shared {
         key: &[u8],
         moment: Option<&Registered>,
     ) -> Result<Option<Value>> {
-        core.lookups.count();
+        let count = core.lookups.add(1);
+        if is_sampled(count) {
+            return self.get_sampled(core, key, moment, count);
+        }
+        self.get_unsampled(core, key, moment)
+    }
+
+    /// The same, neither counted nor measured.
+    #[inline]
+    pub(crate) fn get_unsampled(
+        &self,
+        core: &KeyspaceCore,
+        key: &[u8],
+        moment: Option<&Registered>,
+    ) -> Result<Option<Value>> {
         let hash = key_hash(key);
         if self.is_read_only {
             return self

@@ -119,6 +119,7 @@ pub(crate) fn open(dir: &Path, options: Options) -> Result<Arc<Shared>> {
             crossbeam_channel::never(),
         ),
         stats: Default::default(),
+        samples: Default::default(),
         events,
         reserve: Reserve::new(0),
         report: found.report,

@@ -418,6 +418,7 @@ fn recover(
         limiter,
         background: Background::new(compaction_threads, log_thread, garbage),
         stats: Default::default(),
+        samples: Default::default(),
         events,
         reserve: Reserve::new(reserve_bytes),
         report,

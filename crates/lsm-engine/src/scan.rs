@@ -17,6 +17,7 @@ use lsm_entry::{Cursor, Direction, MAX_SEQ_NO, MergingCursor, SeqNo, Tag};
 use crate::budget::CursorCharge;
 use crate::error::{Error, Result};
 use crate::keyspace::KeyspaceCore;
+use crate::samples::Begun;
 use crate::snapshot::Registered;
 use crate::source::{Source, merge_view};
 use crate::sync::Guard;
@@ -134,10 +135,12 @@ impl EntryCursor {
     /// # Errors
     /// See [`seek_first`](Self::seek_first).
     pub fn seek(&mut self, key: impl AsRef<[u8]>) -> Result<()> {
-        self.core.lookups.count();
+        let begun = Begun::counted(self.core.lookups.add(1));
         self.start()?;
         self.merged.seek(key.as_ref(), self.moment.newest())?;
-        self.settle_forward(false)
+        let settled = self.settle_forward(false);
+        self.moment.db.shared.samples.note_seek(&begun);
+        settled
     }
 
     /// Moves to the last entry.
@@ -155,10 +158,12 @@ impl EntryCursor {
     /// # Errors
     /// See [`seek_first`](Self::seek_first).
     pub fn seek_for_prev(&mut self, key: impl AsRef<[u8]>) -> Result<()> {
-        self.core.lookups.count();
+        let begun = Begun::counted(self.core.lookups.add(1));
         self.start()?;
         self.merged.seek_for_prev(key.as_ref(), 0)?;
-        self.settle_backward()
+        let settled = self.settle_backward();
+        self.moment.db.shared.samples.note_seek(&begun);
+        settled
     }
 
     /// Moves to the next entry; at no entry it stays there.

@@ -26,6 +26,7 @@ use crate::pressure::PressureGate;
 use crate::read_only::Moment;
 use crate::recover::RecoveryReport;
 use crate::reserve::Reserve;
+use crate::samples::Samples;
 use crate::segments::Segments;
 use crate::snapshot::SnapshotList;
 use crate::stats::Stats;
@@ -60,6 +61,7 @@ pub(crate) struct Shared {
     pub(crate) limiter: Arc<RateLimiter>,
     pub(crate) background: Background,
     pub(crate) stats: Stats,
+    pub(crate) samples: Samples,
     pub(crate) events: Arc<Events>,
     pub(crate) reserve: Reserve,
     pub(crate) report: RecoveryReport,
@@ -141,16 +143,20 @@ impl Shared {
     ) -> Result<()> {
         edit.next_file_number = Some(self.file_numbers.load(Ordering::Relaxed));
         edit.database_time_ms = Some(self.database_time_ms());
+        let bytes_before = manifest.bytes();
         let number = self.with_reserve(|| {
             let appended = manifest.append(edit.clone());
             appended.map_err(|error| self.judge_manifest(manifest, error))
         })?;
         self.commit.note_manifest_edit(number);
-        if manifest.should_roll()
-            && let Err(error) = manifest.roll(self.new_file_number())
-        {
-            // The edit is durable all the same. If the manifest goes on, the next edit tries again.
-            self.judge_manifest(manifest, error);
+        self.stats.manifest_bytes.add(manifest.bytes().saturating_sub(bytes_before));
+        if manifest.should_roll() {
+            match manifest.roll(self.new_file_number()) {
+                Ok(()) => drop(self.stats.manifest_bytes.add(manifest.bytes())),
+                // The edit is durable all the same. If the manifest goes on, the next edit tries
+                // again.
+                Err(error) => drop(self.judge_manifest(manifest, error)),
+            }
         }
         Ok(())
     }

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use lsm_compaction::{MergeStats, Plan};
 use lsm_version::TableRecord;
 
-const STRIPES: usize = 8;
+use crate::events::Work;
+
+pub(crate) const STRIPES: usize = 8;
 
 /// A counter that threads add to without sharing a cache line.
 #[derive(Debug, Default)]
@@ -25,15 +28,22 @@ thread_local! {
     };
 }
 
+/// The stripe of the calling thread.
+#[inline]
+pub(crate) fn stripe() -> usize {
+    STRIPE.with(|&stripe| stripe)
+}
+
 impl Counter {
     #[inline]
     pub(crate) fn count(&self) {
         self.add(1);
     }
 
+    /// Returns what its stripe counted before.
     #[inline]
-    pub(crate) fn add(&self, count: u64) {
-        STRIPE.with(|&stripe| self.stripes[stripe].0.fetch_add(count, Ordering::Relaxed));
+    pub(crate) fn add(&self, count: u64) -> u64 {
+        self.stripes[stripe()].0.fetch_add(count, Ordering::Relaxed)
     }
 
     pub(crate) fn total(&self) -> u64 {
@@ -57,9 +67,20 @@ pub(crate) struct Stats {
     pub(crate) compaction_bytes_written: Counter,
     pub(crate) entries_dropped: Counter,
     pub(crate) background_errors: Counter,
+    pub(crate) manifest_bytes: Counter,
+    cpu_ns: [Counter; 3],
 }
 
 impl Stats {
+    /// Work in the background has used the processor for so long.
+    pub(crate) fn note_cpu_time(&self, work: Work, time: Duration) {
+        self.cpu_ns[work as usize].add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    pub(crate) fn cpu_time(&self, work: Work) -> Duration {
+        Duration::from_nanos(self.cpu_ns[work as usize].total())
+    }
+
     pub(crate) fn note_write(&self, entries: u64, user_bytes: u64) {
         self.entries_written.add(entries);
         self.user_bytes_written.add(user_bytes);

@@ -30,6 +30,7 @@ use crate::commit::Order;
 use crate::error::{Error, Result};
 use crate::keyspace::KeyspaceCore;
 use crate::options::{Durability, WriteOptions};
+use crate::samples::Begun;
 use crate::shared::Shared;
 use crate::waiter::Goal;
 
@@ -82,8 +83,11 @@ impl Shared {
         options: WriteOptions,
     ) -> Result<SeqNo> {
         let durability = options.durability.unwrap_or(self.options.durability);
+        let begun = Begun::write();
         let through = self.submit(batch, only, options, durability)?;
+        let waited = begun.again();
         self.commit.reach(Goal::Visible(through)).map_err(Error::with_unknown_outcome)?;
+        self.samples.note_write(&begun, &waited);
         Ok(through)
     }
 

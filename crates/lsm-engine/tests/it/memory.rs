@@ -87,6 +87,9 @@ fn a_write_waits_where_memtables_take_all_that_they_may() {
         causes.extend(db.metrics().pressure.cause());
     }
     assert!(causes.contains(&PressureCause::MemtableBytes), "{causes:?}");
+    let stalls = db.metrics().stalls;
+    let held_up = stalls.iter().find(|stall| stall.cause == PressureCause::MemtableBytes);
+    assert!(held_up.is_some_and(|stall| stall.writes > 0), "{stalls:?}");
     db.settle().expect("settles");
     assert_eq!(db.metrics().pressure.cause(), None);
 }
