@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{
     bench, checkpoint, compact, delete, demo, dump, explain, export, get, history, ingest,
-    keyspaces, load, put, repair, restore, scan, shape, stats, verify,
+    keyspaces, load, options, put, repair, restore, scan, shape, stats, verify,
 };
 use crate::exit::{Exit, Failure};
 
@@ -38,6 +38,7 @@ enum Command {
     Delete(delete::DeleteArgs),
     Scan(scan::ScanArgs),
     Keyspaces(keyspaces::KeyspacesArgs),
+    Options(options::OptionsArgs),
     Stats(stats::StatsArgs),
     Shape(shape::ShapeArgs),
     Compact(compact::CompactArgs),
@@ -67,6 +68,7 @@ impl Cli {
             Command::Delete(args) => delete::run(args),
             Command::Scan(args) => scan::run(args),
             Command::Keyspaces(args) => keyspaces::run(args),
+            Command::Options(args) => options::run(args),
             Command::Stats(args) => stats::run(args),
             Command::Shape(args) => shape::run(args),
             Command::Compact(args) => compact::run(args),

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use lsm_engine::RecoveryReport;
 use serde_json::{Value, json};
 
-use crate::units::{count, counted, duration};
+use crate::units::{bytes, count, counted, duration};
 
 /// Prints the report in a few lines, each behind `indent` spaces.
 pub(crate) fn print(
@@ -55,6 +55,10 @@ pub(crate) fn print(
     for file in &report.files_set_aside {
         line("set aside", format!("lost/{file}"))?;
     }
+    if let Some(limit) = report.memory_limit_bytes {
+        let budget = bytes(report.memory_bytes);
+        line("memory", format!("a budget of {budget} where {} may be used", bytes(limit)))?;
+    }
     line("newest", format!("sequence number {}", count(report.last_seq_no)))?;
     line("took", duration(report.elapsed))
 }
@@ -74,6 +78,8 @@ pub(crate) fn json(report: &RecoveryReport) -> Value {
         "tables_written": report.tables_written,
         "files_removed": report.files_removed,
         "files_set_aside": report.files_set_aside,
+        "memory_bytes": report.memory_bytes,
+        "memory_limit_bytes": report.memory_limit_bytes,
         "last_seq_no": report.last_seq_no,
         "elapsed_us": u64::try_from(report.elapsed.as_micros()).unwrap_or(u64::MAX),
     })

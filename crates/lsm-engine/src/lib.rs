@@ -142,8 +142,8 @@ pub use metrics::{CpuTimes, LevelMetrics, Metrics, StallMetrics};
 #[doc(hidden)]
 pub use options::fuzz_options;
 pub use options::{
-    CompactionPolicy, Compression, Durability, KeyspaceOptions, Options, ReadMode, RecoveryMode,
-    WriteOptions,
+    CompactionPolicy, Compression, Durability, KeyspaceOptions, LintFinding, OptionRow, Options,
+    ReadMode, RecoveryMode, WriteOptions,
 };
 pub use reads::{Reads, Scan};
 pub use recover::RecoveryReport;

@@ -1,4 +1,9 @@
 //! What a user may choose. A dozen settings that matter; everything else is derived from them.
+//!
+//! An option has its line in `options/listing.rs`, which reads what it does from the comments here.
+
+mod lint;
+mod listing;
 
 use std::fmt::{self, Write as _};
 use std::time::{Duration, Instant};
@@ -6,6 +11,9 @@ use std::time::{Duration, Instant};
 pub use lsm_compaction::CompactionPolicy;
 pub use lsm_sstable::Compression;
 pub use lsm_wal::RecoveryMode;
+
+pub use self::lint::LintFinding;
+pub use self::listing::OptionRow;
 
 use crate::env::Env;
 use crate::error::{Error, Result};

@@ -2,14 +2,15 @@
 //!
 //! Counters of work belong to the process that writes; they are not in any file. `load`, `compact`
 //! and `demo` print theirs. So it is with a failed sync and with errors in the background; that the disk
-//! was full shows here by the reserve that was given up.
+//! was full shows here by the reserve that was given up. `--prometheus` prints all metrics of an engine
+//! that opens these files, for a program that serves its own in the same form.
 
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
 use clap::Args;
-use lsm_engine::{Db, Keyspace, Reads};
+use lsm_engine::{Db, Keyspace, Metrics, Reads};
 use lsm_io::{Fs, StdFs};
 use lsm_manifest::{FileKind, parse_file_name};
 use serde_json::{Value, json};
@@ -33,11 +34,20 @@ pub(crate) struct StatsArgs {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+    /// Print what an engine counts of these files, as text that Prometheus reads
+    #[arg(long, conflicts_with_all = ["json", "count", "keyspace"])]
+    prometheus: bool,
 }
 
 pub(crate) fn run(args: &StatsArgs) -> Result<Exit, Failure> {
     let dir = &args.target.db;
     let db = open_read_only(dir)?;
+    if args.prometheus {
+        let mut out = Output::new();
+        out.write_all(db.metrics().to_prometheus().as_bytes())?;
+        out.finish()?;
+        return Ok(Exit::Done);
+    }
     let names = args.target.keyspace.clone().map_or_else(|| db.keyspaces(), |name| vec![name]);
     let mut keyspaces = Vec::new();
     for name in names {
@@ -171,6 +181,7 @@ fn print(
     for keyspace in keyspaces {
         print_keyspace(out, keyspace)?;
     }
+    print_metrics(out, &db.metrics())?;
     writeln!(out, "\nfiles")?;
     let mut columns = Columns::new(&[Side::Left, Side::Right, Side::Right], ["", "files", "bytes"]);
     for (name, files) in files {
@@ -188,6 +199,23 @@ fn print(
     }
     writeln!(out, "\nthe log, as an open would find it now")?;
     recovery::print(out, db.recovery_report(), 2)?;
+    Ok(())
+}
+
+/// What all keyspaces come to, and what they take in memory once they are open.
+fn print_metrics(out: &mut Output, metrics: &Metrics) -> Result<(), Failure> {
+    let memory = &metrics.memory;
+    writeln!(out, "\nall keyspaces")?;
+    let debt = bytes(metrics.compaction_debt_bytes);
+    writeln!(out, "  waiting to be merged  {debt}")?;
+    let amplification = ratio(metrics.table_bytes(), metrics.bottom_bytes);
+    writeln!(out, "  space amplification   {amplification}, by estimate")?;
+    let limit = memory.limit_bytes.map_or("not known".into(), bytes);
+    writeln!(
+        out,
+        "  memory budget         {} of the {limit} that a process may use here",
+        bytes(memory.budget_bytes)
+    )?;
     Ok(())
 }
 
@@ -263,8 +291,13 @@ fn stats_json(
             ((*name).to_owned(), json!({ "files": stats.files, "bytes": stats.bytes }))
         })
         .collect();
+    let metrics = db.metrics();
     json!({
         "visible_seq_no": db.visible_seq_no(),
+        "compaction_debt_bytes": metrics.compaction_debt_bytes,
+        "space_amplification_estimate": metrics.space_amplification(),
+        "memory_budget_bytes": metrics.memory.budget_bytes,
+        "memory_limit_bytes": metrics.memory.limit_bytes,
         "unflushed_entries": db.recovery_report().entries_replayed,
         "keyspaces": keyspaces.iter().map(keyspace).collect::<Vec<_>>(),
         "files": files,

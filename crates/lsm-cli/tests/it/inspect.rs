@@ -139,3 +139,35 @@ fn dumps_show_what_is_in_each_kind_of_file() {
     assert!(text.text().contains("create keyspace 0 \"default\""), "{}", text.text());
     run(lsm().args(["dump", "table"]).arg(place.db())).check_code(2);
 }
+
+#[test]
+fn options_show_what_a_database_has_chosen_and_what_looks_unwise() {
+    let place = Place::new();
+    load(&place, 0..10);
+    let lines = place.run(&["options", "--json"]).check_code(0).json_lines();
+    let find = |keyspace: Option<&str>, option: &str| {
+        let is_it = |line: &&serde_json::Value| {
+            line["keyspace"].as_str() == keyspace && line["option"] == option
+        };
+        lines.iter().find(is_it).unwrap_or_else(|| panic!("{option} in {lines:?}")).clone()
+    };
+    let memory = find(None, "memory_bytes");
+    assert_eq!(memory["value"], memory["default"]);
+    assert!(memory["does"].as_str().unwrap().contains("budget"), "{memory}");
+    assert_eq!(find(Some("default"), "block_bytes")["value"], "4096");
+    let text = place.run(&["options"]).check_code(0).text().to_owned();
+    assert!(
+        text.contains("\nkeyspace default\n") && text.contains("  block_bytes: 4096\n"),
+        "{text}"
+    );
+    place.run(&["options", "--keyspace", "missing"]).check_code(2);
+}
+
+#[test]
+fn stats_print_what_prometheus_reads() {
+    let place = Place::new();
+    load(&place, 0..1_000);
+    let text = place.run(&["stats", "--prometheus"]).check_code(0).text().to_owned();
+    assert!(text.contains("# TYPE lsm_level_entries gauge\n"), "{text}");
+    assert!(text.contains("lsm_level_entries{level=\"0\"} 1000\n"), "{text}");
+}

@@ -18,6 +18,7 @@ mod memory;
 mod metrics;
 mod names;
 mod opening;
+mod options;
 mod orders;
 mod range_deletes;
 mod read_only;
