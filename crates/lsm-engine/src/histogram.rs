@@ -124,7 +124,7 @@ fn bucket_of(ns: u64) -> usize {
 /// The first time that is too long for a bucket, in nanoseconds.
 fn end_of(bucket: usize) -> u64 {
     let shift = (bucket >> FINENESS).saturating_sub(1);
-    (bucket - (shift << FINENESS) + 1 << shift) as u64
+    ((bucket - (shift << FINENESS) + 1) << shift) as u64
 }
 
 #[cfg(test)]

@@ -206,6 +206,10 @@ impl Metrics {
         page.begin("lsm_level_tombstones", "gauge", "Tombstones by level");
         levels()
             .for_each(|(n, it)| page.labelled("lsm_level_tombstones", "level", n, it.tombstones));
+        page.begin("lsm_level_range_deletes", "gauge", "Range deletes by level");
+        levels().for_each(|(n, it)| {
+            page.labelled("lsm_level_range_deletes", "level", n, it.range_deletes);
+        });
         page.begin("lsm_level_raw_bytes", "gauge", "Key and value bytes by level, before encoding");
         levels().for_each(|(n, it)| page.labelled("lsm_level_raw_bytes", "level", n, it.raw_bytes));
         let help = "Bytes at the deepest level of each keyspace";

@@ -1,9 +1,12 @@
 //! What is measured of one operation in many, so that the others pay nothing for it.
 
 use std::cell::Cell;
+use std::sync::Arc;
 use std::time::Instant;
 
 use lsm_entry::{SeqNo, ValueKind, key_hash};
+use lsm_memtable::Memtable;
+use lsm_sstable::Touched;
 
 use crate::error::Result;
 use crate::histogram::{Histogram, Times};
@@ -190,17 +193,23 @@ impl Shared {
         self.samples.reads.count();
         let memtables = || std::iter::once(&view.active).chain(&view.sealed);
         let ends = |kind: ValueKind| kind != ValueKind::Merge;
-        if memtables().any(|m| m.get(key, hash, seq_no).is_some_and(|entry| ends(entry.kind()))) {
+        let is_answered = |memtable: &Arc<Memtable>| {
+            let entry = memtable.get(key, hash, seq_no);
+            entry.is_some_and(|entry| ends(entry.kind())) || memtable.cover(key, seq_no) > 0
+        };
+        if memtables().any(is_answered) {
             return Ok(());
         }
         for live in view.tree.runs.iter().filter_map(|run| run.find(key)) {
-            let table = live.table()?;
             self.samples.tables_touched.count();
-            if table.may_contain(hash) {
-                self.samples.blocks_touched.count();
-                if table.get_with(key, hash, seq_no, |entry| entry.kind())?.is_some_and(ends) {
-                    break;
-                }
+            let touched = live.table()?.touch(key, hash, seq_no)?;
+            let (is_block, found) = match touched {
+                Touched::Filter => (false, None),
+                Touched::Block(found) => (true, found),
+            };
+            self.samples.blocks_touched.add(u64::from(is_block));
+            if found.is_some_and(ends) || live.cover(key, seq_no)? > 0 {
+                break;
             }
         }
         Ok(())

@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use lsm_bloom::Filter;
-use lsm_entry::{Entry, Fragments, SeqNo, Tag};
+use lsm_entry::{Entry, Fragments, SeqNo, Tag, ValueKind};
 use lsm_io::{Identity, Result, SharedFile};
 
 use crate::block::Lookup;
@@ -36,6 +36,15 @@ pub struct Found {
     value: Range<usize>,
     seq_no: SeqNo,
     tag: Tag,
+}
+
+/// How far a point read comes in a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Touched {
+    /// To the filter, which says no.
+    Filter,
+    /// To a block, in which it finds an entry of this kind, or none.
+    Block(Option<ValueKind>),
 }
 
 impl Found {
@@ -177,6 +186,20 @@ impl Table {
     ) -> Result<Option<R>> {
         let found = self.find(key, hash, seq_no)?;
         Ok(found.map(|(held, position)| visit(self.source.view(&held).entry(position))))
+    }
+
+    /// How far a [`get`](Self::get) comes that asks the filter first: for whoever counts what reads
+    /// touch. Never inlined, so that the reads themselves are as they would be without it.
+    ///
+    /// # Errors
+    /// See [`get`](Self::get).
+    #[inline(never)]
+    pub fn touch(&self, key: &[u8], hash: u64, seq_no: SeqNo) -> Result<Touched> {
+        if !self.may_contain(hash) {
+            return Ok(Touched::Filter);
+        }
+        let kind = self.get_with(key, hash, seq_no, |entry| entry.kind())?;
+        Ok(Touched::Block(kind))
     }
 
     /// A cursor over the entries.

@@ -50,6 +50,7 @@ struct Machine {
 struct Findings(Vec<LintFinding>);
 
 impl Findings {
+    #[allow(clippy::needless_pass_by_value)] // Numbers and names, as they are at hand.
     fn add(
         &mut self,
         option: &'static str,

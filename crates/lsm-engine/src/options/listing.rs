@@ -70,6 +70,7 @@ list_options!(options: Options {
     map_log => yes_or_no(options.map_log),
     recovery => format!("{:?}", options.recovery),
     keyspace => "see the options of keyspaces".into(),
+    changes_retention_bytes => options.changes_retention_bytes.to_string(),
     reserve_bytes => or_derived(options.reserve_bytes, options.reserve_bytes_max()),
     listener => if options.listener.is_some() { "one".into() } else { "none".into() },
     env => "the system's".into(),
