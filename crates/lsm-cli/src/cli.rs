@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{
     bench, checkpoint, compact, delete, demo, dump, explain, export, get, history, ingest,
-    keyspaces, load, options, put, repair, restore, scan, shape, stats, verify,
+    keyspaces, load, options, put, repair, restore, scan, shape, stats, tail, verify,
 };
 use crate::exit::{Exit, Failure};
 
@@ -37,6 +37,7 @@ enum Command {
     Put(put::PutArgs),
     Delete(delete::DeleteArgs),
     Scan(scan::ScanArgs),
+    Tail(tail::TailArgs),
     Keyspaces(keyspaces::KeyspacesArgs),
     Options(options::OptionsArgs),
     Stats(stats::StatsArgs),
@@ -67,6 +68,7 @@ impl Cli {
             Command::Put(args) => put::run(args),
             Command::Delete(args) => delete::run(args),
             Command::Scan(args) => scan::run(args),
+            Command::Tail(args) => tail::run(args),
             Command::Keyspaces(args) => keyspaces::run(args),
             Command::Options(args) => options::run(args),
             Command::Stats(args) => stats::run(args),

@@ -20,4 +20,5 @@ pub(crate) mod restore;
 pub(crate) mod scan;
 pub(crate) mod shape;
 pub(crate) mod stats;
+pub(crate) mod tail;
 pub(crate) mod verify;

@@ -11,17 +11,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lsm_entry::{Entry, Record, Records, SeqNo, ValueKind};
-use lsm_manifest::{FileKind, file_name};
+use lsm_manifest::{FileKind, Manifest, file_name};
 use lsm_wal::{FRAME_HEADER_BYTES, FrameKind, FrameReader, FrameRef, FrameStep};
 
 use crate::batch::DEFAULT_KEYSPACE;
 use crate::db::{Db, Handle};
 use crate::error::{Error, Result};
 use crate::note::Note;
+use crate::read_only;
 use crate::shared::Shared;
 
 /// How long the iterator waits at once.
 const PATIENCE: Duration = Duration::from_secs(3600);
+/// How often whoever only reads looks what the writer has written.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Changes that happened together: a batch, or an ingest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,6 +128,9 @@ impl Db {
     /// those to come. A change is told when it is on disk, whatever durability it asked for, and
     /// never one that a crash takes back.
     ///
+    /// On a database opened read-only, beside the process that writes, the newest batches are told when
+    /// the writer's next group says that they are on disk, or when it has closed.
+    ///
     /// How far back the log goes, [`Options::changes_retention_bytes`] says: without it, to what a
     /// recovery would need, and not beyond the last opening.
     ///
@@ -147,14 +153,10 @@ impl Db {
     ///
     /// # Errors
     /// `HistoryGone` if the log does not go back so far any more (the error names the oldest change
-    /// that is there); `Invalid` if `since` is beyond what was ever written, or the database was opened
-    /// read-only; `Closed`.
+    /// that is there); `Invalid` if `since` is beyond what was ever written; `Closed`.
     pub fn changes(&self, since: SeqNo) -> Result<Changes> {
         let shared = self.shared();
         shared.check_open()?;
-        if shared.is_read_only {
-            return Err(Error::invalid("changes are followed in the process that writes"));
-        }
         let appended = shared.commit.appended();
         if since > appended {
             return Err(Error::invalid(format!(
@@ -182,6 +184,14 @@ impl Changes {
                 return Ok(Some(change));
             }
             let (shared, next) = (Arc::clone(&self.db.shared), self.next);
+            if shared.is_read_only {
+                if Instant::now() >= deadline {
+                    return Ok(None);
+                }
+                std::thread::sleep(LOOK_AGAIN.min(timeout));
+                read_only::refresh(&shared)?;
+                continue;
+            }
             let is_there = || shared.feed_end() >= next || shared.check_open().is_err();
             if !shared.commit.followers.wait(deadline, is_there) {
                 return Ok(None);
@@ -301,9 +311,11 @@ impl Changes {
         let note = Note::decode(frame.payload);
         let note = note.map_err(|malformed| self.malformed(frame, malformed))?;
         let Some(Note::Ingest(ingest)) = note else { return Ok(None) };
-        let has_happened = {
-            let manifest = self.db.shared.lock_manifest()?;
-            manifest.state().has_ingested(frame.seq_start)
+        let shared = &self.db.shared;
+        let has_happened = if shared.is_read_only {
+            Manifest::read(&shared.fs, &shared.dir)?.state.has_ingested(frame.seq_start)
+        } else {
+            shared.lock_manifest()?.state().has_ingested(frame.seq_start)
         };
         let Some(keyspace) = self.name(ingest.keyspace).filter(|_| has_happened) else {
             return Ok(None);

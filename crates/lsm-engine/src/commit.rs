@@ -198,11 +198,12 @@ impl Commit {
         error
     }
 
-    /// What a database opened read-only shows from now on.
-    pub(crate) fn show_through(&self, through: SeqNo) {
-        for position in [&self.appended, &self.written, &self.durable, &self.visible] {
+    /// What a database opened read-only shows from now on, and how much of it is known to be on disk.
+    pub(crate) fn show_through(&self, through: SeqNo, durable: SeqNo) {
+        for position in [&self.appended, &self.written, &self.visible] {
             position.fetch_max(through, Ordering::AcqRel);
         }
+        self.durable.fetch_max(durable, Ordering::AcqRel);
     }
 
     pub(crate) fn note_manifest_edit(&self, edit: u64) {

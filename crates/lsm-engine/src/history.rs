@@ -124,6 +124,9 @@ impl Shared {
 
     /// The segment that holds `seq_no`, or the first number that some segment does.
     pub(crate) fn segment_of(&self, seq_no: SeqNo) -> Result<SegmentInfo, SeqNo> {
+        if self.is_read_only {
+            return self.listed_segment_of(seq_no);
+        }
         let mut order = self.commit.lock_order();
         let kept = self.history.lock();
         let log = order.log().segments();
@@ -139,5 +142,32 @@ impl Shared {
             }
         }
         Err(oldest.unwrap_or_else(|| order.log().next_seq_no()))
+    }
+
+    /// The same by the directory alone, for whoever reads beside the writer.
+    fn listed_segment_of(&self, seq_no: SeqNo) -> Result<SegmentInfo, SeqNo> {
+        let mut segments: Vec<(SeqNo, u64, u64)> = Vec::new();
+        for entry in self.fs.list(&self.dir).unwrap_or_default() {
+            if let (FileKind::Log, number) = parse_file_name(&entry.name)
+                && let Some(first) =
+                    first_seq_no(&self.fs, &self.dir.join(&entry.name), self.database_id)
+            {
+                segments.push((first, number, entry.bytes));
+            }
+        }
+        segments.sort_unstable();
+        let next = segments.partition_point(|(first, ..)| *first <= seq_no);
+        let end_seq_no = segments.get(next).map_or(SeqNo::MAX, |(first, ..)| *first);
+        match next.checked_sub(1).and_then(|index| segments.get(index)) {
+            Some(&(first_seq_no, number, bytes)) => {
+                Ok(SegmentInfo { number, bytes, first_seq_no, end_seq_no })
+            }
+            // A log that was just begun holds nothing yet.
+            None if segments.is_empty() && seq_no > self.commit.durable() => {
+                let (number, bytes) = (0, 0);
+                Ok(SegmentInfo { number, bytes, first_seq_no: seq_no, end_seq_no: SeqNo::MAX })
+            }
+            None => Err(segments.first().map_or(self.commit.durable() + 1, |(first, ..)| *first)),
+        }
     }
 }

@@ -68,6 +68,8 @@ struct Found {
     database_id: u128,
     database_time_ms: u64,
     next_file_number: u64,
+    /// Up to where everything is known to be on disk.
+    durable: SeqNo,
     report: RecoveryReport,
 }
 
@@ -89,18 +91,20 @@ pub(crate) fn open(dir: &Path, options: Options) -> Result<Arc<Shared>> {
     let seq_no = found.report.last_seq_no;
     let moment = Moment::new(seq_no, &found.keyspaces, Arc::new(View::empty(&tables)));
     let log_thread = Bell::new(1);
+    let commit = Commit::new(
+        None,
+        found.durable,
+        found.database_time_ms,
+        log_thread.clone(),
+        Arc::default(),
+    );
+    commit.show_through(seq_no, found.durable);
     Ok(Arc::new(Shared {
         dir: dir.to_owned(),
         fs,
         database_id: found.database_id,
         hash_seed,
-        commit: Commit::new(
-            None,
-            seq_no,
-            found.database_time_ms,
-            log_thread.clone(),
-            Arc::default(),
-        ),
+        commit,
         segments: Default::default(),
         history: History::new(0),
         manifest: Mutex::new(None),
@@ -168,7 +172,7 @@ pub(crate) fn refresh(shared: &Shared) -> Result<()> {
     shared.moment.store(Some(Arc::new(moment)));
     // Order: the number before the views, for whoever looks at both outside of reads. Nothing in a
     // view is above the number it came with, so an older view shows the same at a newer one.
-    shared.commit.show_through(seq_no);
+    shared.commit.show_through(seq_no, found.durable);
     for (id, fresh) in &found.keyspaces {
         if let Some(core) = known.get(id) {
             core.view.store(fresh.view.load_full());
@@ -285,6 +289,9 @@ impl Look<'_> {
         }
         let end = stop_at.map_or(SeqNo::MAX, |stop_at| stop_at - 1);
         report.last_seq_no = state.last_seq_no.max(last).min(end);
+        let marked = log.mark.as_ref().map_or(0, |mark| mark.durable_through);
+        let durable = if log.closed_cleanly { last } else { marked };
+        let durable = durable.max(state.last_seq_no).min(end);
         let unsettled = recovery.first_unsettled(&state);
         report.elapsed = began.elapsed();
         report.note_memory(self.options);
@@ -293,6 +300,7 @@ impl Look<'_> {
             database_id: state.database_id,
             database_time_ms: recovery.now_ms,
             next_file_number: state.next_file_number,
+            durable,
             report,
         };
         Ok((found, unsettled))

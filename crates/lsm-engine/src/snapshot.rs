@@ -241,7 +241,7 @@ mod tests {
             let copying = list.counts.lock().expect("no holder panicked");
             let snapshot = scope.spawn(|| list.enter(&commit));
             std::thread::sleep(Duration::from_millis(50));
-            commit.show_through(2);
+            commit.show_through(2, 2);
             drop(copying);
             snapshot.join().expect("no panic")
         });

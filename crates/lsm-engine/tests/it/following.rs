@@ -317,3 +317,40 @@ fn entries_of_a_keyspace_that_is_gone_are_left_out() {
     again.put("c", "3").expect("writes");
     check_followed(&db);
 }
+
+#[test]
+fn a_follower_in_another_process_is_told_what_the_writer_knows_to_be_on_disk() {
+    let fs = SimFs::new(1);
+    let db = open_keeping(&fs);
+    db.put("a", "1").expect("writes");
+    let reader = Db::open_read_only_with("db", keeping(&fs)).expect("opens beside it");
+    let mut changes = reader.changes(0).expect("follows");
+    let mut told = 0;
+    for n in 0..500 {
+        db.put(key(n), vec![1; 300]).expect("writes");
+        if n % 100 == 0 {
+            db.settle().expect("settles");
+            reader.refresh().expect("moves on");
+        }
+        while next(&mut changes).is_some() {
+            told += 1;
+        }
+        assert!(changes.seq_no() <= db.metrics().durable);
+    }
+    assert!(told > 300, "{told}");
+    db.put_with("z", "not synced", Durability::Os.into()).expect("writes");
+    reader.refresh().expect("moves on");
+    while next(&mut changes).is_some() {
+        told += 1;
+    }
+    assert_eq!(
+        told, 500,
+        "all but the newest group, of which no mark tells, and what is not synced"
+    );
+    db.close().expect("closes");
+    reader.refresh().expect("moves on");
+    let last = std::iter::from_fn(|| next(&mut changes)).last().expect("told");
+    let key = b"z".to_vec();
+    assert!(matches!(&last.entries[0].kind, ChangeKind::Put { key: k, .. } if *k == key));
+    check_followed(&reader);
+}
