@@ -12,6 +12,7 @@ pub(crate) mod fuzz;
 pub(crate) mod kill;
 #[cfg(feature = "linearizability")]
 pub(crate) mod linearizability;
+pub(crate) mod memory_limit;
 pub(crate) mod model;
 pub(crate) mod replay;
 pub(crate) mod soak;

@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    amplification, clean, crash, cut, damage, failed_sync, faults, full_disk, fuzz, kill, model,
-    replay, soak, worlds,
+    amplification, clean, crash, cut, damage, failed_sync, faults, full_disk, fuzz, kill,
+    memory_limit, model, replay, soak, worlds,
 };
 
 /// Tests the lsm key-value store against a model, through crashes and kills.
@@ -35,11 +35,14 @@ enum Command {
     Cut(cut::Args),
     FullDisk(full_disk::Args),
     FailedSync(failed_sync::Args),
+    MemoryLimit(memory_limit::Args),
     /// Removes the mounts, loop devices and files of runs that were killed.
     Clean,
     Amplification(amplification::Args),
     #[command(hide = true)]
     Load(kill::LoadArgs),
+    #[command(hide = true)]
+    MemoryLoad(memory_limit::LoadArgs),
     #[command(hide = true)]
     SoakLoader(soak::LoaderArgs),
 }
@@ -60,6 +63,8 @@ fn main() -> ExitCode {
         Command::Cut(args) => cut::run(&args),
         Command::FullDisk(args) => full_disk::run(&args),
         Command::FailedSync(args) => failed_sync::run(&args),
+        Command::MemoryLimit(args) => memory_limit::run(&args),
+        Command::MemoryLoad(args) => memory_limit::run_load(&args),
         Command::Clean => clean::run(),
         Command::Load(args) => kill::run_load(&args),
         Command::Amplification(args) => amplification::run(&args),

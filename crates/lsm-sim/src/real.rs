@@ -6,7 +6,7 @@
 //! `n` commits of writer `w`" says everything about what its keys hold. Each acknowledgement goes
 //! through a pipe ([`acknowledgement`]) to the parent, whose [`oracle`] knows from then on what must
 //! be there. How the load is started and ended is in [`child`]; what is done to it: [`kill`],
-//! [`cut`], [`full_disk`], [`failed_sync`]. The disks that this takes are made in [`disk`], and always removed: [`place`].
+//! [`cut`], [`full_disk`], [`failed_sync`]; [`memory_limit`] loads where there is little memory. The disks that this takes are made in [`disk`], and always removed: [`place`].
 
 pub mod acknowledgement;
 mod ballast;
@@ -16,10 +16,12 @@ pub mod disk;
 pub mod effect;
 pub mod failed_sync;
 pub mod full_disk;
+pub mod group;
 mod growth;
 pub mod kill;
 mod life;
 pub mod load;
+pub mod memory_limit;
 pub mod mount;
 pub mod needs;
 pub mod oracle;

@@ -47,3 +47,11 @@ fn a_failed_sync_loses_nothing() {
         &["failed_sync.rounds=1", "failed_sync.lost=0"],
     );
 }
+
+#[test]
+fn a_load_keeps_within_the_memory_of_its_group() {
+    check_figures(
+        "memory-limit --limit-mib 32 --times 1",
+        &["memory_limit.limit_mib=32", "memory_limit.lost=0", "memory_limit.over_budget=0"],
+    );
+}
