@@ -1,7 +1,7 @@
 //! The rules about the source tree, by name.
 
 use crate::tree::Tree;
-use crate::{Result, dependencies, layers, links, planted, std_fs, unsafe_files, words};
+use crate::{Result, commands, dependencies, layers, links, planted, std_fs, unsafe_files, words};
 
 /// A rule: what it claims, and how to find where the claim is false.
 struct Rule {
@@ -41,6 +41,11 @@ const RULES: &[Rule] = &[
         name: "links",
         claim: "every relative link and every named page leads somewhere",
         violations: |tree| Ok(links::violations(tree)),
+    },
+    Rule {
+        name: "commands",
+        claim: "every example that a page runs is there, under a name of its own",
+        violations: |tree| Ok(commands::violations(tree)),
     },
     Rule {
         name: "planted",

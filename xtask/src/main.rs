@@ -3,7 +3,8 @@
 //! What a machine can check about this repository is checked here, so that nobody has to remember
 //! it. To see which steps make up a task, open `suites.rs`; how a step is timed, reported and
 //! rerun, `step.rs`. Each rule about the source tree has a file of its own: `layers.rs`,
-//! `dependencies.rs`, `unsafe_files.rs`, `std_fs.rs`, `words.rs`, `links.rs`; `checks.rs` lists
+//! `dependencies.rs`, `unsafe_files.rs`, `std_fs.rs`, `words.rs`, `links.rs`,
+//! `commands.rs`; `checks.rs` lists
 //! them. What is handed on to other programs (soak, benchmarks) is in `dispatch.rs`; the
 //! long runs of every harness, and the figures that come of them, in `torture.rs`; the bugs that the
 //! checks must notice, in `planted.rs`.
@@ -11,6 +12,7 @@
 mod alone;
 mod checks;
 mod code;
+mod commands;
 mod dependencies;
 mod dispatch;
 mod examples;

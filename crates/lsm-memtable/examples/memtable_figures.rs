@@ -1,6 +1,6 @@
 //! What this machine makes of the crate's claims, beside a lock-free skip list of the same entries.
 //!
-//! `cargo run --release -p lsm-memtable --example figures [entries]`
+//! `cargo run --release -p lsm-memtable --example memtable_figures [entries]`
 //!
 //! 16-byte keys in random order, 100-byte values, one thread. Nanoseconds an operation.
 

@@ -1,7 +1,7 @@
 //! Crash-tests three ways of saving a counter, at every step and under every kind of power cut, and
 //! prints which of them lose what was acknowledged.
 //!
-//! Run with `cargo run --example crash_test`.
+//! Run with `cargo run --example saving_a_file`.
 
 use std::path::Path;
 

@@ -1,6 +1,6 @@
 //! What this machine makes of the crate's claims: writing, opening, point reads, scans.
 //!
-//! `cargo run --release -p lsm-sstable --example figures [entries]`
+//! `cargo run --release -p lsm-sstable --example table_figures [entries]`
 //!
 //! 16-byte keys in random order, 100-byte values half of which is noise; each table is written to
 //! the system's temporary directory and read back through the page cache.
