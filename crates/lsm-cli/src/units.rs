@@ -49,6 +49,26 @@ pub(crate) fn duration(elapsed: Duration) -> String {
     }
 }
 
+/// A time as it is typed: "250ms", "90s", "5m", "12h", "7d".
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+    let digits = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit_ms = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => {
+            return Err(format!(
+                "\"{text}\" is no time, as \"90s\" is; ms, s, m, h and d are known"
+            ));
+        }
+    };
+    let number: u64 = number.parse().map_err(|_| format!("\"{text}\" begins with no number"))?;
+    Ok(Duration::from_millis(number.saturating_mul(unit_ms)))
+}
+
 /// How many a second.
 pub(crate) fn rate(number: u64, elapsed: Duration) -> u64 {
     (number as f64 / elapsed.as_secs_f64().max(1e-9)) as u64
@@ -78,6 +98,16 @@ mod tests {
             shown,
             ["0 B", "1023 B", "1.0 KiB", "1.3 MiB", "1.0 MiB", "1.0 MiB", "16.0 EiB"]
         );
+    }
+
+    #[test]
+    fn a_time_is_a_number_with_its_unit() {
+        assert_eq!(parse_duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(parse_duration("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse_duration("7d"), Ok(Duration::from_secs(7 * 86_400)));
+        for wrong in ["", "90", "s", "5 m", "-1s", "1.5h", "1w"] {
+            assert!(parse_duration(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

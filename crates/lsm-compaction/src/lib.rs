@@ -19,11 +19,13 @@
 //! To see what a plan is, open `plan.rs`; the policies, `leveled.rs`, `tiered.rs`,
 //! `lazy_leveled.rs`, `fifo.rs`; which entries survive, `retention.rs` and `survivors.rs`;
 //! what is written in the place of merge operands, `fold.rs`; where range deletes are cut, `clip.rs`;
-//! which tables they cover whole, `covered.rs`; when writes are slowed, `pressure.rs`.
+//! which tables they cover whole, `covered.rs`; at what times entries are read, `read_times.rs`; which
+//! tables have expired, `expired.rs`; when writes are slowed, `pressure.rs`.
 
 mod clip;
 mod collapse;
 mod covered;
+mod expired;
 mod fifo;
 mod fold;
 mod ingest;
@@ -35,6 +37,7 @@ mod plan;
 mod policy;
 mod pressure;
 mod range;
+mod read_times;
 mod retention;
 mod survivors;
 mod tiered;
@@ -42,6 +45,7 @@ mod tiered;
 pub use clip::Clipper;
 pub use collapse::plan_collapse;
 pub use covered::plan_covered;
+pub use expired::plan_expired;
 pub use fifo::FifoOptions;
 pub use ingest::{IngestPlan, plan_ingest};
 pub use lazy_leveled::LazyLeveledOptions;
@@ -52,6 +56,7 @@ pub use plan::{Action, Plan, PlanInputRun, RunningPlan};
 pub use policy::{CompactionPolicy, PlanInput, Policy};
 pub use pressure::{Backlog, Pressure, PressureCause, PressureLimits, pressure};
 pub use range::{RangePlan, plan_range};
+pub use read_times::ReadTimes;
 pub use retention::{DropReason, Retention, Verdict};
 pub use survivors::{MergeError, MergeStats, for_each_survivor};
 pub use tiered::TieredOptions;

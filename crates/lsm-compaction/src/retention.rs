@@ -14,6 +14,7 @@ use std::sync::Arc;
 use lsm_entry::{Entry, Fragment, Fragments, SeqNo, ValueKind};
 
 use crate::operator::MergeOperator;
+use crate::read_times::ReadTimes;
 
 /// What becomes of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,9 +51,7 @@ impl Verdict {
 /// Judges entries in internal order, one after the other.
 #[derive(Clone)]
 pub struct Retention {
-    /// Ascending.
-    snapshots: Vec<SeqNo>,
-    now_ms: u64,
+    times: ReadTimes,
     operator: Option<Arc<dyn MergeOperator>>,
     key: Vec<u8>,
     has_key: bool,
@@ -69,10 +68,15 @@ impl Retention {
     /// Keeps what is seen at each of `snapshots` (ascending) and at the present, which is `now_ms`
     /// milliseconds after 1970.
     pub fn new(snapshots: Vec<SeqNo>, now_ms: u64) -> Self {
-        debug_assert!(snapshots.is_sorted(), "snapshots ascend");
+        // A snapshot whose time is not known may have been taken at any.
+        Self::at(ReadTimes::new(snapshots.into_iter().map(|seq_no| (seq_no, 0)).collect(), now_ms))
+    }
+
+    /// The same where it is known at what times the snapshots read: what has expired for all of them
+    /// need not be kept for any.
+    pub fn at(times: ReadTimes) -> Self {
         Self {
-            snapshots,
-            now_ms,
+            times,
             operator: None,
             key: Vec::new(),
             has_key: false,
@@ -163,7 +167,7 @@ impl Retention {
     /// The stripe in which a sequence number lies.
     #[inline]
     pub(crate) fn stripe(&self, seq_no: SeqNo) -> usize {
-        self.snapshots.partition_point(|snapshot| *snapshot < seq_no)
+        self.times.stripe(seq_no)
     }
 
     /// Whether a range delete of its own stripe covers an entry with this number, of the key that was
@@ -180,10 +184,9 @@ impl Retention {
         older.is_some_and(|older| *older > floor && self.stripe(*older) == self.stripe(seq_no))
     }
 
-    /// Whether an entry's time is over for every reader. A snapshot may have seen it alive.
+    /// Whether an entry's time is over for every reader who sees it.
     pub(crate) fn has_expired(&self, entry: &Entry<'_>) -> bool {
-        let is_over = entry.expires_at_ms().is_some_and(|expires| expires <= self.now_ms);
-        is_over && self.snapshots.is_empty()
+        self.times.is_over(entry)
     }
 
     /// What is written for operands instead of them hides what is older in their stripe.
@@ -199,8 +202,7 @@ impl Retention {
 impl fmt::Debug for Retention {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Retention")
-            .field("snapshots", &self.snapshots)
-            .field("now_ms", &self.now_ms)
+            .field("times", &self.times)
             .field("operator", &self.operator.as_ref().map(|operator| operator.name()))
             .finish_non_exhaustive()
     }

@@ -280,6 +280,7 @@ impl Shared {
         let mut did_work = self.prepare_ahead()?;
         did_work |= self.tidy_segments()?;
         did_work |= self.remove_garbage()?;
+        did_work |= self.keep_time()?;
         self.seal_by_age();
         self.seal_by_log_size();
         did_work |= self.keep_reserve();

@@ -1,10 +1,15 @@
 //! Writes that are applied together or not at all.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use lsm_entry::{MAX_KEY_BYTES, Record, Records, Tag, encode_entry, encode_keyspace, key_hash};
+use lsm_entry::{
+    Entry, MAX_KEY_BYTES, Record, Records, Tag, encode_entry, encode_expiring, encode_keyspace,
+    key_hash,
+};
 
 use crate::error::{Error, Result};
+use crate::expiry::{NEVER_MS, ttl_ms};
 use crate::keyspace::Keyspace;
 
 /// The longest value, in bytes.
@@ -37,6 +42,11 @@ pub struct WriteBatch {
     pub(crate) stretches: Vec<KeyspaceStretch>,
     /// Records, selectors included: how many sequence numbers the batch takes.
     pub(crate) records: u64,
+    /// Whether some of its values have a time to live. Until the batch is [stamped](Self::stamped)
+    /// that stands where the log has the time of expiry.
+    pub(crate) has_ttl: bool,
+    /// Whether every time to live was turned into a time of expiry.
+    pub(crate) is_stamped: bool,
     /// The first mistake made while filling it, reported when it is written.
     mistake: Option<String>,
 }
@@ -62,6 +72,12 @@ impl WriteBatch {
     /// when the batch is written.
     pub fn put(&mut self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
         self.add(None, Tag::PUT, key.as_ref(), value.as_ref());
+    }
+
+    /// Sets `key` to `value` in the default keyspace, for as long as `ttl` from when the batch is
+    /// written; see [`Keyspace::put_ttl`].
+    pub fn put_ttl(&mut self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>, ttl: Duration) {
+        self.add_ttl(None, key.as_ref(), value.as_ref(), ttl);
     }
 
     /// Removes `key` from the default keyspace.
@@ -116,10 +132,29 @@ impl WriteBatch {
         self.hashes.clear();
         self.stretches.clear();
         self.records = 0;
+        self.has_ttl = false;
+        self.is_stamped = false;
         self.mistake = None;
     }
 
     pub(crate) fn add(&mut self, keyspace: Option<&Keyspace>, tag: Tag, key: &[u8], value: &[u8]) {
+        let id = self.select(keyspace);
+        self.add_here(id, tag, None, key, value);
+    }
+
+    pub(crate) fn add_ttl(
+        &mut self,
+        keyspace: Option<&Keyspace>,
+        key: &[u8],
+        value: &[u8],
+        ttl: Duration,
+    ) {
+        let id = self.select(keyspace);
+        self.add_here(id, Tag::PUT, Some(ttl_ms(ttl)), key, value);
+    }
+
+    /// Selects the keyspace that the next entries go to; returns its id.
+    fn select(&mut self, keyspace: Option<&Keyspace>) -> u32 {
         let id = keyspace.map_or(DEFAULT_KEYSPACE, Keyspace::id);
         let last = self.stretches.last();
         let is_selected = id == last.map_or(DEFAULT_KEYSPACE, |last| last.keyspace);
@@ -137,11 +172,11 @@ impl WriteBatch {
             let handle = keyspace.cloned();
             self.stretches.push(KeyspaceStretch { keyspace: id, handle, entries: 0, bytes: 0 });
         }
-        self.add_here(id, tag, key, value);
+        id
     }
 
-    /// Adds an entry to the keyspace selected last.
-    fn add_here(&mut self, id: u32, tag: Tag, key: &[u8], value: &[u8]) {
+    /// Adds an entry to the keyspace selected last, with its time to live if it has one.
+    fn add_here(&mut self, id: u32, tag: Tag, ttl_ms: Option<u64>, key: &[u8], value: &[u8]) {
         if key.len() > MAX_KEY_BYTES {
             self.note_mistake(|| {
                 format!("key of {} bytes; a key has at most {MAX_KEY_BYTES}", key.len())
@@ -158,17 +193,30 @@ impl WriteBatch {
             let (handle, entries, bytes) = (None, 0, 0);
             self.stretches.push(KeyspaceStretch { keyspace: id, handle, entries, bytes });
         }
-        encode_entry(&mut self.payload, tag, key, value);
+        match ttl_ms {
+            None => encode_entry(&mut self.payload, tag, key, value),
+            Some(ttl_ms) => {
+                self.has_ttl = true;
+                encode_expiring(&mut self.payload, tag, ttl_ms, key, value);
+            }
+        }
         self.records += 1;
         self.hashes.push(key_hash(key));
         if let Some(stretch) = self.stretches.last_mut() {
             stretch.entries += 1;
-            stretch.bytes += key.len() + value.len();
+            stretch.bytes += key.len() + value.len() + if ttl_ms.is_some() { 8 } else { 0 };
         }
     }
 
     /// The only entry of a scratch batch, in keyspace `id`, whose core the caller passes along.
-    pub(crate) fn add_single(&mut self, id: u32, tag: Tag, key: &[u8], value: &[u8]) {
+    pub(crate) fn add_single(
+        &mut self,
+        id: u32,
+        tag: Tag,
+        ttl: Option<Duration>,
+        key: &[u8],
+        value: &[u8],
+    ) {
         if id != DEFAULT_KEYSPACE {
             encode_keyspace(&mut self.payload, id);
             self.records += 1;
@@ -179,7 +227,58 @@ impl WriteBatch {
                 bytes: 0,
             });
         }
-        self.add_here(id, tag, key, value);
+        self.add_here(id, tag, ttl.map(ttl_ms), key, value);
+    }
+
+    /// The same batch as it is written at `now_ms`: with the time of expiry wherever a time to live
+    /// is given or is the keyspace's default, which `default_ttls_ms` says for each stretch (0: none).
+    ///
+    /// From here on everything is settled: what the log replays does not depend on when.
+    pub(crate) fn stamped(&self, now_ms: u64, default_ttls_ms: &[u64]) -> Self {
+        let mut stamped = Self {
+            payload: Vec::with_capacity(self.payload.len() + 8 * self.len()),
+            hashes: self.hashes.clone(),
+            stretches: self.stretches.clone(),
+            records: self.records,
+            has_ttl: false,
+            is_stamped: true,
+            mistake: None,
+        };
+        stamped.stretches.iter_mut().for_each(|stretch| stretch.bytes = 0);
+        let entries = self.stretches.iter().map(|stretch| stretch.entries).enumerate();
+        let mut places = entries.flat_map(|(place, count)| std::iter::repeat_n(place, count));
+        for record in Records::new(&self.payload) {
+            match record.expect("this batch was encoded here") {
+                Record::Keyspace(id) => encode_keyspace(&mut stamped.payload, id),
+                Record::Entry { tag, key, value } => {
+                    let place = places.next().expect("every entry is in a stretch");
+                    let entry = Entry { key, seq_no: 0, tag, value };
+                    let ttl_ms = entry.expires_at_ms().or_else(|| {
+                        let default = default_ttls_ms.get(place).copied().unwrap_or(0);
+                        (tag == Tag::PUT && default > 0).then_some(default)
+                    });
+                    let value = entry.user_value();
+                    let bytes = &mut stamped.stretches[place].bytes;
+                    *bytes += key.len() + value.len();
+                    match ttl_ms.map(|ttl_ms| now_ms.saturating_add(ttl_ms)) {
+                        Some(expires_at_ms) if expires_at_ms < NEVER_MS => {
+                            *bytes += 8;
+                            stamped.has_ttl = true;
+                            encode_expiring(
+                                &mut stamped.payload,
+                                Tag::PUT,
+                                expires_at_ms,
+                                key,
+                                value,
+                            );
+                        }
+                        Some(_) => encode_entry(&mut stamped.payload, Tag::PUT, key, value),
+                        None => encode_entry(&mut stamped.payload, tag, key, value),
+                    }
+                }
+            }
+        }
+        stamped
     }
 
     pub(crate) fn note_mistake(&mut self, mistake: impl FnOnce() -> String) {
@@ -222,6 +321,12 @@ impl BatchWithin<'_> {
     /// Sets `key` to `value`.
     pub fn put(&mut self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
         self.batch.add(Some(self.keyspace), Tag::PUT, key.as_ref(), value.as_ref());
+    }
+
+    /// Sets `key` to `value` for as long as `ttl` from when the batch is written; see
+    /// [`Keyspace::put_ttl`].
+    pub fn put_ttl(&mut self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>, ttl: Duration) {
+        self.batch.add_ttl(Some(self.keyspace), key.as_ref(), value.as_ref(), ttl);
     }
 
     /// Removes `key`.

@@ -2,7 +2,8 @@
 //!
 //! 1. Ask the policy for a plan that overlaps no running one.
 //! 2. Copy the snapshot list: what the plan's inputs hold is visible already, so a snapshot taken
-//!    later sees the newest version of each key, which is kept.
+//!    later sees the newest version of each key, which is kept. The present is asked for with it: a
+//!    snapshot taken later finds expired what has expired then.
 //! 3. A move or a drop is an edit alone. A merge reads the inputs in order and writes what
 //!    retention keeps into tables, which are synced, then their directory.
 //! 4. Append the edit to the manifest.
@@ -18,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use lsm_compaction::{
     Action, MergeError, Plan, PlanInput, RangePlan, Retention, RunningPlan, merge, plan_collapse,
-    plan_covered, plan_ingest, plan_range,
+    plan_covered, plan_expired, plan_ingest, plan_range,
 };
 use lsm_entry::{Fragments, MergingCursor};
 use lsm_manifest::{FileKind, ManifestEdit, parse_file_name};
@@ -147,14 +148,15 @@ impl Shared {
         let options = core.options();
         let planned = self.enter_plan(core, |tree, running| {
             let version = &tree.version;
-            let snapshots = self.snapshots.copy();
-            // Before all others: it costs an edit, and what it drops need not be merged.
-            let covered = plan_covered(version, running, &snapshots, &covering(tree));
-            if covered.is_some() {
-                return covered;
+            let times = self.snapshots.read_times(self.database_time_ms());
+            let (snapshots, now_ms) = (times.snapshots(), times.now_ms());
+            // Before all others: they cost an edit, and what they drop need not be merged.
+            let gone = plan_covered(version, running, snapshots, &covering(tree))
+                .or_else(|| plan_expired(version, running, &times));
+            if gone.is_some() {
+                return gone;
             }
-            let now_ms = self.database_time_ms();
-            let input = PlanInput { version, running, snapshots: &snapshots, now_ms };
+            let input = PlanInput { version, running, snapshots, now_ms };
             let policy = &options.compaction;
             let planned = policy.as_policy().plan(&input);
             planned.or_else(|| {
@@ -332,7 +334,8 @@ impl Shared {
             .map(|run| Source::Run(RunCursor::new(Arc::clone(&inputs), run)))
             .collect();
         let mut cursor = MergingCursor::new(sources);
-        let mut retention = Retention::new(self.snapshots.copy(), self.database_time_ms());
+        let times = self.snapshots.read_times(self.database_time_ms());
+        let mut retention = Retention::at(times);
         let mut outputs = Outputs::new(self.workshop(), spec);
         retention = retention.with_range_deletes(range_deletes(&inputs)?);
         let should_stop = || self.background.is_stopping() || self.commit.poison().is_some();

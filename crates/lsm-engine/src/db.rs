@@ -5,6 +5,7 @@ use std::ops::RangeBounds;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use lsm_entry::SeqNo;
 
@@ -377,6 +378,33 @@ impl Db {
         self.default.put_with(key, value, options)
     }
 
+    /// Sets `key` to `value` for as long as `ttl`; see [`Keyspace::put_ttl`].
+    ///
+    /// # Errors
+    /// Those of [`Keyspace::put`].
+    pub fn put_ttl(
+        &self,
+        key: impl AsRef<[u8]>,
+        value: impl AsRef<[u8]>,
+        ttl: Duration,
+    ) -> Result<()> {
+        self.default.put_ttl(key, value, ttl)
+    }
+
+    /// Sets `key` to `value` for as long as `ttl`; see [`Keyspace::put_ttl_with`].
+    ///
+    /// # Errors
+    /// Those of [`Keyspace::put_with`].
+    pub fn put_ttl_with(
+        &self,
+        key: impl AsRef<[u8]>,
+        value: impl AsRef<[u8]>,
+        ttl: Duration,
+        options: WriteOptions,
+    ) -> Result<SeqNo> {
+        self.default.put_ttl_with(key, value, ttl, options)
+    }
+
     /// Removes `key`; see [`Keyspace::delete`].
     ///
     /// # Errors
@@ -477,6 +505,7 @@ impl Shared {
         self.commit.close(|| self.closed.store(true, Ordering::Release))?;
         let mut manifest = self.manifest.lock().expect("no holder panicked");
         if let Some(mut manifest) = manifest.take() {
+            self.keep_last_time(&mut manifest)?;
             // The next open reads the snapshot alone, not the edits that led to it.
             if manifest.bytes() > MANIFEST_KEPT_BYTES
                 && let Err(error) = manifest.roll(self.new_file_number())

@@ -33,6 +33,7 @@ use crate::commit::Hold;
 use crate::compact::PlanTicket;
 use crate::error::{Error, Result};
 use crate::events::Event;
+use crate::expiry::{NEVER_MS, ttl_ms};
 use crate::keyspace::{Keyspace, KeyspaceCore};
 use crate::limiter::Priority;
 use crate::note::{IngestNote, Note};
@@ -84,6 +85,8 @@ pub struct BulkLoad<'a> {
     /// The number that the entries bear in their tables.
     written_as: SeqNo,
     last_key: Option<Vec<u8>>,
+    /// The last value that has an expiry, as it is stored.
+    stored: Vec<u8>,
     /// Why it cannot be finished any more.
     failure: Option<Error>,
     began: Instant,
@@ -124,6 +127,7 @@ impl Keyspace {
             table_bytes: options.compaction.table_bytes(),
             written_as,
             last_key: None,
+            stored: Vec::new(),
             failure: None,
             began,
         })
@@ -162,7 +166,37 @@ impl BulkLoad<'_> {
     /// `Invalid` for a key that is not greater than the one before, which are both named, and for a
     /// key or value beyond its limit; `NoSpace`, `Io`. After an error the load cannot be finished.
     pub fn put(&mut self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
-        self.add(Tag::PUT, key.as_ref(), value.as_ref())
+        match self.keyspace.core().default_ttl_ms() {
+            0 => self.add(Tag::PUT, key.as_ref(), value.as_ref()),
+            ttl_ms => self.add_ttl(key.as_ref(), value.as_ref(), ttl_ms),
+        }
+    }
+
+    /// Adds the next entry, which is kept as long as `ttl` from now on; see [`Keyspace::put_ttl`].
+    ///
+    /// # Errors
+    /// Those of [`put`](Self::put).
+    pub fn put_ttl(
+        &mut self,
+        key: impl AsRef<[u8]>,
+        value: impl AsRef<[u8]>,
+        ttl: Duration,
+    ) -> Result<()> {
+        self.add_ttl(key.as_ref(), value.as_ref(), ttl_ms(ttl))
+    }
+
+    fn add_ttl(&mut self, key: &[u8], value: &[u8], ttl_ms: u64) -> Result<()> {
+        let expires_at_ms = self.keyspace.db.shared.database_time_ms().saturating_add(ttl_ms);
+        if expires_at_ms == NEVER_MS {
+            return self.add(Tag::PUT, key, value);
+        }
+        let mut stored = std::mem::take(&mut self.stored);
+        stored.clear();
+        stored.extend_from_slice(&expires_at_ms.to_le_bytes());
+        stored.extend_from_slice(value);
+        let added = self.add(Tag::PUT.with_expiry(), key, &stored);
+        self.stored = stored;
+        added
     }
 
     /// Adds the next entry: `key`, which is greater than all before it, is gone.
@@ -184,13 +218,14 @@ impl BulkLoad<'_> {
     }
 
     fn try_add(&mut self, tag: Tag, key: &[u8], value: &[u8]) -> Result<()> {
-        self.check_entry(key, value)?;
+        let entry = Entry { key, seq_no: self.written_as, tag, value };
+        self.check_entry(key, entry.user_value())?;
         let is_full = self.outputs.table_bytes() >= self.table_bytes;
         if is_full {
             self.keyspace.db.shared.check_writable()?;
             self.outputs.cut()?;
         }
-        self.outputs.add(Entry { key, seq_no: self.written_as, tag, value }, key_hash(key))?;
+        self.outputs.add(entry, key_hash(key))?;
         let last_key = self.last_key.get_or_insert_default();
         last_key.clear();
         last_key.extend_from_slice(key);

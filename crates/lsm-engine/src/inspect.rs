@@ -213,7 +213,7 @@ impl Keyspace {
                 return Ok(explanation);
             }
             if let Some(entry) = entry {
-                explanation.value = shared.resolve(&entry).map(Slice::copied);
+                explanation.value = shared.resolve(&entry, None).map(Slice::copied);
                 return Ok(explanation);
             }
         }
@@ -229,7 +229,7 @@ impl Keyspace {
                 false => None,
                 true => table.get_with(key, hash, seq_no, |entry| {
                     newer(&entry)
-                        .then(|| (describe(&entry), shared.resolve(&entry).map(Slice::copied)))
+                        .then(|| (describe(&entry), shared.resolve(&entry, None).map(Slice::copied)))
                 })?,
             };
             let found = found.flatten();

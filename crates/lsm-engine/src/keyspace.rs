@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::RangeBounds;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use lsm_entry::{SeqNo, Tag};
 use lsm_memtable::Memtable;
@@ -30,6 +31,8 @@ pub(crate) struct KeyspaceCore {
     pub(crate) name: String,
     pub(crate) view: ArcSwap<View>,
     pub(crate) options: Mutex<Arc<KeyspaceOptions>>,
+    /// [`KeyspaceOptions::ttl_ms`]; 0: none.
+    pub(crate) ttl_ms: AtomicU64,
     pub(crate) dropped: AtomicBool,
     /// Held by whoever flushes it: one flush at a time keeps runs in the order of their age.
     pub(crate) flushing: Mutex<()>,
@@ -44,6 +47,17 @@ pub(crate) struct KeyspaceCore {
 impl KeyspaceCore {
     pub(crate) fn options(&self) -> Arc<KeyspaceOptions> {
         Arc::clone(&self.options.lock().expect("no holder panicked"))
+    }
+
+    pub(crate) fn set_options(&self, options: Arc<KeyspaceOptions>) {
+        self.ttl_ms.store(options.ttl_ms.unwrap_or(0), Ordering::Relaxed);
+        *self.options.lock().expect("no holder panicked") = options;
+    }
+
+    /// How long a put that does not say is kept, in milliseconds; 0: for ever.
+    #[inline]
+    pub(crate) fn default_ttl_ms(&self) -> u64 {
+        self.ttl_ms.load(Ordering::Relaxed)
     }
 
     pub(crate) fn is_dropped(&self) -> bool {
@@ -116,7 +130,54 @@ impl Keyspace {
         value: impl AsRef<[u8]>,
         options: WriteOptions,
     ) -> Result<SeqNo> {
-        self.db.shared.write_one(&self.core, Tag::PUT, key.as_ref(), value.as_ref(), options)
+        let (key, value) = (key.as_ref(), value.as_ref());
+        self.db.shared.write_one(&self.core, Tag::PUT, None, key, value, options)
+    }
+
+    /// Sets `key` to `value` for as long as `ttl`: after that no read finds it, and merges remove it
+    /// from the disk. What it has replaced stays gone. Instead of
+    /// [`KeyspaceOptions::ttl_ms`], which holds for puts that do not say.
+    ///
+    /// The time counts from the call, by [`Db::database_time_ms`](crate::Db::database_time_ms), to the
+    /// millisecond; what is too long to be counted is for ever. A snapshot sees what was there at the
+    /// time at which it was taken, however long it is held.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use lsm_engine::{Db, Reads};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let db = Db::open(dir.path())?;
+    /// db.put_ttl("session:7", "Ada", Duration::from_secs(3600))?;
+    /// db.put_ttl("token", "secret", Duration::ZERO)?;
+    /// assert!(db.contains_key("session:7")?);
+    /// assert!(!db.contains_key("token")?, "its time is over");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`put`](Self::put).
+    pub fn put_ttl(
+        &self,
+        key: impl AsRef<[u8]>,
+        value: impl AsRef<[u8]>,
+        ttl: Duration,
+    ) -> Result<()> {
+        self.put_ttl_with(key, value, ttl, WriteOptions::default()).map(drop)
+    }
+
+    /// Sets `key` to `value` for as long as `ttl`; returns the write's sequence number.
+    ///
+    /// # Errors
+    /// Those of [`put`](Self::put), and `Busy` past the deadline.
+    pub fn put_ttl_with(
+        &self,
+        key: impl AsRef<[u8]>,
+        value: impl AsRef<[u8]>,
+        ttl: Duration,
+        options: WriteOptions,
+    ) -> Result<SeqNo> {
+        let (key, value) = (key.as_ref(), value.as_ref());
+        self.db.shared.write_one(&self.core, Tag::PUT, Some(ttl), key, value, options)
     }
 
     /// Removes `key`, if it is there.
@@ -132,7 +193,7 @@ impl Keyspace {
     /// # Errors
     /// Those of [`put`](Self::put), and `Busy` past the deadline.
     pub fn delete_with(&self, key: impl AsRef<[u8]>, options: WriteOptions) -> Result<SeqNo> {
-        self.db.shared.write_one(&self.core, Tag::DELETE, key.as_ref(), &[], options)
+        self.db.shared.write_one(&self.core, Tag::DELETE, None, key.as_ref(), &[], options)
     }
 
     /// Merges everything in `range` down to the deepest level, dropping what is shadowed or

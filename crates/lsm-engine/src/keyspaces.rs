@@ -119,7 +119,7 @@ impl Shared {
             ..ManifestEdit::default()
         };
         self.append_edit(&mut manifest, edit)?;
-        *core.options.lock().expect("no holder panicked") = Arc::new(options);
+        core.set_options(Arc::new(options));
         drop(manifest);
         self.update_pressure();
         self.background.wake_compaction();

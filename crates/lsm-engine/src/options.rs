@@ -227,6 +227,9 @@ pub struct KeyspaceOptions {
     pub filter_bits_per_key: Option<f32>,
     /// Size of a data block before compression (default 4 KiB, 256 bytes to 1 MiB).
     pub block_bytes: u32,
+    /// How long a put is kept that does not say ([`put_ttl`](crate::Keyspace::put_ttl) does), in
+    /// milliseconds from when it is written; `None`: for ever. A change holds for later puts.
+    pub ttl_ms: Option<u64>,
 }
 
 impl Default for KeyspaceOptions {
@@ -236,6 +239,7 @@ impl Default for KeyspaceOptions {
             compression: Vec::new(),
             filter_bits_per_key: Some(10.0),
             block_bytes: 4096,
+            ttl_ms: None,
         }
     }
 }
@@ -260,6 +264,9 @@ impl KeyspaceOptions {
             return Err(Error::invalid(format!(
                 "option filter_bits_per_key is {bits}; 1 to 64 are accepted, or none"
             )));
+        }
+        if let Some(ttl) = self.ttl_ms {
+            at_least("ttl_ms", ttl, 1)?;
         }
         // Each table costs a file, and a place in memory and manifest.
         at_least("table_bytes", self.compaction.table_bytes(), 4 << 10)
@@ -297,6 +304,10 @@ impl KeyspaceOptions {
                     };
                 }
                 "block_bytes" => options.block_bytes = value.parse().map_err(|_| wrong())?,
+                "ttl_ms" => {
+                    let ttl = || value.parse().map(Some).map_err(|_| wrong());
+                    options.ttl_ms = if value == "none" { None } else { ttl()? };
+                }
                 // An option that a newer version wrote and that this one can do without.
                 _ => {}
             }
@@ -318,7 +329,9 @@ impl fmt::Display for KeyspaceOptions {
             Some(bits) => writeln!(f, "filter_bits_per_key: {bits}")?,
             None => writeln!(f, "filter_bits_per_key: none")?,
         }
-        writeln!(f, "block_bytes: {}", self.block_bytes)
+        writeln!(f, "block_bytes: {}", self.block_bytes)?;
+        // Left out where there is none: a keyspace without it is saved as it always was.
+        self.ttl_ms.map_or(Ok(()), |ttl| writeln!(f, "ttl_ms: {ttl}"))
     }
 }
 
@@ -366,6 +379,7 @@ mod tests {
             compression: vec![Compression::None, Compression::Lz4, Compression::Zstd(1)],
             filter_bits_per_key: None,
             block_bytes: 512,
+            ttl_ms: Some(3_600_000),
             ..KeyspaceOptions::default()
         };
         assert_eq!(KeyspaceOptions::parse(&options.to_string()).unwrap(), options);

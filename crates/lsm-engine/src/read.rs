@@ -55,15 +55,17 @@ impl Shared {
         moment: Option<&Registered>,
     ) -> Result<Option<Value>> {
         let hash = key_hash(key);
+        let time_ms = moment.and_then(|moment| moment.time_ms);
         if self.is_read_only {
-            return self
-                .read_held(core, moment, |view, seq_no| self.get_in(view, key, hash, seq_no));
+            return self.read_held(core, moment, |view, seq_no| {
+                self.get_in(view, key, hash, seq_no, time_ms)
+            });
         }
         let view = core.view.load();
         // Order: the view before the flag, for a drop sets the flag before it empties the view.
         self.check_readable(core)?;
         let seq_no = moment.map_or_else(|| self.commit.visible(), |moment| moment.seq_no);
-        self.get_in(&view, key, hash, seq_no)
+        self.get_in(&view, key, hash, seq_no, time_ms)
     }
 
     /// The values of `keys` at one moment of one view.
@@ -74,9 +76,11 @@ impl Shared {
         moment: Option<&Registered>,
     ) -> Result<Vec<Option<Value>>> {
         core.lookups.add(keys.len() as u64);
+        let time_ms = moment.and_then(|moment| moment.time_ms);
         if self.is_read_only {
-            return self
-                .read_held(core, moment, |view, seq_no| self.multi_get_in(view, keys, seq_no));
+            return self.read_held(core, moment, |view, seq_no| {
+                self.multi_get_in(view, keys, seq_no, time_ms)
+            });
         }
         loop {
             // Held as long as many reads may take, so by a reference count.
@@ -87,7 +91,7 @@ impl Shared {
             if !Arc::ptr_eq(&view, &core.view.load()) {
                 continue;
             }
-            return self.multi_get_in(&view, keys, seq_no);
+            return self.multi_get_in(&view, keys, seq_no, time_ms);
         }
     }
 
@@ -112,7 +116,10 @@ impl Shared {
         view: &View,
         keys: &[K],
         seq_no: SeqNo,
+        time_ms: Option<u64>,
     ) -> Result<Vec<Option<Value>>> {
+        // One time for all of them.
+        let time_ms = time_ms.or_else(|| self.reading_time_ms());
         let hashes: Vec<u64> = keys.iter().map(|key| key_hash(key.as_ref())).collect();
         // Stage by stage over the whole batch: the misses of one stage overlap each other.
         for &hash in &hashes {
@@ -125,16 +132,24 @@ impl Shared {
                 }
             }
         }
-        let look_up = |(key, &hash): (&K, &u64)| self.get_in(view, key.as_ref(), hash, seq_no);
+        let look_up =
+            |(key, &hash): (&K, &u64)| self.get_in(view, key.as_ref(), hash, seq_no, time_ms);
         keys.iter().zip(&hashes).map(look_up).collect()
     }
 
-    fn get_in(&self, view: &View, key: &[u8], hash: u64, seq_no: SeqNo) -> Result<Option<Value>> {
+    fn get_in(
+        &self,
+        view: &View,
+        key: &[u8],
+        hash: u64,
+        seq_no: SeqNo,
+        time_ms: Option<u64>,
+    ) -> Result<Option<Value>> {
         for memtable in std::iter::once(&view.active).chain(&view.sealed) {
             let cover = memtable.cover(key, seq_no);
             match memtable.get(key, hash, seq_no) {
                 Some(entry) if entry.seq_no >= cover => {
-                    return Ok(self.resolve(&entry).map(Slice::copied));
+                    return Ok(self.resolve(&entry, time_ms).map(Slice::copied));
                 }
                 None if cover == 0 => {}
                 // A range delete hides what is here, and all that is older.
@@ -154,7 +169,7 @@ impl Shared {
                 count += 1;
             }
             for live in candidates[..count].iter().flatten() {
-                if let Some(found) = self.get_in_table(live, key, hash, seq_no)? {
+                if let Some(found) = self.get_in_table(live, key, hash, seq_no, time_ms)? {
                     return Ok(found);
                 }
             }
@@ -171,6 +186,7 @@ impl Shared {
         key: &[u8],
         hash: u64,
         seq_no: SeqNo,
+        time_ms: Option<u64>,
     ) -> Result<Option<Option<Value>>> {
         let table = live.table()?;
         let cover = live.cover(key, seq_no)?;
@@ -182,14 +198,14 @@ impl Shared {
             if entry.seq_no < cover {
                 return None;
             }
-            let value = self.resolve(&entry)?;
+            let value = self.resolve(&entry, time_ms)?;
             is_large = value.len() > COPY_BYTES_MAX;
             if is_large { None } else { Some(Slice::copied(value)) }
         })?;
         if is_large {
             // A large value shares its block instead of being copied.
             let found = table.get(key, hash, seq_no)?;
-            return Ok(found.map(|found| Some(Slice::shared(found.pin_value()))));
+            return Ok(found.map(|found| Some(Slice::shared(found.pin_user_value()))));
         }
         if found.is_none() {
             self.stats.filter_false_positives.count();

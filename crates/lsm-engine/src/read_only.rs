@@ -23,6 +23,7 @@ use crate::commit::Commit;
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::Events;
 use crate::history::History;
+use crate::expiry::Expiry;
 use crate::keyspace::KeyspaceCore;
 use crate::limiter::RateLimiter;
 use crate::options::Options;
@@ -99,7 +100,7 @@ pub(crate) fn open(dir: &Path, options: Options) -> Result<Arc<Shared>> {
         Arc::default(),
     );
     commit.show_through(seq_no, found.durable);
-    Ok(Arc::new(Shared {
+    let shared = Arc::new(Shared {
         dir: dir.to_owned(),
         fs,
         database_id: found.database_id,
@@ -111,6 +112,7 @@ pub(crate) fn open(dir: &Path, options: Options) -> Result<Arc<Shared>> {
         keyspaces: ArcSwap::from_pointee(found.keyspaces),
         default_keyspace,
         snapshots: Default::default(),
+        expiry: Expiry::default(),
         budget: Arc::clone(&tables.budget),
         tables,
         file_numbers: AtomicU64::new(found.next_file_number),
@@ -132,7 +134,10 @@ pub(crate) fn open(dir: &Path, options: Options) -> Result<Arc<Shared>> {
         closed: false.into(),
         lock: Mutex::new(None),
         options,
-    }))
+    });
+    // The writer may write such values at any time.
+    shared.expiry.begin();
+    Ok(shared)
 }
 
 /// Moves an open read-only database on to the present.
@@ -169,6 +174,8 @@ pub(crate) fn refresh(shared: &Shared) -> Result<()> {
         keyspaces.insert(*id, Arc::clone(known.get(id).unwrap_or(fresh)));
     }
     shared.keyspaces.store(Arc::new(keyspaces));
+    // Order: the time before the moment, which may lack what had expired by then.
+    shared.commit.database_time_ms(found.database_time_ms);
     shared.moment.store(Some(Arc::new(moment)));
     // Order: the number before the views, for whoever looks at both outside of reads. Nothing in a
     // view is above the number it came with, so an older view shows the same at a newer one.
@@ -176,7 +183,7 @@ pub(crate) fn refresh(shared: &Shared) -> Result<()> {
     for (id, fresh) in &found.keyspaces {
         if let Some(core) = known.get(id) {
             core.view.store(fresh.view.load_full());
-            *core.options.lock().expect("no holder panicked") = fresh.options();
+            core.set_options(fresh.options());
         }
     }
     Ok(())

@@ -36,6 +36,7 @@ use crate::commit::Commit;
 use crate::directory::{LOST, lock_directory, prepare_directory};
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::Events;
+use crate::expiry::Expiry;
 use crate::flush::flush_edit;
 use crate::history::History;
 use crate::keyspace::KeyspaceCore;
@@ -252,11 +253,13 @@ pub(crate) fn new_core(state: &KeyspaceState, view: View) -> Result<Arc<Keyspace
     options.check().map_err(|error| {
         Error::corrupt(format!("the saved options of keyspace \"{}\": {error}", state.name))
     })?;
+    let ttl_ms = options.ttl_ms.unwrap_or(0);
     Ok(Arc::new(KeyspaceCore {
         id: state.id,
         name: state.name.clone(),
         view: ArcSwap::from_pointee(view),
         options: Mutex::new(Arc::new(options)),
+        ttl_ms: AtomicU64::new(ttl_ms),
         dropped: false.into(),
         flushing: Mutex::default(),
         lookups: Counter::default(),
@@ -364,6 +367,9 @@ fn recover(
     let manifest = Manifest::start(&fs, dir, manifest_number, state)?;
     attempt.succeeded();
     let state = manifest.state();
+    let expiry = Expiry::default();
+    expiry.note_kept(recovery.now_ms);
+    state.keyspaces.values().for_each(|keyspace| expiry.note_version(&keyspace.version));
 
     let mut live = HashMap::new();
     for (id, keyspace) in keyspaces {
@@ -410,6 +416,7 @@ fn recover(
         keyspaces: ArcSwap::from_pointee(live),
         default_keyspace,
         snapshots: Default::default(),
+        expiry,
         budget: Arc::clone(&tables.budget),
         tables,
         file_numbers,

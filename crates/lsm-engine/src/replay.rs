@@ -238,7 +238,12 @@ pub(crate) fn replay_log(
         FrameKind::NOTE => recovery.replay_note(&frame),
         _ => Ok(()),
     };
-    Ok(visit_log(fs, dir, state, manifest, closed_cleanly, mode, &mut visit)?)
+    let log = visit_log(fs, dir, state, manifest, closed_cleanly, mode, &mut visit)?;
+    // Database time never goes back, and the log may know more of it than the manifest does.
+    let known_ms = log.mark.as_ref().and_then(|mark| mark.extra.get(8..)?.first_chunk());
+    let known_ms = known_ms.map_or(0, |bytes| u64::from_le_bytes(*bytes));
+    recovery.now_ms = recovery.now_ms.max(known_ms);
+    Ok(log)
 }
 
 /// Shows `visit` every frame of the log that a manifest names, whose number and end `manifest` is, and

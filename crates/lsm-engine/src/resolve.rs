@@ -5,15 +5,13 @@ use lsm_entry::{Entry, ValueKind};
 use crate::shared::Shared;
 
 impl Shared {
-    /// The user's value that an entry stands for; `None` if the key is gone.
+    /// The user's value that an entry stands for at `time_ms`, or at present; `None` if the key is
+    /// gone. The clock is read only when an entry with expiry is met.
     #[inline]
-    pub(crate) fn resolve<'a>(&self, entry: &Entry<'a>) -> Option<&'a [u8]> {
+    pub(crate) fn resolve<'a>(&self, entry: &Entry<'a>, time_ms: Option<u64>) -> Option<&'a [u8]> {
         match entry.kind() {
-            ValueKind::Put => match entry.expires_at_ms() {
-                // The clock is read only when an entry with expiry is met.
-                Some(expires_at_ms) if expires_at_ms <= self.database_time_ms() => None,
-                _ => Some(entry.user_value()),
-            },
+            ValueKind::Put if entry.tag.has_expiry() => self.unexpired(entry, time_ms),
+            ValueKind::Put => Some(entry.value),
             _ => None,
         }
     }

@@ -6,6 +6,7 @@ use lsm_entry::{Cursor, Direction, Entry, MAX_SEQ_NO, SeqNo, Stretch};
 use lsm_io::Error;
 use lsm_sstable::TableCursor;
 
+use crate::tables::LiveTable;
 use crate::view::{LiveRun, Tree};
 
 /// Walks one run of a tree, table by table.
@@ -16,11 +17,27 @@ pub(crate) struct RunCursor {
     table: usize,
     /// The cursor in that table; `None` at an end.
     cursor: Option<TableCursor>,
+    /// Blocks in which everything has expired by then may be passed over.
+    gone_by_ms: Option<u64>,
 }
 
 impl RunCursor {
     pub(crate) fn new(tree: Arc<Tree>, run: usize) -> Self {
-        Self { tree, run, table: 0, cursor: None }
+        Self { tree, run, table: 0, cursor: None, gone_by_ms: None }
+    }
+
+    /// The same for a reader at this time, who may be spared blocks in which everything has expired,
+    /// wherever there is nothing older for them to hide.
+    pub(crate) fn passing_over_expired(mut self, time_ms: Option<u64>) -> Self {
+        self.gone_by_ms = time_ms;
+        self
+    }
+
+    /// Whether blocks of a table may be passed over.
+    fn may_pass_over(&self, live: &LiveTable) -> bool {
+        let record = live.record();
+        let has_begun = record.expiry_min_ms.is_some_and(|first| Some(first) <= self.gone_by_ms);
+        has_begun && self.tree.has_nothing_older(self.run, &record.lower, &record.upper)
     }
 
     fn run(&self) -> &LiveRun {
@@ -34,7 +51,9 @@ impl RunCursor {
         }
         self.cursor = None;
         let Some(live) = self.run().tables.get(table) else { return Ok(false) };
-        self.cursor = Some(live.table()?.cursor());
+        let cursor = live.table()?.cursor();
+        let gone_by_ms = self.gone_by_ms.filter(|_| self.may_pass_over(live));
+        self.cursor = Some(cursor.passing_over_expired(gone_by_ms));
         self.table = table;
         Ok(true)
     }

@@ -327,7 +327,7 @@ impl EntryCursor {
         while let Some(entry) = self.merged.entry() {
             if !self.moment.sees(entry.seq_no) || leaves_key && is_same(entry.key, &self.key) {
                 self.merged.next()?;
-            } else if self.moment.db.shared.resolve(&entry).is_some() {
+            } else if self.moment.db.shared.resolve(&entry, self.moment.time_ms).is_some() {
                 self.position = Position::AtEntry;
                 self.plain.forward = self.look_ahead(Direction::Forward);
                 return Ok(());
@@ -359,7 +359,7 @@ impl EntryCursor {
                     break;
                 }
                 if self.moment.sees(entry.seq_no) {
-                    let value = self.moment.db.shared.resolve(&entry);
+                    let value = self.moment.db.shared.resolve(&entry, self.moment.time_ms);
                     is_seen = value.is_some();
                     self.value.clear();
                     self.value.extend_from_slice(value.unwrap_or_default());

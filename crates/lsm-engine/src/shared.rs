@@ -19,6 +19,7 @@ use crate::compact::CompactionState;
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::Events;
 use crate::history::History;
+use crate::expiry::Expiry;
 use crate::keyspace::KeyspaceCore;
 use crate::limiter::RateLimiter;
 use crate::options::Options;
@@ -53,6 +54,7 @@ pub(crate) struct Shared {
     pub(crate) keyspaces: ArcSwap<HashMap<u32, Arc<KeyspaceCore>>>,
     pub(crate) default_keyspace: Arc<KeyspaceCore>,
     pub(crate) snapshots: SnapshotList,
+    pub(crate) expiry: Expiry,
     pub(crate) tables: Arc<TableStore>,
     pub(crate) budget: Arc<Budget>,
     pub(crate) file_numbers: AtomicU64,
@@ -142,13 +144,15 @@ impl Shared {
         mut edit: ManifestEdit,
     ) -> Result<()> {
         edit.next_file_number = Some(self.file_numbers.load(Ordering::Relaxed));
-        edit.database_time_ms = Some(self.database_time_ms());
+        let time_ms = self.database_time_ms();
+        edit.database_time_ms = Some(time_ms);
         let bytes_before = manifest.bytes();
         let number = self.with_reserve(|| {
             let appended = manifest.append(edit.clone());
             appended.map_err(|error| self.judge_manifest(manifest, error))
         })?;
         self.commit.note_manifest_edit(number);
+        self.expiry.note_kept(time_ms);
         self.stats.manifest_bytes.add(manifest.bytes().saturating_sub(bytes_before));
         if manifest.should_roll() {
             match manifest.roll(self.new_file_number()) {
@@ -179,6 +183,7 @@ impl Shared {
         flushed: &[Arc<Memtable>],
     ) {
         let Some(state) = manifest.state().keyspaces.get(&core.id) else { return };
+        self.expiry.note_version(&state.version);
         let before = Arc::clone(&core.view.load().tree);
         let tree = Arc::new(Tree::new(Arc::clone(&state.version), Some(&before), &self.tables));
         core.swap_view(|view| view.with_tree(Arc::clone(&tree), flushed));

@@ -1,9 +1,10 @@
-//! Sequence numbers that must stay readable.
+//! Moments that must stay readable: sequence numbers, and the times at which what expires is judged.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use lsm_compaction::ReadTimes;
 use lsm_entry::{Fragments, MAX_SEQ_NO, SeqNo, VecCursor};
 
 use crate::commit::Commit;
@@ -24,7 +25,15 @@ use crate::value::Value;
 /// waits for nobody.
 #[derive(Debug, Default)]
 pub(crate) struct SnapshotList {
-    counts: Mutex<BTreeMap<SeqNo, usize>>,
+    counts: Mutex<BTreeMap<SeqNo, Readers>>,
+}
+
+/// Those who read at one number.
+#[derive(Debug)]
+struct Readers {
+    count: usize,
+    /// The earliest of their times. One who has none sees nothing that expires.
+    time_ms: u64,
 }
 
 impl SnapshotList {
@@ -32,23 +41,29 @@ impl SnapshotList {
     ///
     /// Order: `visible` is read under the lock in which a merge copies the list. Read before, a
     /// merge could copy the list in between and drop what this snapshot is about to see.
-    pub(crate) fn enter(&self, commit: &Commit) -> SeqNo {
+    /// `time_ms` is asked after that: whoever sees a value that expires has a time.
+    pub(crate) fn enter(
+        &self,
+        commit: &Commit,
+        time_ms: impl FnOnce() -> Option<u64>,
+    ) -> (SeqNo, Option<u64>) {
         let mut counts = self.counts.lock().expect("no holder panicked");
         let seq_no = commit.visible();
-        *counts.entry(seq_no).or_default() += 1;
-        seq_no
+        let time_ms = time_ms();
+        count_in(&mut counts, seq_no, time_ms);
+        (seq_no, time_ms)
     }
 
-    /// Enters a sequence number that somebody keeps readable already.
-    pub(crate) fn enter_again(&self, seq_no: SeqNo) {
-        *self.counts.lock().expect("no holder panicked").entry(seq_no).or_default() += 1;
+    /// Enters a moment that somebody keeps readable already.
+    pub(crate) fn enter_again(&self, seq_no: SeqNo, time_ms: Option<u64>) {
+        count_in(&mut self.counts.lock().expect("no holder panicked"), seq_no, time_ms);
     }
 
     pub(crate) fn leave(&self, seq_no: SeqNo) {
         let mut counts = self.counts.lock().expect("no holder panicked");
-        if let Some(count) = counts.get_mut(&seq_no) {
-            *count -= 1;
-            if *count == 0 {
+        if let Some(readers) = counts.get_mut(&seq_no) {
+            readers.count -= 1;
+            if readers.count == 0 {
                 counts.remove(&seq_no);
             }
         }
@@ -58,6 +73,22 @@ impl SnapshotList {
     pub(crate) fn copy(&self) -> Vec<SeqNo> {
         self.counts.lock().expect("no holder panicked").keys().copied().collect()
     }
+
+    /// All of them, and at what times they read; `now_ms` is the present.
+    ///
+    /// Order: `now_ms` was asked for before the list is copied, and whoever enters asks for the time
+    /// under the lock. So whoever is not in the copy reads at this time or later.
+    pub(crate) fn read_times(&self, now_ms: u64) -> ReadTimes {
+        let counts = self.counts.lock().expect("no holder panicked");
+        let times = counts.iter().map(|(seq_no, readers)| (*seq_no, readers.time_ms));
+        ReadTimes::new(times.collect(), now_ms)
+    }
+}
+
+fn count_in(counts: &mut BTreeMap<SeqNo, Readers>, seq_no: SeqNo, time_ms: Option<u64>) {
+    let readers = counts.entry(seq_no).or_insert(Readers { count: 0, time_ms: u64::MAX });
+    readers.count += 1;
+    readers.time_ms = readers.time_ms.min(time_ms.unwrap_or(u64::MAX));
 }
 
 /// A moment of the database that stays readable, over all its keyspaces.
@@ -83,6 +114,8 @@ pub struct Snapshot(Arc<Registered>);
 pub(crate) struct Registered {
     pub(crate) db: Arc<Handle>,
     pub(crate) seq_no: SeqNo,
+    /// The time at which what expires is judged; `None` if nothing that is seen does.
+    pub(crate) time_ms: Option<u64>,
     /// What is read at that number in a database opened read-only, where the list keeps nothing.
     pub(crate) held: Option<Arc<Moment>>,
     /// What a transaction has written to the keyspace that is read, and reads over the rest. No
@@ -103,14 +136,15 @@ impl Registered {
     pub(crate) fn now(db: &Arc<Handle>) -> Self {
         let shared = &db.shared;
         let held = shared.moment.load_full();
-        let seq_no = match &held {
+        let (seq_no, time_ms) = match &held {
             Some(held) => {
-                shared.snapshots.enter_again(held.seq_no);
-                held.seq_no
+                let time_ms = shared.reading_time_ms();
+                shared.snapshots.enter_again(held.seq_no, time_ms);
+                (held.seq_no, time_ms)
             }
-            None => shared.snapshots.enter(&shared.commit),
+            None => shared.snapshots.enter(&shared.commit, || shared.reading_time_ms()),
         };
-        Self { db: Arc::clone(db), seq_no, held, own: None }
+        Self { db: Arc::clone(db), seq_no, time_ms, held, own: None }
     }
 
     /// Whether an entry with this number is seen.
@@ -128,10 +162,11 @@ impl Registered {
 
 impl Clone for Registered {
     fn clone(&self) -> Self {
-        self.db.shared.snapshots.enter_again(self.seq_no);
+        self.db.shared.snapshots.enter_again(self.seq_no, self.time_ms);
         Self {
             db: Arc::clone(&self.db),
             seq_no: self.seq_no,
+            time_ms: self.time_ms,
             held: self.held.clone(),
             own: self.own.clone(),
         }
@@ -239,7 +274,7 @@ mod tests {
         let entered = std::thread::scope(|scope| {
             // A merge is copying the list while a snapshot is taken and a write becomes visible.
             let copying = list.counts.lock().expect("no holder panicked");
-            let snapshot = scope.spawn(|| list.enter(&commit));
+            let snapshot = scope.spawn(|| list.enter(&commit, || None).0);
             std::thread::sleep(Duration::from_millis(50));
             commit.show_through(2, 2);
             drop(copying);

@@ -23,7 +23,8 @@ pub(crate) enum Source {
 }
 
 /// Everything that a view holds and a reader sees, merged, newest source first: the reader's own
-/// writes, if it has any, over the rest, and nothing that a range delete hides.
+/// writes, if it has any, over the rest, and nothing that a range delete hides. Blocks may be left
+/// out of which everything has expired.
 pub(crate) fn merge_view(view: &View, moment: &Registered) -> MergingCursor<Source> {
     // Each source with its range deletes, which are told apart from what lies below them.
     let mut layers: Vec<(Option<Source>, Option<CoverSet>)> = Vec::new();
@@ -40,6 +41,7 @@ pub(crate) fn merge_view(view: &View, moment: &Registered) -> MergingCursor<Sour
     for (place, run) in view.tree.runs.iter().enumerate() {
         let covers = (!run.ranged.is_empty()).then(|| CoverSet::Run(Arc::clone(&view.tree), place));
         let cursor = RunCursor::new(Arc::clone(&view.tree), place);
+        let cursor = cursor.passing_over_expired(moment.time_ms);
         layers.push((Some(Source::Run(cursor)), covers));
     }
     let mut above = Vec::new();

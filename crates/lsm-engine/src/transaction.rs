@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::RangeBounds;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use lsm_entry::{Fragments, MAX_SEQ_NO, OwnedEntry, RangeDelete, SeqNo, Tag, VecCursor};
 
@@ -78,6 +79,8 @@ struct Share {
     deleted: Vec<Scan>,
     /// The same, to be asked for a key; `None`: there are none.
     range_deletes: Option<Arc<Fragments>>,
+    /// The time to live of values that have one, which begins with the commit.
+    ttls: BTreeMap<Vec<u8>, Duration>,
     reads: ReadSet,
 }
 
@@ -135,6 +138,11 @@ impl Transaction {
         self.within_default().put(key, value);
     }
 
+    /// Sets `key` to `value` for as long as `ttl` from the commit on; see [`Keyspace::put_ttl`].
+    pub fn put_ttl(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>, ttl: Duration) {
+        self.within_default().put_ttl(key, value, ttl);
+    }
+
     /// Removes `key`.
     pub fn delete(&self, key: impl AsRef<[u8]>) {
         self.within_default().delete(key);
@@ -187,15 +195,16 @@ impl Transaction {
             return Ok(self.moment.seq_no);
         }
         let mut batch = WriteBatch::new();
-        for Share { keyspace, writes, deleted, .. } in &shares {
+        for Share { keyspace, writes, ttls, deleted, .. } in &shares {
             // Order: a write that was made before a range was deleted is not among these any more.
             for scan in deleted {
                 batch.add_range_delete(Some(keyspace), scan);
             }
             for (key, value) in writes {
-                match value {
-                    Some(value) => batch.add(Some(keyspace), Tag::PUT, key, value),
-                    None => batch.add(Some(keyspace), Tag::DELETE, key, &[]),
+                match (value, ttls.get(key)) {
+                    (Some(value), Some(ttl)) => batch.add_ttl(Some(keyspace), key, value, *ttl),
+                    (Some(value), None) => batch.add(Some(keyspace), Tag::PUT, key, value),
+                    (None, _) => batch.add(Some(keyspace), Tag::DELETE, key, &[]),
                 }
             }
         }
@@ -286,6 +295,13 @@ impl TransactionWithin<'_> {
         self.write(key.as_ref(), Some(value.as_ref().to_vec()));
     }
 
+    /// Sets `key` to `value` for as long as `ttl` from the commit on; see [`Keyspace::put_ttl`].
+    pub fn put_ttl(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>, ttl: Duration) {
+        let key = key.as_ref();
+        self.write(key, Some(value.as_ref().to_vec()));
+        self.in_share(|share| share.ttls.insert(key.to_vec(), ttl));
+    }
+
     /// Removes `key`.
     pub fn delete(&self, key: impl AsRef<[u8]>) {
         self.write(key.as_ref(), None);
@@ -314,7 +330,10 @@ impl TransactionWithin<'_> {
     }
 
     fn write(&self, key: &[u8], value: Option<Vec<u8>>) {
-        self.in_share(|share| share.writes.insert(key.to_vec(), value));
+        self.in_share(|share| {
+            share.ttls.remove(key);
+            share.writes.insert(key.to_vec(), value)
+        });
     }
 
     /// The value of `key` that the transaction has written itself, and that it has read the key if
@@ -357,7 +376,8 @@ impl TransactionWithin<'_> {
         let index = known.unwrap_or_else(|| {
             let (keyspace, reads) = (self.keyspace.clone(), ReadSet::new(core));
             let (writes, deleted, range_deletes) = (BTreeMap::new(), Vec::new(), None);
-            shares.push(Share { keyspace, writes, deleted, range_deletes, reads });
+            let ttls = BTreeMap::new();
+            shares.push(Share { keyspace, writes, deleted, range_deletes, ttls, reads });
             shares.len() - 1
         });
         act(&mut shares[index])

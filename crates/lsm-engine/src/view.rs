@@ -81,6 +81,14 @@ impl Tree {
         tables.into_iter().find(|table| table.record().number == number)
     }
 
+    /// Whether no run older than `run` can hold a key in `lower..=upper`.
+    pub(crate) fn has_nothing_older(&self, run: usize, lower: &[u8], upper: &[u8]) -> bool {
+        self.runs[run + 1..].iter().all(|older| {
+            let first = older.tables.get(older.seek(lower));
+            first.is_none_or(|table| upper < table.record().lower.as_slice())
+        })
+    }
+
     pub(crate) fn tables(&self) -> impl Iterator<Item = &Arc<LiveTable>> {
         self.runs.iter().flat_map(|run| &run.tables)
     }

@@ -21,6 +21,7 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
+use std::time::Duration;
 
 use lsm_entry::{Entry, Record, Records, SeqNo, Tag};
 use lsm_wal::{FrameKind, PayloadHash, PreparedSegment, hash_payload};
@@ -53,18 +54,19 @@ thread_local! {
 }
 
 impl Shared {
-    /// Writes one entry.
+    /// Writes one entry, with its time to live if it has one.
     pub(crate) fn write_one(
         &self,
         core: &Arc<KeyspaceCore>,
         tag: Tag,
+        ttl: Option<Duration>,
         key: &[u8],
         value: &[u8],
         options: WriteOptions,
     ) -> Result<SeqNo> {
         SCRATCH.with_borrow_mut(|batch| {
             batch.clear();
-            batch.add_single(core.id, tag, key, value);
+            batch.add_single(core.id, tag, ttl, key, value);
             let result = self.write_batch(batch, Some(core), options);
             // One huge value must not stay allocated for the life of the thread.
             if batch.payload.capacity() > 1 << 20 {
@@ -133,6 +135,11 @@ impl Shared {
                 &several
             }
         };
+        let has_default_ttl = || shares.iter().any(|share| share.core.default_ttl_ms() > 0);
+        if !batch.is_stamped && (batch.has_ttl || has_default_ttl()) {
+            let stamped = self.stamp(batch, only)?;
+            return self.submit_if(&stamped, only, options, durability, object);
+        }
         self.admit(batch.payload.len(), options.deadline_from_now())?;
         self.check_room(batch)?;
         let hash = hash_payload(&batch.payload);
@@ -151,6 +158,18 @@ impl Shared {
             self.write_out(through, buffered).map_err(Error::with_unknown_outcome)?;
         }
         Ok(Ok(through))
+    }
+
+    /// The batch with the time of expiry of each value that has one.
+    #[cold]
+    fn stamp(&self, batch: &WriteBatch, only: Option<&Arc<KeyspaceCore>>) -> Result<WriteBatch> {
+        let default_ttl = |stretch| Ok(self.share(stretch, only)?.core.default_ttl_ms());
+        let default_ttls = batch.stretches.iter().map(default_ttl).collect::<Result<Vec<_>>>()?;
+        let stamped = batch.stamped(self.database_time_ms(), &default_ttls);
+        if stamped.has_ttl {
+            self.expiry.begin();
+        }
+        Ok(stamped)
     }
 
     /// What a stretch brings, and to which keyspace.

@@ -39,7 +39,8 @@ pub use range_delete::{RangeDelete, bound_after, is_below, key_after, last_key_b
 #[doc(hidden)]
 pub use record::fuzz_records;
 pub use record::{
-    KEYSPACE_SELECTOR, RECORD_HEADER_BYTES, Record, Records, encode_entry, encode_keyspace,
+    KEYSPACE_SELECTOR, RECORD_HEADER_BYTES, Record, Records, encode_entry, encode_expiring,
+    encode_keyspace,
 };
 pub use vec_cursor::{OwnedEntry, VecCursor};
 

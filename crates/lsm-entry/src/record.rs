@@ -32,7 +32,13 @@ pub enum Record<'a> {
 
 /// Appends an entry's record. Key and value are at most 4 GiB each, which callers check.
 pub fn encode_entry(out: &mut Vec<u8>, tag: Tag, key: &[u8], value: &[u8]) {
-    encode(out, tag.as_byte(), key, value);
+    encode(out, tag.as_byte(), key, &[value]);
+}
+
+/// Appends an entry's record whose value expires at `expires_at_ms`, milliseconds since 1970.
+pub fn encode_expiring(out: &mut Vec<u8>, tag: Tag, expires_at_ms: u64, key: &[u8], value: &[u8]) {
+    let pieces = [&expires_at_ms.to_le_bytes(), value];
+    encode(out, tag.with_expiry().as_byte(), key, &pieces);
 }
 
 /// Appends the record that selects keyspace `id`.
@@ -40,14 +46,17 @@ pub fn encode_keyspace(out: &mut Vec<u8>, id: u32) {
     encode(out, KEYSPACE_SELECTOR, &id.to_le_bytes(), &[]);
 }
 
-fn encode(out: &mut Vec<u8>, kind: u8, key: &[u8], value: &[u8]) {
-    let length = |bytes: &[u8]| u32::try_from(bytes.len()).expect("checked by the caller");
-    out.reserve(RECORD_HEADER_BYTES + key.len() + value.len());
-    out.extend_from_slice(&length(key).to_le_bytes());
-    out.extend_from_slice(&length(value).to_le_bytes());
+/// A record whose value is `pieces`, one after the other.
+#[inline]
+fn encode(out: &mut Vec<u8>, kind: u8, key: &[u8], pieces: &[&[u8]]) {
+    let length = |bytes: usize| u32::try_from(bytes).expect("checked by the caller").to_le_bytes();
+    let value_bytes = pieces.iter().map(|piece| piece.len()).sum();
+    out.reserve(RECORD_HEADER_BYTES + key.len() + value_bytes);
+    out.extend_from_slice(&length(key.len()));
+    out.extend_from_slice(&length(value_bytes));
     out.push(kind);
     out.extend_from_slice(key);
-    out.extend_from_slice(value);
+    pieces.iter().for_each(|piece| out.extend_from_slice(piece));
 }
 
 /// The records of a batch's payload, in order. After something malformed it ends.
@@ -153,6 +162,17 @@ mod tests {
             1, 0, 0, 0, 3, 0, 0, 0, 1, b'k', b'v', b'a', b'l',
         ];
         assert_eq!(payload, expected);
+    }
+
+    #[test]
+    fn an_expiry_stands_before_the_value_and_counts_in_its_length() {
+        let mut payload = Vec::new();
+        encode_expiring(&mut payload, Tag::PUT, 0x0102, b"k", b"v");
+        let expected = [1, 0, 0, 0, 9, 0, 0, 0, 0x41, b'k', 2, 1, 0, 0, 0, 0, 0, 0, b'v'];
+        assert_eq!(payload, expected);
+        let records: Vec<_> = Records::new(&payload).collect();
+        let value = &payload[10..];
+        assert_eq!(records, [Ok(Record::Entry { tag: Tag::PUT.with_expiry(), key: b"k", value })]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use lsm_engine::{Db, Iter, Key, Keyspace, Reads, Scan, Value};
 use lsm_workload::Rng;
 
 use crate::data::{KEYS, KEYSPACES, is_value, key_at, key_bytes, rank, rank_of, value_bytes};
-use crate::model::{Copy, Found, Model, Values, first_difference, show};
+use crate::model::{Copy, Found, Model, Values, first_difference, show, values_at};
 use crate::op::Op;
 use crate::setup::Choice;
 use crate::world::{Stop, World, number_of};
@@ -35,7 +35,7 @@ impl World {
         match *op {
             Op::Get { keyspace, key } => {
                 let Some(handle) = self.keyspace(keyspace) else { return Ok(()) };
-                let expected = model.state[usize::from(keyspace)][rank(key)];
+                let expected = model.values(keyspace)[rank(key)];
                 let key = key_bytes(key);
                 let found = self.told(handle.get(key))?;
                 self.check_value(key, expected, found.as_deref())?;
@@ -47,7 +47,7 @@ impl World {
             }
             Op::MultiGet { keyspace, ref keys } => {
                 let Some(handle) = self.keyspace(keyspace) else { return Ok(()) };
-                let map = &model.state[usize::from(keyspace)];
+                let map = model.values(keyspace);
                 let bytes: Vec<_> = keys.iter().map(|key| key_bytes(*key)).collect();
                 let found = self.told(handle.multi_get(&bytes))?;
                 let mut pairs = keys.iter().zip(&found);
@@ -57,10 +57,10 @@ impl World {
             }
             Op::Scan { keyspace, from, to, reverse, both } => {
                 let Some(handle) = self.keyspace(keyspace) else { return Ok(()) };
-                let map = &model.state[usize::from(keyspace)];
+                let map = model.values(keyspace);
                 self.scan(
                     handle,
-                    map,
+                    &map,
                     rank(from).min(rank(to)),
                     rank(from).max(rank(to)),
                     reverse,
@@ -69,7 +69,7 @@ impl World {
             }
             Op::Walk { keyspace, seed } => {
                 let Some(handle) = self.keyspace(keyspace) else { return Ok(()) };
-                self.walk(handle, &model.state[usize::from(keyspace)], seed)
+                self.walk(handle, &model.values(keyspace), seed)
             }
             Op::Advance { scan, count } => self.advance(usize::from(scan), count, model),
             Op::ReadSnapshot(index) => self.read_snapshot(usize::from(index), model),
@@ -244,8 +244,9 @@ impl World {
             let Some(handle) = self.keyspace(number) else { continue };
             // A keyspace created since then has nothing to show.
             let is_same = moment.lives[usize::from(number)] == model.life(number);
-            let map = if is_same { &moment.state[usize::from(number)] } else { &nothing };
-            self.check_all(map, snapshot.within(handle).iter())?;
+            let then = || values_at(&moment.state[usize::from(number)], moment.time_ms);
+            let map = if is_same { then() } else { nothing.clone() };
+            self.check_all(&map, snapshot.within(handle).iter())?;
         }
         Ok(())
     }
@@ -275,7 +276,7 @@ impl World {
             let expected = &model.catalog;
             return Err(Stop::Wrong(format!("keyspaces {:?}, not {expected:?}", found.catalog)));
         }
-        first_difference(&model.state, &found.maps).map_or(Ok(()), |wrong| Err(Stop::Wrong(wrong)))
+        first_difference(&model.state, &found).map_or(Ok(()), |wrong| Err(Stop::Wrong(wrong)))
     }
 
     pub(crate) fn contents(&self) -> Result<Found, Stop> {
@@ -287,6 +288,7 @@ impl World {
         let mut found = Found {
             maps: vec![vec![None; usize::from(KEYS)]; usize::from(KEYSPACES)],
             catalog: vec![None; usize::from(KEYSPACES)],
+            time_ms: db.database_time_ms(),
         };
         for name in db.keyspaces() {
             let number = usize::from(number_of(&name)?);
@@ -327,14 +329,14 @@ impl World {
     }
 
     fn check_copy(&self, number: usize, expected: &Copy) -> Result<(), Stop> {
-        let options = self.setup.options(self.place.env());
+        let options = self.setup.options(self.env());
         let copy = self.told(Db::open_read_only_with(self.checkpoint_dir(number), options))?;
         let found = self.contents_of(&copy)?;
         if found.catalog != expected.catalog {
             let wrong = format!("checkpoint {number} has keyspaces {:?}", found.catalog);
             return Err(Stop::Wrong(wrong));
         }
-        let difference = first_difference(&expected.state, &found.maps);
+        let difference = first_difference(&expected.state, &found);
         difference.map_or(Ok(()), |it| Err(Stop::Wrong(format!("checkpoint {number}: {it}"))))
     }
 
@@ -344,7 +346,7 @@ impl World {
         match &self.reader {
             Some(reader) => self.told(reader.refresh())?,
             None => {
-                let options = self.setup.options(self.place.env());
+                let options = self.setup.options(self.env());
                 let reader = self.told(Db::open_read_only_with(self.place.dir(), options))?;
                 self.reader = Some(reader);
             }
@@ -358,6 +360,6 @@ impl World {
     pub(crate) fn read_reader(&self, model: &Model) -> Result<(), Stop> {
         let (Some(reader), Some(expected)) = (&self.reader, &model.reader) else { return Ok(()) };
         let found = self.contents_of(reader)?;
-        first_difference(expected, &found.maps).map_or(Ok(()), |wrong| Err(Stop::Wrong(wrong)))
+        first_difference(expected, &found).map_or(Ok(()), |wrong| Err(Stop::Wrong(wrong)))
     }
 }

@@ -1,10 +1,11 @@
 //! How commits are asked for, waited for, and told to the model.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use lsm_engine::{Durability, Keyspace, SeqNo, WriteBatch, WriteOptions};
 
-use crate::data::{UNKNOWN, Write, key_bytes, keys_between, rank, value_bytes};
+use crate::data::{UNKNOWN, Write, has_ttl, key_bytes, keys_between, rank, value_bytes};
 use crate::model::Model;
 use crate::op::Op;
 use crate::world::{Stop, World};
@@ -19,20 +20,37 @@ impl World {
         durability: Durability,
         model: &mut Model,
     ) -> Result<(), Stop> {
+        self.write_for(None, writes, durability, model)
+    }
+
+    /// The same for values of which [some](has_ttl) have a time to live, in milliseconds.
+    pub(crate) fn write_for(
+        &mut self,
+        ttl_ms: Option<u64>,
+        writes: &[Write],
+        durability: Durability,
+        model: &mut Model,
+    ) -> Result<(), Stop> {
         let writes = self.present(writes);
         let options = WriteOptions::durability(durability);
+        let ttl = ttl_ms.map(Duration::from_millis);
         let result = match writes.as_slice() {
             [] => return Ok(()),
             &[(keyspace, key, value)] => {
                 let keyspace = self.keyspace(keyspace).expect("only those present are left");
-                match value {
-                    Some(value) => keyspace.put_with(key_bytes(key), value_bytes(value), options),
-                    None => keyspace.delete_with(key_bytes(key), options),
+                match (value, ttl) {
+                    (Some(value), Some(ttl)) if has_ttl(value) => {
+                        keyspace.put_ttl_with(key_bytes(key), value_bytes(value), ttl, options)
+                    }
+                    (Some(value), _) => {
+                        keyspace.put_with(key_bytes(key), value_bytes(value), options)
+                    }
+                    (None, _) => keyspace.delete_with(key_bytes(key), options),
                 }
             }
-            _ => self.db().write_with(&self.batch(&writes), options),
+            _ => self.db().write_with(&self.batch(&writes, ttl), options),
         };
-        let seq_no = self.ordered(result, writes, durability, model)?;
+        let seq_no = self.ordered(result, writes, ttl_ms, durability, model)?;
         if self.db().visible_seq_no() < seq_no {
             return Err(Stop::Wrong("it was acknowledged before it was visible".into()));
         }
@@ -48,12 +66,12 @@ impl World {
             self.wait(0)?;
         }
         let mut ticket = None;
-        let result = self.db().write_async(&self.batch(&writes)).map(|it| {
+        let result = self.db().write_async(&self.batch(&writes, None)).map(|it| {
             let seq_no = it.seq_no();
             ticket = Some(it);
             seq_no
         });
-        self.ordered(result, writes, self.setup.durability, model)?;
+        self.ordered(result, writes, None, self.setup.durability, model)?;
         self.tickets.extend(ticket);
         Ok(())
     }
@@ -63,7 +81,7 @@ impl World {
         let Some(&(number, ..)) = writes.first() else { return Ok(()) };
         let keyspace = self.keyspace(number).expect("only those present are left");
         let brought = bring_in(keyspace, &writes);
-        let seq_no = self.ordered(brought, writes, Durability::Disk, model)?;
+        let seq_no = self.ordered(brought, writes, None, Durability::Disk, model)?;
         if self.db().visible_seq_no() < seq_no {
             return Err(Stop::Wrong("it was acknowledged before it was visible".into()));
         }
@@ -90,10 +108,10 @@ impl World {
         } else {
             let mut batch = WriteBatch::new();
             add_delete_range(&mut batch, handle, from, to);
-            self.add_to(&mut batch, &writes);
+            self.add_to(&mut batch, &writes, None);
             self.db().write_with(&batch, options)
         };
-        let seq_no = self.ordered(result, all, durability, model)?;
+        let seq_no = self.ordered(result, all, None, durability, model)?;
         if self.db().visible_seq_no() < seq_no {
             return Err(Stop::Wrong("it was acknowledged before it was visible".into()));
         }
@@ -105,6 +123,7 @@ impl World {
         &mut self,
         result: lsm_engine::Result<SeqNo>,
         writes: Vec<Write>,
+        ttl_ms: Option<u64>,
         durability: Durability,
         model: &mut Model,
     ) -> Result<SeqNo, Stop> {
@@ -115,11 +134,11 @@ impl World {
             }
             Ok(seq_no) => {
                 self.last_seq_no = seq_no;
-                model.append(writes, seq_no, durability);
+                model.append(writes, ttl_ms, seq_no, durability);
                 Ok(seq_no)
             }
             Err(_) if self.place.has_crashed() => {
-                model.append(writes, UNKNOWN, durability);
+                model.append(writes, ttl_ms, UNKNOWN, durability);
                 Err(Stop::Crashed)
             }
             Err(error) => Err(Stop::Wrong(error.to_string())),
@@ -132,19 +151,22 @@ impl World {
         writes.iter().filter(is_there).copied().collect()
     }
 
-    fn batch(&self, writes: &[Write]) -> WriteBatch {
+    fn batch(&self, writes: &[Write], ttl: Option<Duration>) -> WriteBatch {
         let mut batch = WriteBatch::new();
-        self.add_to(&mut batch, writes);
+        self.add_to(&mut batch, writes, ttl);
         batch
     }
 
-    fn add_to(&self, batch: &mut WriteBatch, writes: &[Write]) {
+    fn add_to(&self, batch: &mut WriteBatch, writes: &[Write], ttl: Option<Duration>) {
         for &(keyspace, key, value) in writes {
             let keyspace = self.keyspace(keyspace).expect("only those present are left");
             let mut batch = batch.within(keyspace);
-            match value {
-                Some(value) => batch.put(key_bytes(key), value_bytes(value)),
-                None => batch.delete(key_bytes(key)),
+            match (value, ttl) {
+                (Some(value), Some(ttl)) if has_ttl(value) => {
+                    batch.put_ttl(key_bytes(key), value_bytes(value), ttl);
+                }
+                (Some(value), _) => batch.put(key_bytes(key), value_bytes(value)),
+                (None, _) => batch.delete(key_bytes(key)),
             }
         }
     }

@@ -59,8 +59,8 @@ fn dimensions() -> Vec<String> {
     let words = "compression.none compression.lz4 compression.zstd tables.with_filters \
                  tables.without_filters reads.mapped reads.cached log.mapped log.written \
                  log.group_in_flight log.recycled keyspaces.several keyspaces.dropped \
-                 checkpoints.made snapshots.held scans.under_way reader.beside during.open during.put \
-                 during.delete during.batch during.write_async during.wait during.wait_durable \
+                 checkpoints.made snapshots.held scans.under_way reader.beside values.expired during.open during.put \
+                 during.delete during.batch during.write_ttl during.write_async during.wait during.wait_durable \
                  during.flush during.compact during.background during.sync during.create \
                  during.drop during.set_options during.checkpoint during.reopen";
     let policies = POLICIES.iter().map(|policy| format!("policy.{policy}"));
@@ -267,7 +267,8 @@ fn recover_and_check(image: &SimFs, history: &History, model: &Model) -> Result<
 fn check_recovered(image: &SimFs, history: &History, model: &mut Model) -> Result<(), Stop> {
     // What was acknowledged is there, batches are whole, what survived is a prefix; no file is left
     // over or missing; everything is whole.
-    let mut world = World::open(Place::Simulated(image.clone()), history.setup.clone())?;
+    let place = Place::Simulated(image.clone());
+    let mut world = World::open_at(model.clock_ms, place, history.setup.clone())?;
     world.survived(model, true)?;
     world.check_files(Files::JustOpened)?;
     world.verify()?;

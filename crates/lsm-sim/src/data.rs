@@ -15,6 +15,31 @@ pub const KEYSPACES: u8 = 4;
 /// Different keys that there are at most.
 pub const KEYS: u16 = 512;
 
+/// The time that never comes: a value that expires then is kept for ever.
+pub const NEVER_MS: u64 = u64::MAX;
+
+/// A value that a keyspace holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Its number.
+    pub value: u32,
+    /// The database time from which on nobody finds it, in milliseconds since 1970.
+    pub expires_at_ms: u64,
+}
+
+impl Held {
+    /// Its number, for who reads at this time.
+    pub fn at(self, time_ms: u64) -> Option<u32> {
+        (time_ms < self.expires_at_ms).then_some(self.value)
+    }
+}
+
+/// Whether a write of an [`Op::WriteTtl`](crate::op::Op::WriteTtl) has the time to live that it says:
+/// others of the same batch have none of their own.
+pub fn has_ttl(value: u32) -> bool {
+    !value.is_multiple_of(3)
+}
+
 /// A commit's place, before the engine has told it.
 pub const UNKNOWN: SeqNo = SeqNo::MAX;
 

@@ -111,7 +111,10 @@ impl Mix {
 
     fn rare(self, rng: &mut Rng) -> Op {
         let keyspace = 1 + rng.below(u64::from(KEYSPACES) - 1) as u8;
-        match rng.below(20) {
+        match rng.below(27) {
+            20..25 => Op::Tick(*rng.pick(&[1, 49, 50, 1_000, 20_000, 200_000])),
+            25 => Op::SetBack(*rng.pick(&[1, 1_000, 200_000])),
+            26 => self.with_ttl(rng),
             16 => Op::Checkpoint,
             0..2 => Op::Sync,
             2 => Op::Verify,
@@ -119,9 +122,12 @@ impl Mix {
             17..20 => Op::Ingest { writes: self.ingested(rng) },
             5 => Op::ForgetTickets,
             6..8 => Op::WaitDurable(rng.below(4) as u8),
-            8..11 => Op::Create { keyspace, choice: Choice::random(rng) },
+            8..11 => Op::Create { keyspace, choice: Choice::random_with_ttl(rng) },
             11..13 => Op::Drop(keyspace),
-            _ => Op::SetOptions { keyspace: random_keyspace(rng), choice: Choice::random(rng) },
+            _ => {
+                let choice = Choice::random_with_ttl(rng);
+                Op::SetOptions { keyspace: random_keyspace(rng), choice }
+            }
         }
     }
 
@@ -131,6 +137,9 @@ impl Mix {
     }
 
     fn batch(self, rng: &mut Rng) -> Op {
+        if rng.chance(0.25) {
+            return self.with_ttl(rng);
+        }
         Op::Write { writes: self.writes(rng), durability: self.durability(rng) }
     }
 
@@ -145,6 +154,17 @@ impl Mix {
         let to = (!rng.chance(0.08)).then_some(nearest);
         let writes = if rng.chance(0.4) { self.writes(rng) } else { Vec::new() };
         Op::DeleteRange { keyspace, from, to, writes, durability: self.durability(rng) }
+    }
+
+    fn with_ttl(self, rng: &mut Rng) -> Op {
+        let ttl_ms = *rng.pick(&[1, 50, 1_000, 20_000, 1_000_000]);
+        let writes = if rng.chance(0.5) {
+            self.writes(rng)
+        } else {
+            let keyspace = random_keyspace(rng);
+            vec![self.one_write(rng, keyspace)]
+        };
+        Op::WriteTtl { ttl_ms, writes, durability: self.durability(rng) }
     }
 
     fn writes(self, rng: &mut Rng) -> Vec<Write> {

@@ -16,13 +16,17 @@ use std::collections::VecDeque;
 
 use lsm_engine::{Durability, SeqNo, Value};
 
-use crate::data::{KEYS, KEYSPACES, Write, is_value, key_at, rank, value_bytes};
-use crate::setup::Choice;
+use crate::data::{
+    Held, KEYS, KEYSPACES, NEVER_MS, Write, has_ttl, is_value, key_at, rank, value_bytes,
+};
+use crate::setup::{Choice, START_MS};
 
-/// The contents of one keyspace: values by the rank of their keys.
+/// What is found in one keyspace: values by the rank of their keys.
 pub type Values = Vec<Option<u32>>;
+/// What one keyspace holds, expired or not, by the rank of the keys.
+pub type Cells = Vec<Option<Held>>;
 /// The contents of all keyspaces; those that are not there have none.
-pub type Contents = Vec<Values>;
+pub type Contents = Vec<Cells>;
 
 /// What was read from one keyspace: bytes by the rank of their keys.
 pub type FoundMap = Vec<Option<Value>>;
@@ -34,14 +38,19 @@ pub struct Found {
     pub maps: Vec<FoundMap>,
     /// What each keyspace chose, of those that are there.
     pub catalog: Catalog,
+    /// The database time at which it was looked at.
+    pub time_ms: u64,
 }
 
 /// Which keyspaces there are, and what each of them chose.
 pub type Catalog = Vec<Option<Choice>>;
 
+/// A write with the time at which its value expires.
+type Stamped = (u8, u16, Option<Held>);
+
 #[derive(Clone, Debug)]
 struct Commit {
-    writes: Vec<Write>,
+    writes: Vec<Stamped>,
     seq_no: SeqNo,
     need: Durability,
 }
@@ -51,6 +60,8 @@ struct Commit {
 pub struct Moment {
     /// The contents then.
     pub state: Contents,
+    /// The database time then.
+    pub time_ms: u64,
     /// How often each keyspace had been created then: the contents are those of that life.
     pub lives: Vec<u32>,
 }
@@ -71,7 +82,11 @@ pub struct Model {
     commits: VecDeque<Commit>,
     written: usize,
     visible: usize,
-    /// What readers see.
+    /// What the clock shows.
+    pub clock_ms: u64,
+    /// Database time.
+    pub time_ms: u64,
+    /// What readers see, but for what has expired.
     pub state: Contents,
     /// The keyspaces that there are.
     pub catalog: Catalog,
@@ -98,6 +113,8 @@ impl Model {
             commits: VecDeque::new(),
             written: 0,
             visible: 0,
+            clock_ms: START_MS,
+            time_ms: START_MS,
             state: empty,
             catalog,
             in_doubt: None,
@@ -111,8 +128,46 @@ impl Model {
 
     // --- commits ---
 
-    /// A commit has its place in the order, unseen.
-    pub fn append(&mut self, writes: Vec<Write>, seq_no: SeqNo, need: Durability) {
+    /// The clock is set; the database takes note of it where it goes forward.
+    pub fn set_clock(&mut self, clock_ms: u64) {
+        self.clock_ms = clock_ms;
+        self.time_ms = self.time_ms.max(clock_ms);
+    }
+
+    /// What a reader finds in a keyspace at present.
+    pub fn values(&self, keyspace: u8) -> Values {
+        values_at(&self.state[usize::from(keyspace)], self.time_ms)
+    }
+
+    /// Whether some keyspace holds a value whose time is over.
+    pub fn has_expired(&self) -> bool {
+        self.state.iter().flatten().flatten().any(|held| held.at(self.time_ms).is_none())
+    }
+
+    /// Whether some value will expire, or has.
+    fn has_expiring(&self) -> bool {
+        self.state.iter().flatten().flatten().any(|held| held.expires_at_ms < NEVER_MS)
+    }
+
+    /// A commit has its place in the order, unseen. Some of its writes have a time to live: `ttl_ms`,
+    /// if it is given, or their keyspace's.
+    pub fn append(
+        &mut self,
+        writes: Vec<Write>,
+        ttl_ms: Option<u64>,
+        seq_no: SeqNo,
+        need: Durability,
+    ) {
+        let stamp = |(keyspace, key, value): Write| {
+            let default_ms = self.catalog[usize::from(keyspace)].and_then(|choice| choice.ttl_ms);
+            let held = value.map(|value| {
+                let ttl_ms = ttl_ms.filter(|_| has_ttl(value)).or(default_ms);
+                let expires_at_ms = ttl_ms.map_or(NEVER_MS, |ttl_ms| self.time_ms + ttl_ms);
+                Held { value, expires_at_ms }
+            });
+            (keyspace, key, held)
+        };
+        let writes = writes.into_iter().map(stamp).collect();
         self.commits.push_back(Commit { writes, seq_no, need });
     }
 
@@ -206,7 +261,7 @@ impl Model {
 
     /// The present, to be kept.
     pub fn moment(&self) -> Moment {
-        Moment { state: self.state.clone(), lives: self.lives.clone() }
+        Moment { state: self.state.clone(), time_ms: self.time_ms, lives: self.lives.clone() }
     }
 
     /// What a checkpoint made now holds: everything that was ordered, seen or not.
@@ -219,9 +274,8 @@ impl Model {
 
     /// What a scan of a keyspace begun now has to yield.
     pub fn begin_scan(&mut self, keyspace: u8) {
-        let map = &self.state[usize::from(keyspace)];
-        let entries = map.iter().enumerate();
-        self.scans.push(entries.filter_map(|(rank, value)| Some((rank, (*value)?))).collect());
+        let entries = self.values(keyspace).into_iter().enumerate();
+        self.scans.push(entries.filter_map(|(rank, value)| Some((rank, value?))).collect());
     }
 
     // --- ends ---
@@ -233,6 +287,18 @@ impl Model {
         self.state.clone_from(&self.base);
         self.snapshots.clear();
         self.scans.clear();
+    }
+
+    /// The database opens with this time after a close.
+    ///
+    /// # Errors
+    /// It is less than it was, and there is something that goes by it.
+    pub fn opened_at(&mut self, time_ms: u64) -> Result<(), String> {
+        if time_ms < self.time_ms && self.has_expiring() || time_ms < self.clock_ms {
+            return Err(format!("database time is {time_ms} and was {}", self.time_ms));
+        }
+        self.time_ms = time_ms;
+        Ok(())
     }
 
     /// What a second process sees must be a prefix that holds all which is with the system. It is
@@ -268,7 +334,11 @@ impl Model {
                 _ => {}
             }
         }
+        if found.time_ms > self.time_ms.max(self.clock_ms) || found.time_ms < self.clock_ms {
+            return Err(format!("database time is {} and was {}", found.time_ms, self.time_ms));
+        }
         self.base = self.prefix(found, at_least)?;
+        self.time_ms = found.time_ms;
         self.commits.clear();
         self.written = 0;
         self.visible = 0;
@@ -306,10 +376,12 @@ impl Model {
 
     /// The state after a prefix of at least so many commits, if what was found is one.
     fn prefix(&self, found: &Found, at_least: usize) -> Result<Contents, String> {
+        let found_at = found.time_ms;
         let mut state = self.base.clone();
         let mut wrong = 0;
         for (map, found) in state.iter().zip(&found.maps) {
-            let differs = |(value, bytes): &(&Option<u32>, &Option<Value>)| !fits(**value, bytes);
+            let differs =
+                |(held, bytes): &(&Option<Held>, &Option<Value>)| !fits(**held, found_at, bytes);
             wrong += map.iter().zip(found).filter(differs).count();
         }
         let mut survived = (at_least == 0 && wrong == 0).then(|| state.clone());
@@ -318,8 +390,8 @@ impl Model {
                 let (keyspace, rank) = (usize::from(keyspace), rank(key));
                 let bytes = &found.maps[keyspace][rank];
                 let before = std::mem::replace(&mut state[keyspace][rank], value);
-                wrong += usize::from(!fits(value, bytes));
-                wrong -= usize::from(!fits(before, bytes));
+                wrong += usize::from(!fits(value, found_at, bytes));
+                wrong -= usize::from(!fits(before, found_at, bytes));
             }
             if index + 1 >= at_least && wrong == 0 {
                 survived = Some(state.clone());
@@ -330,35 +402,41 @@ impl Model {
                 "what was found is no prefix of the {} commits that holds the {at_least} which had \
                  to survive; it differs from the whole by {}",
                 self.commits.len(),
-                first_difference(&state, &found.maps).unwrap_or_default()
+                first_difference(&state, found).unwrap_or_default()
             )
         })
     }
 }
 
-fn fits(value: Option<u32>, bytes: &Option<Value>) -> bool {
-    match (value, bytes) {
+/// What a reader at this time finds in a keyspace.
+pub fn values_at(cells: &Cells, time_ms: u64) -> Values {
+    cells.iter().map(|held| held.and_then(|held| held.at(time_ms))).collect()
+}
+
+fn fits(held: Option<Held>, time_ms: u64, bytes: &Option<Value>) -> bool {
+    match (held.and_then(|held| held.at(time_ms)), bytes) {
         (None, None) => true,
         (Some(value), Some(bytes)) => is_value(value, bytes),
         _ => false,
     }
 }
 
-fn apply(state: &mut Contents, writes: &[Write]) {
+fn apply(state: &mut Contents, writes: &[Stamped]) {
     for &(keyspace, key, value) in writes {
         state[usize::from(keyspace)][rank(key)] = value;
     }
 }
 
 /// The first difference between what is expected and what was found, in words; none: they agree.
-pub fn first_difference(expected: &Contents, found: &[FoundMap]) -> Option<String> {
-    for (keyspace, (expected, found)) in expected.iter().zip(found).enumerate() {
+pub fn first_difference(expected: &Contents, found: &Found) -> Option<String> {
+    let time_ms = found.time_ms;
+    for (keyspace, (expected, found)) in expected.iter().zip(&found.maps).enumerate() {
         for (rank, (expected, found)) in expected.iter().zip(found).enumerate() {
-            if !fits(*expected, found) {
+            if !fits(*expected, time_ms, found) {
                 return Some(format!(
                     "keyspace {keyspace}, key \"{}\": expected {}, found {}",
                     key_at(rank).escape_ascii(),
-                    show(expected.map(value_bytes).as_deref()),
+                    show(expected.and_then(|held| held.at(time_ms)).map(value_bytes).as_deref()),
                     show(found.as_deref())
                 ));
             }

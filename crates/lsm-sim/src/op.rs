@@ -21,6 +21,19 @@ pub enum Op {
         /// When it is acknowledged.
         durability: Durability,
     },
+    /// The same, where some of the values are kept for a while only.
+    WriteTtl {
+        /// How long, in milliseconds.
+        ttl_ms: u32,
+        /// What is written.
+        writes: Vec<Write>,
+        /// When it is acknowledged.
+        durability: Durability,
+    },
+    /// The clock goes on by so many milliseconds.
+    Tick(u32),
+    /// The clock is set back by so many milliseconds.
+    SetBack(u32),
     /// Writes that are ordered now and acknowledged later, by a ticket.
     WriteAsync {
         /// What is written.
@@ -154,6 +167,9 @@ pub const OP_NAMES: &[&str] = &[
     "put",
     "delete",
     "batch",
+    "write_ttl",
+    "tick",
+    "set_back",
     "write_async",
     "ingest",
     "delete_range",
@@ -192,6 +208,9 @@ impl Op {
             Self::Write { writes, .. } if writes.len() > 1 => "batch",
             Self::Write { writes, .. } if writes.first().is_some_and(|w| w.2.is_none()) => "delete",
             Self::Write { .. } => "put",
+            Self::WriteTtl { .. } => "write_ttl",
+            Self::Tick(_) => "tick",
+            Self::SetBack(_) => "set_back",
             Self::WriteAsync { .. } => "write_async",
             Self::Ingest { .. } => "ingest",
             Self::DeleteRange { .. } => "delete_range",
@@ -248,6 +267,11 @@ impl fmt::Display for Op {
                 write!(f, " {durability:?}")?;
                 show_writes(f, writes)
             }
+            Self::WriteTtl { ttl_ms, writes, durability } => {
+                write!(f, " {ttl_ms} {durability:?}")?;
+                show_writes(f, writes)
+            }
+            Self::Tick(ms) | Self::SetBack(ms) => write!(f, " {ms}"),
             Self::WriteAsync { writes } | Self::Ingest { writes } => show_writes(f, writes),
             Self::DeleteRange { keyspace, from, to, writes, durability } => {
                 write!(f, " {durability:?} {keyspace} {from}")?;
@@ -380,7 +404,7 @@ impl<'a> Words<'a> {
     }
 
     fn choice(&mut self) -> Result<Choice, String> {
-        let words: Vec<&str> = self.rest.by_ref().take(4).collect();
+        let words: Vec<&str> = self.rest.by_ref().take(5).collect();
         words.join(" ").parse()
     }
 
@@ -403,6 +427,13 @@ impl FromStr for Op {
         let words = &mut Words { line, rest: line.split_whitespace() };
         let op = match words.word()? {
             "write" => Self::Write { durability: words.durability()?, writes: words.writes()? },
+            "write_ttl" => Self::WriteTtl {
+                ttl_ms: words.number()?,
+                durability: words.durability()?,
+                writes: words.writes()?,
+            },
+            "tick" => Self::Tick(words.number()?),
+            "set_back" => Self::SetBack(words.number()?),
             "write_async" => Self::WriteAsync { writes: words.writes()? },
             "ingest" => Self::Ingest { writes: words.writes()? },
             "delete_range" => Self::DeleteRange {

@@ -13,6 +13,8 @@ use lsm_workload::Rng;
 pub const POLICIES: &[&str] = &["leveled", "tiered", "lazy_leveled", "fifo"];
 const COMPRESSIONS: &[&str] = &["none", "lz4", "zstd"];
 const BLOCK_BYTES: &[u32] = &[256, 1024, 4096];
+/// What the clock of a history shows when it begins, in milliseconds since 1970.
+pub const START_MS: u64 = 1_700_000_000_000;
 
 /// What a history chooses for a keyspace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +27,8 @@ pub struct Choice {
     pub block_bytes: u32,
     /// Whether tables have filters.
     pub filters: bool,
+    /// How long puts are kept that do not say.
+    pub ttl_ms: Option<u64>,
 }
 
 impl Choice {
@@ -35,7 +39,14 @@ impl Choice {
             compression: rng.below(COMPRESSIONS.len() as u64) as u8,
             block_bytes: *rng.pick(BLOCK_BYTES),
             filters: rng.chance(0.8),
+            ttl_ms: None,
         }
+    }
+
+    /// The same, sometimes with a time to live for every put that does not say.
+    pub fn random_with_ttl(rng: &mut Rng) -> Self {
+        let choice = Self::random(rng);
+        Self { ttl_ms: rng.chance(0.3).then(|| *rng.pick(&[50, 2_000, 60_000])), ..choice }
     }
 
     /// The choice that led to these options, if one did.
@@ -47,6 +58,7 @@ impl Choice {
                 compression,
                 block_bytes: options.block_bytes,
                 filters: options.filter_bits_per_key.is_some(),
+                ttl_ms: options.ttl_ms,
             })
         });
         choices.find(|choice| choice.options() == *options)
@@ -86,6 +98,8 @@ impl Choice {
             compression: vec![compression],
             filter_bits_per_key: self.filters.then_some(10.0),
             block_bytes: self.block_bytes,
+            ttl_ms: self.ttl_ms,
+            ..KeyspaceOptions::default()
         }
     }
 }
@@ -94,7 +108,8 @@ impl fmt::Display for Choice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let compression = COMPRESSIONS[usize::from(self.compression)];
         let filters = if self.filters { "filters" } else { "bare" };
-        write!(f, "{} {compression} {} {filters}", self.policy_name(), self.block_bytes)
+        write!(f, "{} {compression} {} {filters}", self.policy_name(), self.block_bytes)?;
+        self.ttl_ms.map_or(Ok(()), |ttl_ms| write!(f, " {ttl_ms}"))
     }
 }
 
@@ -107,7 +122,10 @@ impl FromStr for Choice {
         let place = |names: &[&str], name: &str| {
             names.iter().position(|it| *it == name).map(|place| place as u8).ok_or_else(wrong)
         };
-        let words: Vec<&str> = text.split_whitespace().collect();
+        let mut words: Vec<&str> = text.split_whitespace().collect();
+        // What follows the rest is a time to live, if there is one.
+        let ttl_ms = words.get(4).map(|ttl_ms| ttl_ms.parse().map_err(|_| wrong())).transpose()?;
+        words.truncate(4);
         let &[policy, compression, block_bytes, filters] = words.as_slice() else {
             return Err(wrong());
         };
@@ -117,6 +135,7 @@ impl FromStr for Choice {
             compression: place(COMPRESSIONS, compression)?,
             block_bytes: block_bytes.ok_or_else(wrong)?,
             filters: place(&["bare", "filters"], filters)? == 1,
+            ttl_ms,
         })
     }
 }
@@ -192,7 +211,7 @@ mod tests {
     fn a_choice_reads_back_from_its_text() {
         let mut rng = Rng::new(7);
         for _ in 0..100 {
-            let choice = Choice::random(&mut rng);
+            let choice = Choice::random_with_ttl(&mut rng);
             assert_eq!(choice.to_string().parse(), Ok(choice));
         }
         assert!("leveled lz4 17 bare".parse::<Choice>().is_err());

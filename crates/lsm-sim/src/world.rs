@@ -4,8 +4,10 @@
 //! asked of a directory in `oracle.rs`.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use lsm_engine::{Db, ErrorKind, Iter, Keyspace, Reads, SeqNo, Snapshot, Step, Ticket};
+use lsm_engine::{Db, Env, ErrorKind, Iter, Keyspace, Reads, SeqNo, Snapshot, Step, Ticket};
 use lsm_io::CrashPolicy;
 
 use crate::answers::Transcript;
@@ -14,7 +16,7 @@ use crate::model::Model;
 use crate::op::Op;
 use crate::oracle::KeyspaceIds;
 use crate::place::Place;
-use crate::setup::{Choice, Setup};
+use crate::setup::{Choice, START_MS, Setup};
 
 /// Snapshots that are kept at most.
 const SNAPSHOTS: usize = 4;
@@ -40,6 +42,7 @@ pub struct World {
     /// The disk.
     pub place: Place,
     pub(crate) setup: Setup,
+    clock_ms: Arc<AtomicU64>,
     pub(crate) db: Option<Db>,
     pub(crate) keyspaces: Vec<Option<Keyspace>>,
     pub(crate) snapshots: Vec<Snapshot>,
@@ -60,9 +63,18 @@ impl World {
     /// # Errors
     /// `Crashed` or what went wrong.
     pub fn open(place: Place, setup: Setup) -> Result<Self, Stop> {
+        Self::open_at(START_MS, place, setup)
+    }
+
+    /// The same while the clock shows this time.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open).
+    pub fn open_at(clock_ms: u64, place: Place, setup: Setup) -> Result<Self, Stop> {
         let mut world = Self {
             place,
             setup,
+            clock_ms: Arc::new(AtomicU64::new(clock_ms)),
             db: None,
             keyspaces: Vec::new(),
             snapshots: Vec::new(),
@@ -90,7 +102,7 @@ impl World {
     }
 
     fn open_again(&mut self) -> Result<(), Stop> {
-        let options = self.setup.options(self.place.env());
+        let options = self.setup.options(self.env());
         let db = self.told(Db::open_with(self.place.dir(), options))?;
         self.keyspaces = vec![None; usize::from(KEYSPACES)];
         for name in db.keyspaces() {
@@ -100,6 +112,22 @@ impl World {
         self.db = Some(db);
         self.last_seq_no = 0;
         Ok(())
+    }
+
+    /// The engine's world here, with a clock that histories set.
+    pub(crate) fn env(&self) -> Env {
+        let clock_ms = Arc::clone(&self.clock_ms);
+        Env { clock: Arc::new(move || clock_ms.load(Ordering::Relaxed)), ..self.place.env() }
+    }
+
+    fn set_clock(&self, clock_ms: u64, model: &mut Model) -> Result<(), Stop> {
+        self.clock_ms.store(clock_ms, Ordering::Relaxed);
+        model.set_clock(clock_ms);
+        let time_ms = self.db().database_time_ms();
+        if time_ms == model.time_ms {
+            return Ok(());
+        }
+        Err(Stop::Wrong(format!("database time is {time_ms} instead of {}", model.time_ms)))
     }
 
     /// An error of the engine, judged: after a crash of the machine it is to be expected.
@@ -151,6 +179,11 @@ impl World {
     fn carry_out(&mut self, op: &Op, model: &mut Model) -> Result<(), Stop> {
         match op {
             Op::Write { writes, durability } => self.write(writes, *durability, model),
+            Op::WriteTtl { ttl_ms, writes, durability } => {
+                self.write_for(Some(u64::from(*ttl_ms)), writes, *durability, model)
+            }
+            Op::Tick(ms) => self.set_clock(model.clock_ms + u64::from(*ms), model),
+            Op::SetBack(ms) => self.set_clock(model.clock_ms - u64::from(*ms), model),
             Op::WriteAsync { writes } => self.write_async(writes, model),
             Op::Ingest { writes } => self.ingest(writes, model),
             Op::DeleteRange { .. } => self.delete_range(op, model),
@@ -310,6 +343,7 @@ impl World {
             return Err(Stop::Wrong("a clean close was not recognised".into()));
         }
         self.check_nothing_rewritten()?;
+        model.opened_at(self.db().database_time_ms()).map_err(Stop::Wrong)?;
         self.check(model)
     }
 
@@ -386,6 +420,7 @@ impl World {
         note(!self.snapshots.is_empty(), "snapshots.held");
         note(!self.scans.is_empty(), "scans.under_way");
         note(self.reader.is_some(), "reader.beside");
+        note(model.has_expired(), "values.expired");
         note(model.unseen() > 1, "log.group_in_flight");
         note(self.recycled() > 0, "log.recycled");
         names

@@ -21,6 +21,8 @@ pub struct TableCursor {
     block: Option<HeldBlock>,
     number: usize,
     position: usize,
+    /// Blocks in which everything has expired by then are passed over.
+    gone_by_ms: Option<u64>,
 }
 
 /// Where in a block to arrive.
@@ -32,7 +34,53 @@ enum Edge {
 
 impl TableCursor {
     pub(crate) fn new(table: Arc<Table>) -> Self {
-        Self { table, block: None, number: 0, position: 0 }
+        Self { table, block: None, number: 0, position: 0, gone_by_ms: None }
+    }
+
+    /// The same for a reader at this time, spared most blocks in which everything has expired.
+    ///
+    /// For readers of tables under which nothing older lies: what the entries of such a block hide, a
+    /// reader would find. Of a key whose versions go on in a block that is read, all are found.
+    #[must_use]
+    pub fn passing_over_expired(mut self, time_ms: Option<u64>) -> Self {
+        self.gone_by_ms = time_ms;
+        self
+    }
+
+    /// Whether everything in a block has expired, for a reader who wants to know.
+    #[inline]
+    fn is_gone(&self, number: usize) -> bool {
+        let Some(gone_by_ms) = self.gone_by_ms else { return false };
+        let index = self.table.index();
+        number < index.blocks() && index.stats(number).expiry_max_ms <= gone_by_ms
+    }
+
+    /// The first block from `number` on that has to be read, forward.
+    fn first_alive(&self, number: usize) -> Result<usize> {
+        let alive = (number..).find(|number| !self.is_gone(*number)).unwrap_or(number);
+        if alive == number {
+            return Ok(alive);
+        }
+        // What the block before hides of its last key may go on here: then that is read as well.
+        let Some(block) = self.table.fetch(alive)? else { return Ok(alive) };
+        let first_key = self.table.source().view(&block).first_key();
+        let goes_on = first_key == self.table.index().last_key(alive - 1);
+        Ok(if goes_on { alive - 1 } else { alive })
+    }
+
+    /// The same backward; `None` if there is none. It comes from the block that it is in.
+    fn last_alive(&self, number: usize) -> Option<usize> {
+        if !self.is_gone(number) {
+            return Some(number);
+        }
+        let last_key = self.table.index().last_key(number);
+        let is_next = self.number == number + 1;
+        if let Some(block) = self.block.as_ref().filter(|_| is_next)
+            && self.table.source().view(block).first_key() == last_key
+        {
+            return Some(number);
+        }
+        (0..number).rev().find(|number| !self.is_gone(*number))
     }
 
     /// The table.
@@ -42,9 +90,16 @@ impl TableCursor {
 
     /// Moves into block `number`, or to an end where there is none such.
     fn enter(&mut self, number: Option<usize>, edge: Edge) -> Result<()> {
+        let number = match edge {
+            Edge::Last if self.gone_by_ms.is_some() => number.and_then(|it| self.last_alive(it)),
+            _ => number,
+        };
         // Order: at an end before anything can fail, where an error then leaves the cursor.
         self.block = None;
-        let Some(number) = number else { return Ok(()) };
+        let Some(mut number) = number else { return Ok(()) };
+        if matches!(edge, Edge::First) && self.is_gone(number) {
+            number = self.first_alive(number)?;
+        }
         self.block = self.table.fetch(number)?;
         self.number = number;
         self.position = match (&self.block, edge) {

@@ -63,6 +63,13 @@ impl Found {
     pub fn pin_value(&self) -> PinnedSlice {
         self.block.slice(self.value.clone())
     }
+
+    /// The value as the user gave it, without the expiry, sharing the block or the mapping.
+    pub fn pin_user_value(&self) -> PinnedSlice {
+        let value = self.pin_value();
+        let start = if self.tag.has_expiry() { size_of::<u64>().min(value.len()) } else { 0 };
+        value.slice(start..value.len())
+    }
 }
 
 impl Table {

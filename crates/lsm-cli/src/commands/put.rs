@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
+use std::time::Duration;
 
 use clap::Args;
 use lsm_engine::WriteOptions;
@@ -11,6 +12,7 @@ use crate::exit::{Exit, Failure};
 use crate::format::{BytesFormat, Format};
 use crate::output::Output;
 use crate::target::Target;
+use crate::units::parse_duration;
 
 /// Set a key to a value, durably; creates the database if there is none
 #[derive(Args, Debug)]
@@ -23,6 +25,9 @@ pub(crate) struct PutArgs {
     /// The value; `-` reads it from standard input
     #[arg(allow_hyphen_values = true)]
     value: OsString,
+    /// Keep it so long only: a number and `ms`, `s`, `m`, `h` or `d`, as in `90s`
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    ttl: Option<Duration>,
     #[command(flatten)]
     format: Format,
 }
@@ -31,7 +36,11 @@ pub(crate) fn run(args: &PutArgs) -> Result<Exit, Failure> {
     let key = args.format.bytes.parse_argument("the key", &args.key)?;
     let value = read_value(&args.value, args.format.bytes)?;
     let (db, keyspace) = args.target.create()?;
-    let seq_no = keyspace.put_with(&key, &value, WriteOptions::default())?;
+    let options = WriteOptions::default();
+    let seq_no = match args.ttl {
+        Some(ttl) => keyspace.put_ttl_with(&key, &value, ttl, options)?,
+        None => keyspace.put_with(&key, &value, options)?,
+    };
     drop(keyspace);
     db.close()?;
     if args.format.json {

@@ -10,7 +10,7 @@ use std::io::Write;
 use std::path::Path;
 
 use clap::Args;
-use lsm_engine::{Db, Keyspace, Metrics, Reads};
+use lsm_engine::{Db, ExpiryShare, Keyspace, Metrics, Reads};
 use lsm_io::{Fs, StdFs};
 use lsm_manifest::{FileKind, parse_file_name};
 use serde_json::{Value, json};
@@ -71,6 +71,7 @@ struct KeyspaceStats {
     policy: String,
     levels: BTreeMap<usize, LevelStats>,
     live: Option<LiveStats>,
+    expiry: Vec<ExpiryShare>,
 }
 
 /// What lies at one level, or at all of them.
@@ -113,7 +114,8 @@ impl KeyspaceStats {
         }
         let live = if is_counted { Some(LiveStats::take(keyspace)?) } else { None };
         let policy = keyspace.options().compaction.to_string();
-        Ok(Self { name: keyspace.name().to_owned(), policy, levels, live })
+        let (name, expiry) = (keyspace.name().to_owned(), keyspace.expiry());
+        Ok(Self { name, policy, levels, live, expiry })
     }
 
     fn total(&self) -> LevelStats {
@@ -241,6 +243,15 @@ fn print_keyspace(out: &mut Output, keyspace: &KeyspaceStats) -> Result<(), Fail
     let total = keyspace.total();
     row("all".into(), &total);
     columns.print(out, 2)?;
+    for share in &keyspace.expiry {
+        let (tables, entries) = (counted(share.tables, "table", "tables"), count(share.entries));
+        writeln!(
+            out,
+            "  expires {}: {tables}, {entries} entries, {}",
+            share.due,
+            bytes(share.bytes)
+        )?;
+    }
     if let Some(live) = keyspace.live {
         let records = counted(live.records, "record", "records");
         writeln!(out, "  a reader sees {records} of {}", bytes(live.bytes))?;
@@ -248,6 +259,15 @@ fn print_keyspace(out: &mut Output, keyspace: &KeyspaceStats) -> Result<(), Fail
         writeln!(out, "  space amplification {amplification} (bytes of tables for each of those)")?;
     }
     Ok(())
+}
+
+fn expiry_json(share: &ExpiryShare) -> Value {
+    json!({
+        "due": share.due.to_string(),
+        "tables": share.tables,
+        "entries": share.entries,
+        "bytes": share.bytes,
+    })
 }
 
 fn stats_json(
@@ -276,6 +296,7 @@ fn stats_json(
             "policy": keyspace.policy,
             "levels": levels,
             "total": level(&keyspace.total()),
+            "expiry": keyspace.expiry.iter().map(expiry_json).collect::<Vec<_>>(),
         });
         if let Some(live) = keyspace.live {
             object["records"] = json!(live.records);

@@ -27,6 +27,7 @@ mod reserve;
 mod restoring;
 mod scans;
 mod transactions;
+mod ttl;
 mod verifying;
 mod waiting;
 

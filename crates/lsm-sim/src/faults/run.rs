@@ -103,7 +103,7 @@ impl Run {
     fn apply(&mut self, op: &Op) -> Result<(), String> {
         let db = self.db.clone().ok_or("it is not open")?;
         match op {
-            Op::Write { writes, durability } => {
+            Op::Write { writes, durability } | Op::WriteTtl { writes, durability, .. } => {
                 return self.write(&db, WriteBatch::new(), Vec::new(), writes, *durability);
             }
             Op::Ingest { writes } => return self.ingest(&to_ingest(writes)),
@@ -194,6 +194,8 @@ impl Run {
             // Some replace the disk, and the fault with it; the others are the model's.
             Op::Kill
             | Op::PowerCut(_)
+            | Op::Tick(_)
+            | Op::SetBack(_)
             | Op::WriteAsync { .. }
             | Op::Wait(_)
             | Op::ForgetTickets

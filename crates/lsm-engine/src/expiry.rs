@@ -1,0 +1,222 @@
+//! Values whose time ends: when that is, who is to ask, and that it stays so.
+//!
+//! A value's time to live becomes a time of expiry when it is written, and that is what the log and the
+//! tables hold. Whether it is over, each reader judges at the time of its own: a snapshot's is the time
+//! at which it was taken, that of a plain read the present. Merges drop what is over for everybody.
+//!
+//! Time is *database time*: the clock, but never less than it was. So that this holds over a crash as
+//! well, it is written into the manifest, once somebody has found a value gone because of it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use lsm_entry::Entry;
+use lsm_manifest::{Manifest, ManifestEdit};
+use lsm_version::{TableRecord, Version};
+
+use crate::db::Db;
+use crate::error::Result;
+use crate::keyspace::Keyspace;
+use crate::shared::Shared;
+
+/// The time that never comes.
+pub(crate) const NEVER_MS: u64 = u64::MAX;
+
+/// What one database knows of values that expire.
+#[derive(Debug, Default)]
+pub(crate) struct Expiry {
+    /// Whether a value that expires was ever written here: else nobody has to ask for the time.
+    is_used: AtomicBool,
+    /// The latest expiry that a reader has found to be over.
+    noticed_ms: AtomicU64,
+    /// The database time that the manifest holds.
+    kept_ms: AtomicU64,
+}
+
+impl Expiry {
+    /// Whether there may be values that expire.
+    #[inline]
+    pub(crate) fn is_used(&self) -> bool {
+        self.is_used.load(Ordering::Acquire)
+    }
+
+    /// Values that expire are about to be there.
+    ///
+    /// Order: before any of them is visible. Whoever sees one then knows to ask for the time.
+    pub(crate) fn begin(&self) {
+        if !self.is_used() {
+            self.is_used.store(true, Ordering::Release);
+        }
+    }
+
+    /// Takes note of a version's tables before they are seen.
+    pub(crate) fn note_version(&self, version: &Version) {
+        if !self.is_used() && version.tables().any(|(_, table)| table.expiry_min_ms.is_some()) {
+            self.begin();
+        }
+    }
+
+    /// A reader has found what expired at `expires_at_ms` to be gone.
+    pub(crate) fn notice(&self, expires_at_ms: u64) {
+        if self.noticed_ms.load(Ordering::Relaxed) < expires_at_ms {
+            self.noticed_ms.fetch_max(expires_at_ms, Ordering::Relaxed);
+        }
+    }
+
+    /// The manifest holds this time.
+    pub(crate) fn note_kept(&self, database_time_ms: u64) {
+        self.kept_ms.fetch_max(database_time_ms, Ordering::Relaxed);
+    }
+
+    fn is_behind(&self) -> bool {
+        self.noticed_ms.load(Ordering::Relaxed) > self.kept_ms.load(Ordering::Relaxed)
+    }
+}
+
+impl Shared {
+    /// The time at which somebody who begins to read now reads, if that can matter.
+    pub(crate) fn reading_time_ms(&self) -> Option<u64> {
+        self.expiry.is_used().then(|| self.database_time_ms())
+    }
+
+    /// The user's value of a put that has an expiry, or `None` once that is over at `time_ms`, which
+    /// is the present if the reader has no time of its own.
+    #[cold]
+    pub(crate) fn unexpired<'a>(
+        &self,
+        entry: &Entry<'a>,
+        time_ms: Option<u64>,
+    ) -> Option<&'a [u8]> {
+        let time_ms = time_ms.unwrap_or_else(|| self.database_time_ms());
+        match entry.expires_at_ms() {
+            Some(expires_at_ms) if expires_at_ms <= time_ms => {
+                self.expiry.notice(expires_at_ms);
+                None
+            }
+            _ => Some(entry.user_value()),
+        }
+    }
+
+    /// Writes the time into the manifest if somebody has seen more of it than that holds; `false` if
+    /// there was no need.
+    pub(crate) fn keep_time(&self) -> Result<bool> {
+        if !self.expiry.is_behind() {
+            return Ok(false);
+        }
+        let mut manifest = self.lock_manifest()?;
+        self.append_edit(&mut manifest, ManifestEdit::default())?;
+        Ok(true)
+    }
+
+    /// The same at the end, when there will be nobody to see more.
+    pub(crate) fn keep_last_time(&self, manifest: &mut Manifest) -> Result<()> {
+        if self.expiry.is_used() && self.database_time_ms() > manifest.state().database_time_ms {
+            self.append_edit(manifest, ManifestEdit::default())?;
+        }
+        Ok(())
+    }
+}
+
+impl Db {
+    /// The time by which values expire, in milliseconds since 1970: that of the clock, unless it was
+    /// later before. It never goes back, and is kept with the database.
+    pub fn database_time_ms(&self) -> u64 {
+        self.shared().database_time_ms()
+    }
+}
+
+/// When everything in a table has expired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ExpiryDue {
+    /// Already.
+    Expired,
+    /// Within a minute.
+    Minute,
+    /// Within an hour.
+    Hour,
+    /// Within a day.
+    Day,
+    /// Later.
+    Later,
+    /// Never: some of it expires, and some stays.
+    InPart,
+}
+
+/// Tables in which values expire, by when all of them have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExpiryShare {
+    /// When.
+    pub due: ExpiryDue,
+    /// How many tables.
+    pub tables: u64,
+    /// Their entries.
+    pub entries: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+impl fmt::Display for ExpiryDue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Expired => "now: its time is over",
+            Self::Minute => "within a minute",
+            Self::Hour => "within an hour",
+            Self::Day => "within a day",
+            Self::Later => "later",
+            Self::InPart => "in part",
+        })
+    }
+}
+
+impl ExpiryDue {
+    fn of(table: &TableRecord, now_ms: u64) -> Option<Self> {
+        table.expiry_min_ms?;
+        let Some(last_ms) = table.expiry_max_ms else { return Some(Self::InPart) };
+        Some(match last_ms.saturating_sub(now_ms) {
+            0 => Self::Expired,
+            ..=60_000 => Self::Minute,
+            ..=3_600_000 => Self::Hour,
+            ..=86_400_000 => Self::Day,
+            _ => Self::Later,
+        })
+    }
+}
+
+impl Keyspace {
+    /// What of its tables waits to expire, by when. Costs no disk access.
+    pub fn expiry(&self) -> Vec<ExpiryShare> {
+        let now_ms = self.db.shared.database_time_ms();
+        let mut shares: BTreeMap<ExpiryDue, ExpiryShare> = BTreeMap::new();
+        for table in self.core().view.load().tree.tables() {
+            let record = table.record();
+            let Some(due) = ExpiryDue::of(record, now_ms) else { continue };
+            let none = ExpiryShare { due, tables: 0, entries: 0, bytes: 0 };
+            let share = shares.entry(due).or_insert(none);
+            share.tables += 1;
+            share.entries += record.entries;
+            share.bytes += record.bytes;
+        }
+        shares.into_values().collect()
+    }
+}
+
+/// A time to live in milliseconds, rounded up.
+pub(crate) fn ttl_ms(ttl: Duration) -> u64 {
+    let ms = ttl.as_nanos().div_ceil(1_000_000);
+    u64::try_from(ms).unwrap_or(NEVER_MS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_to_live_is_rounded_up_and_has_no_end_where_it_cannot_be_counted() {
+        assert_eq!(ttl_ms(Duration::ZERO), 0);
+        assert_eq!(ttl_ms(Duration::from_nanos(1)), 1);
+        assert_eq!(ttl_ms(Duration::from_millis(7)), 7);
+        assert_eq!(ttl_ms(Duration::MAX), NEVER_MS);
+    }
+}
