@@ -228,8 +228,9 @@ impl Keyspace {
             let found = match may_contain {
                 false => None,
                 true => table.get_with(key, hash, seq_no, |entry| {
-                    newer(&entry)
-                        .then(|| (describe(&entry), shared.resolve(&entry, None).map(Slice::copied)))
+                    newer(&entry).then(|| {
+                        (describe(&entry), shared.resolve(&entry, None).map(Slice::copied))
+                    })
                 })?,
             };
             let found = found.flatten();
