@@ -16,7 +16,10 @@ fn main() -> Result<()> {
     let db = Db::open(dir.path())?;
     let options = KeyspaceOptions {
         // At most this much on disk, however fast it fills: the oldest goes first.
-        compaction: CompactionPolicy::Fifo(FifoOptions { bytes_max: 1 << 30, ..Default::default() }),
+        compaction: CompactionPolicy::Fifo(FifoOptions {
+            bytes_max: 1 << 30,
+            ..Default::default()
+        }),
         ttl_ms: Some(300_000),
         ..KeyspaceOptions::default()
     };

@@ -160,7 +160,7 @@ pub struct ExpiryShare {
 impl fmt::Display for ExpiryDue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Expired => "now: its time is over",
+            Self::Expired => "expired",
             Self::Minute => "within a minute",
             Self::Hour => "within an hour",
             Self::Day => "within a day",
@@ -176,9 +176,9 @@ impl ExpiryDue {
         let Some(last_ms) = table.expiry_max_ms else { return Some(Self::InPart) };
         Some(match last_ms.saturating_sub(now_ms) {
             0 => Self::Expired,
-            ..=60_000 => Self::Minute,
-            ..=3_600_000 => Self::Hour,
-            ..=86_400_000 => Self::Day,
+            1..=60_000 => Self::Minute,
+            60_001..=3_600_000 => Self::Hour,
+            3_600_001..=86_400_000 => Self::Day,
             _ => Self::Later,
         })
     }

@@ -247,7 +247,7 @@ fn print_keyspace(out: &mut Output, keyspace: &KeyspaceStats) -> Result<(), Fail
         let (tables, entries) = (counted(share.tables, "table", "tables"), count(share.entries));
         writeln!(
             out,
-            "  expires {}: {tables}, {entries} entries, {}",
+            "  expiry ({}): {tables}, {entries} entries, {}",
             share.due,
             bytes(share.bytes)
         )?;

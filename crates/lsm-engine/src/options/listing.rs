@@ -86,6 +86,7 @@ list_options!(options: KeyspaceOptions {
     },
     filter_bits_per_key => or_none(options.filter_bits_per_key),
     block_bytes => options.block_bytes.to_string(),
+    ttl_ms => or_none(options.ttl_ms),
 });
 
 fn yes_or_no(is_set: bool) -> String {
