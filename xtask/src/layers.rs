@@ -57,6 +57,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     ("lsm-fuzz", &["lsm-sim"]),
     ("lsm-bench", &["lsm-engine", "lsm-workload"]),
+    (
+        "lsm-instructions",
+        &["lsm-engine", "lsm-workload", "lsm-io", "lsm-entry", "lsm-bloom", "lsm-sstable"],
+    ),
     ("xtask", &[]),
 ];
 

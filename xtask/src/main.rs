@@ -7,7 +7,8 @@
 //! `commands.rs`; `checks.rs` lists
 //! them. What is handed on to other programs (soak, benchmarks) is in `dispatch.rs`; the
 //! long runs of every harness, and the figures that come of them, in `torture.rs`; the bugs that the
-//! checks must notice, in `planted.rs`.
+//! checks must notice, in `planted.rs`; how many instructions an operation takes, in
+//! `instructions.rs`.
 
 mod alone;
 mod checks;
@@ -17,6 +18,7 @@ mod dependencies;
 mod dispatch;
 mod examples;
 mod fuzz;
+mod instructions;
 mod invocation;
 mod layers;
 mod links;
@@ -95,6 +97,8 @@ enum Task {
         #[arg(last = true)]
         arguments: Vec<String>,
     },
+    /// Count the instructions of single operations and compare them with those on record
+    Instructions(instructions::Arguments),
     /// Run the examples of every crate, or those whose names are given
     Examples {
         /// The examples to run; all of them if none is named
@@ -181,6 +185,7 @@ fn run(task: Task) -> Result<bool> {
         Task::Soak { entries, seed } => dispatch::soak(entries, seed),
         Task::Torture(arguments) => torture::run(&arguments),
         Task::Bench { suite, arguments } => dispatch::bench(suite.name(), &arguments),
+        Task::Instructions(arguments) => Ok(instructions::run(&arguments)?.is_success()),
         Task::Examples { names } => examples::run(&names),
         Task::Readme => examples::run_readme(),
         Task::Alone => alone::run(),

@@ -10,7 +10,9 @@ use crate::workspace;
 /// crates of an unchanged version for unchanged crates. So each run has a directory of its own.
 pub(crate) fn run() -> Result<bool> {
     let directory = workspace::root().join(format!("target/packages-{}", std::process::id()));
-    let invocation = Invocation::cargo("package --workspace --exclude xtask --allow-dirty --quiet")
+    let words =
+        "package --workspace --exclude xtask --exclude lsm-instructions --allow-dirty --quiet";
+    let invocation = Invocation::cargo(words)
         .arguments(["--target-dir".to_owned(), directory.display().to_string()]);
     let outcome = invocation.run();
     if directory.exists() {

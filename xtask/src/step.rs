@@ -20,6 +20,16 @@ pub(crate) enum Outcome {
     Skipped(String),
 }
 
+impl Outcome {
+    /// Whether a task of this one step succeeds; says so if it was skipped.
+    pub(crate) fn is_success(&self) -> bool {
+        if let Self::Skipped(reason) = self {
+            println!("skipped: {reason}");
+        }
+        *self != Self::Failed
+    }
+}
+
 /// One thing to check.
 pub(crate) struct Step {
     name: &'static str,
@@ -54,7 +64,15 @@ impl Step {
         rerun: impl Into<String>,
         action: impl FnOnce() -> Result<bool> + 'static,
     ) -> Self {
-        let action = || Ok(if action()? { Outcome::Passed } else { Outcome::Failed });
+        Self::judged(name, rerun, || Ok(if action()? { Outcome::Passed } else { Outcome::Failed }))
+    }
+
+    /// The same, which may find out on the way that it cannot be tried here.
+    pub(crate) fn judged(
+        name: &'static str,
+        rerun: impl Into<String>,
+        action: impl FnOnce() -> Result<Outcome> + 'static,
+    ) -> Self {
         Self { name, rerun: rerun.into(), action: Box::new(action) }
     }
 

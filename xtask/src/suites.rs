@@ -7,7 +7,7 @@ use crate::dispatch::simulator;
 use crate::invocation::Invocation;
 use crate::step::Step;
 use crate::workspace::Workspace;
-use crate::{alone, checks, examples, fuzz, loom, packages, planted};
+use crate::{alone, checks, examples, fuzz, instructions, loom, packages, planted};
 
 /// How long the build server runs each fuzz target.
 const FUZZ_SECONDS: u64 = 20;
@@ -37,8 +37,8 @@ pub(crate) fn test() -> Result<Vec<Step>> {
     ])
 }
 
-/// The same, and what takes longer: each crate alone, packages, arbitrary bytes, the model, a crash at
-/// every step, and what happens to a real machine: kills, power cuts, full
+/// The same, and what takes longer: each crate alone, packages, instructions counted, arbitrary bytes,
+/// the model, a crash at every step, and what happens to a real machine: kills, power cuts, full
 /// disks, failed syncs.
 pub(crate) fn ci(crash_minutes: u32, histories: u64, seed: u64) -> Result<Vec<Step>> {
     let workspace = Workspace::read()?;
@@ -46,6 +46,9 @@ pub(crate) fn ci(crash_minutes: u32, histories: u64, seed: u64) -> Result<Vec<St
     steps.push(Step::new("crates alone", "cargo xtask alone", alone::run));
     steps.push(Step::new("packages", "cargo xtask packages", packages::run));
     steps.push(Step::new("loom", "cargo xtask loom", || loom::run(None, None)));
+    steps.push(Step::judged("instructions", "cargo xtask instructions", || {
+        instructions::run(&instructions::Arguments::default())
+    }));
     // Two at once: each target is one thread.
     let plan = fuzz::Plan { target: None, seconds: FUZZ_SECONDS, jobs: 2 };
     let rerun = format!("cargo xtask fuzz --seconds {FUZZ_SECONDS} --jobs 2");
