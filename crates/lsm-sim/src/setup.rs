@@ -99,7 +99,6 @@ impl Choice {
             filter_bits_per_key: self.filters.then_some(10.0),
             block_bytes: self.block_bytes,
             ttl_ms: self.ttl_ms,
-            ..KeyspaceOptions::default()
         }
     }
 }
