@@ -31,15 +31,14 @@ impl Target {
 
     /// Opens the keyspace for writing; database and keyspace are there already.
     pub(crate) fn write(&self) -> Result<(Db, Keyspace), Failure> {
-        let options = Options { create_if_missing: false, ..Options::default() };
-        let db = Db::open_with(&self.db, options)?;
+        let db = Db::open_with(&self.db, Options { create_if_missing: false, ..options() })?;
         let keyspace = find_keyspace(&db, &self.db, self.keyspace_name())?;
         Ok((db, keyspace))
     }
 
     /// Opens the keyspace for writing; database and keyspace are created if they are not there.
     pub(crate) fn create(&self) -> Result<(Db, Keyspace), Failure> {
-        let db = Db::open(&self.db)?;
+        let db = Db::open_with(&self.db, options())?;
         let keyspace = db.keyspace(self.keyspace_name())?;
         Ok((db, keyspace))
     }
@@ -49,9 +48,14 @@ impl Target {
     }
 }
 
+/// Any database can be looked into, whoever's merge operators its keyspaces have.
+fn options() -> Options {
+    Options { without_operators: true, ..Options::default() }
+}
+
 /// Opens a database beside whoever is writing.
 pub(crate) fn open_read_only(dir: &Path) -> Result<Db, Failure> {
-    Ok(Db::open_read_only(dir)?)
+    Ok(Db::open_read_only_with(dir, options())?)
 }
 
 /// A keyspace that is there.

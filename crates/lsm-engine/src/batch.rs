@@ -12,8 +12,7 @@ use crate::error::{Error, Result};
 use crate::expiry::{NEVER_MS, ttl_ms};
 use crate::keyspace::Keyspace;
 
-/// The longest value, in bytes.
-pub const MAX_VALUE_BYTES: usize = 1 << 30;
+pub use lsm_compaction::MAX_VALUE_BYTES;
 
 /// The keyspace in which every batch begins.
 pub(crate) const DEFAULT_KEYSPACE: u32 = 0;
@@ -47,6 +46,8 @@ pub struct WriteBatch {
     pub(crate) has_ttl: bool,
     /// Whether every time to live was turned into a time of expiry.
     pub(crate) is_stamped: bool,
+    /// How many of its entries are merge operands.
+    pub(crate) operands: usize,
     /// The first mistake made while filling it, reported when it is written.
     mistake: Option<String>,
 }
@@ -85,6 +86,13 @@ impl WriteBatch {
         self.add(None, Tag::DELETE, key.as_ref(), &[]);
     }
 
+    /// Merges `operand` with the value of `key` in the default keyspace, by the keyspace's
+    /// [merge operator](crate::MergeOperator). An operand that it does not take is reported when the
+    /// batch is written.
+    pub fn merge(&mut self, key: impl AsRef<[u8]>, operand: impl AsRef<[u8]>) {
+        self.add(None, Tag::MERGE, key.as_ref(), operand.as_ref());
+    }
+
     /// The same batch, adding to `keyspace`.
     ///
     /// ```
@@ -102,7 +110,7 @@ impl WriteBatch {
         BatchWithin { batch: self, keyspace }
     }
 
-    /// How many puts and deletes it holds, a deleted range counted once.
+    /// How many puts, deletes and merges it holds, a deleted range counted once.
     pub fn len(&self) -> usize {
         self.hashes.len()
     }
@@ -134,6 +142,7 @@ impl WriteBatch {
         self.records = 0;
         self.has_ttl = false;
         self.is_stamped = false;
+        self.operands = 0;
         self.mistake = None;
     }
 
@@ -201,6 +210,7 @@ impl WriteBatch {
             }
         }
         self.records += 1;
+        self.operands += usize::from(tag == Tag::MERGE);
         self.hashes.push(key_hash(key));
         if let Some(stretch) = self.stretches.last_mut() {
             stretch.entries += 1;
@@ -240,6 +250,7 @@ impl WriteBatch {
             hashes: self.hashes.clone(),
             stretches: self.stretches.clone(),
             records: self.records,
+            operands: self.operands,
             has_ttl: false,
             is_stamped: true,
             mistake: None,
@@ -332,5 +343,10 @@ impl BatchWithin<'_> {
     /// Removes `key`.
     pub fn delete(&mut self, key: impl AsRef<[u8]>) {
         self.batch.add(Some(self.keyspace), Tag::DELETE, key.as_ref(), &[]);
+    }
+
+    /// Merges `operand` with the value of `key`; see [`WriteBatch::merge`].
+    pub fn merge(&mut self, key: impl AsRef<[u8]>, operand: impl AsRef<[u8]>) {
+        self.batch.add(Some(self.keyspace), Tag::MERGE, key.as_ref(), operand.as_ref());
     }
 }

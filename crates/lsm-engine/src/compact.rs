@@ -337,7 +337,7 @@ impl Shared {
         let times = self.snapshots.read_times(self.database_time_ms());
         let mut retention = Retention::at(times);
         let mut outputs = Outputs::new(self.workshop(), spec);
-        retention = retention.with_range_deletes(range_deletes(&inputs)?);
+        retention = retention.with_range_deletes(range_deletes(&inputs)?).folding(core.operator());
         let should_stop = || self.background.is_stopping() || self.commit.poison().is_some();
         let merged = merge(&mut cursor, plan, &mut retention, &mut outputs, &should_stop);
         let stats = merged.map_err(|error| match error {

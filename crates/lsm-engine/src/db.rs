@@ -132,13 +132,23 @@ impl Db {
     /// The keyspace called `name`, created with the database's default options if there is none.
     ///
     /// # Errors
-    /// `Invalid` for a name that is empty or longer than 255 bytes; those of a write.
+    /// `Invalid` for a name that is empty or longer than 255 bytes, and where the keyspace has another
+    /// merge operator than that of the default options; those of a write.
     pub fn keyspace(&self, name: &str) -> Result<Keyspace> {
-        self.keyspace_with(name, self.shared().options.keyspace.clone())
+        check_name(name)?;
+        let shared = self.shared();
+        let core = shared.open_keyspace(name, &shared.options.keyspace)?;
+        // One that has an operator already needs none.
+        if core.operator().is_none() {
+            let given = shared.options.keyspace.merge_operator.as_ref();
+            core.take_operator(given, shared.options.without_operators)?;
+        }
+        Ok(Keyspace { db: Arc::clone(&self.handle), core })
     }
 
     /// The keyspace called `name`, created with `options` if there is none. One that is there keeps
-    /// the options it has; [`Keyspace::set_options`] changes them.
+    /// the options it has; [`Keyspace::set_options`] changes them. Only its merge operator has to be
+    /// given each time, and is taken over where it has none.
     ///
     /// # Errors
     /// Those of [`keyspace`](Self::keyspace), and `Invalid` for an unacceptable option.
@@ -146,7 +156,12 @@ impl Db {
     pub fn keyspace_with(&self, name: &str, options: KeyspaceOptions) -> Result<Keyspace> {
         check_name(name)?;
         options.check()?;
-        let core = self.shared().open_keyspace(name, &options)?;
+        let shared = self.shared();
+        let core = shared.open_keyspace(name, &options)?;
+        let given = options.merge_operator.as_ref();
+        if core.take_operator(given, shared.options.without_operators)? && !shared.is_read_only {
+            shared.set_options(&core, core.options().with_operator(given))?;
+        }
         Ok(Keyspace { db: Arc::clone(&self.handle), core })
     }
 
@@ -419,6 +434,27 @@ impl Db {
     /// Those of [`Keyspace::put_with`].
     pub fn delete_with(&self, key: impl AsRef<[u8]>, options: WriteOptions) -> Result<SeqNo> {
         self.default.delete_with(key, options)
+    }
+
+    /// Merges `operand` with the value of `key`; see [`Keyspace::merge`].
+    ///
+    /// # Errors
+    /// Those of [`Keyspace::merge`].
+    pub fn merge(&self, key: impl AsRef<[u8]>, operand: impl AsRef<[u8]>) -> Result<()> {
+        self.default.merge(key, operand)
+    }
+
+    /// Merges `operand` with the value of `key`; see [`Keyspace::merge_with`].
+    ///
+    /// # Errors
+    /// Those of [`Keyspace::merge_with`].
+    pub fn merge_with(
+        &self,
+        key: impl AsRef<[u8]>,
+        operand: impl AsRef<[u8]>,
+        options: WriteOptions,
+    ) -> Result<SeqNo> {
+        self.default.merge_with(key, operand, options)
     }
 
     /// Merges a range to the bottom; see [`Keyspace::compact_range`].

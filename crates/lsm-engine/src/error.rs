@@ -38,6 +38,9 @@ pub enum ErrorKind {
     Busy,
     /// A transaction met a change made by another.
     Conflict,
+    /// Merge operands of a key do not come to a value: the keyspace's merge operator refuses them, or
+    /// was not given. What is stored stays as it is.
+    Merge,
     /// The database takes no writes: opened so, or after a failed sync until it is reopened.
     ReadOnly,
     /// The database was closed.

@@ -11,6 +11,7 @@
 //!
 //! Order: 1 before 4, 3 before 4, 4 before 5, 4 before 6. Each swap loses data in some crash.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard};
 use std::time::Instant;
 
@@ -45,8 +46,22 @@ impl Shared {
         });
         match with_sealed.min_by_key(|(first, _)| *first) {
             Some((_, core)) => self.flush_oldest(&core),
-            None => Ok(self.organize_memtables()),
+            None => Ok(self.seal_long_chains() || self.organize_memtables()),
         }
+    }
+
+    /// Seals active memtables in which reads have met long chains of merge operands: a flush folds
+    /// them. `false` if there were none.
+    fn seal_long_chains(&self) -> bool {
+        let mut did_work = false;
+        for core in self.live_keyspaces() {
+            if core.has_long_chain.load(Ordering::Relaxed) {
+                let _order = self.commit.lock_order();
+                self.seal(&core);
+                did_work = true;
+            }
+        }
+        did_work
     }
 
     /// Merges what active memtables have sorted, so that scans have fewer pieces to merge; `false`
@@ -244,6 +259,9 @@ pub(crate) fn write_memtable_of(
     origin: Origin,
     made_from: Vec<u64>,
 ) -> Result<WrittenTables> {
+    // A repair keeps operands as they are, whatever it may find beside them.
+    let operator = core.operator().filter(|_| origin != Origin::Repair);
+    let retention = retention.folding(operator);
     memtable.freeze();
     while memtable.organize() {}
     let spec = OutputSpec {

@@ -9,6 +9,7 @@ use lsm_memtable::Memtable;
 
 use crate::error::Result;
 use crate::keyspace::Keyspace;
+use crate::resolve::Meaning;
 use crate::tables::LiveTable;
 use crate::value::Slice;
 use crate::view::View;
@@ -213,7 +214,13 @@ impl Keyspace {
                 return Ok(explanation);
             }
             if let Some(entry) = entry {
-                explanation.value = shared.resolve(&entry, None).map(Slice::copied);
+                explanation.value = match shared.resolve(&entry, None) {
+                    Meaning::Value(value) => Some(Slice::copied(value)),
+                    Meaning::Gone => None,
+                    Meaning::Operand(_) => {
+                        shared.get_folded(&self.core, &view, key, hash, (seq_no, None))?
+                    }
+                };
                 return Ok(explanation);
             }
         }
@@ -228,9 +235,12 @@ impl Keyspace {
             let found = match may_contain {
                 false => None,
                 true => table.get_with(key, hash, seq_no, |entry| {
-                    newer(&entry).then(|| {
-                        (describe(&entry), shared.resolve(&entry, None).map(Slice::copied))
-                    })
+                    let value = || match shared.resolve(&entry, None) {
+                        Meaning::Value(value) => Some(Some(Slice::copied(value))),
+                        Meaning::Gone => Some(None),
+                        Meaning::Operand(_) => None,
+                    };
+                    newer(&entry).then(|| (describe(&entry), value()))
                 })?,
             };
             let found = found.flatten();
@@ -245,7 +255,10 @@ impl Keyspace {
             match found {
                 Some((outcome, value)) => {
                     explanation.note(place, format!("filter says perhaps; {outcome}"), began);
-                    explanation.value = value;
+                    explanation.value = match value {
+                        Some(value) => value,
+                        None => shared.get_folded(&self.core, &view, key, hash, (seq_no, None))?,
+                    };
                     return Ok(explanation);
                 }
                 None => {
@@ -266,7 +279,11 @@ impl Explanation {
 }
 
 fn describe(entry: &Entry<'_>) -> String {
-    format!("found {:?} with sequence number {}", entry.kind(), entry.seq_no)
+    let rest = match entry.kind() {
+        ValueKind::Merge => ", to be merged with what is older",
+        _ => "",
+    };
+    format!("found {:?} with sequence number {}{rest}", entry.kind(), entry.seq_no)
 }
 
 fn describe_cover(cover: SeqNo) -> String {

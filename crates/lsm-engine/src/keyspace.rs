@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::RangeBounds;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use lsm_entry::{SeqNo, Tag};
@@ -12,6 +12,7 @@ use lsm_memtable::Memtable;
 use crate::db::Handle;
 use crate::error::{Error, Result};
 use crate::iter::Iter;
+use crate::operator::Operator;
 use crate::options::{KeyspaceOptions, WriteOptions};
 use crate::reads::{Reads, Scan};
 use crate::scan::EntryCursor;
@@ -33,6 +34,10 @@ pub(crate) struct KeyspaceCore {
     pub(crate) options: Mutex<Arc<KeyspaceOptions>>,
     /// [`KeyspaceOptions::ttl_ms`]; 0: none.
     pub(crate) ttl_ms: AtomicU64,
+    /// What works on merge operands, once a user has given it.
+    pub(crate) operator: OnceLock<Operator>,
+    /// A read has met more operands in the active memtable than reads should.
+    pub(crate) has_long_chain: AtomicBool,
     pub(crate) dropped: AtomicBool,
     /// Held by whoever flushes it: one flush at a time keeps runs in the order of their age.
     pub(crate) flushing: Mutex<()>,
@@ -83,6 +88,7 @@ impl KeyspaceCore {
     pub(crate) fn seal(&self, active: &Arc<Memtable>) {
         self.swap_view(|view| view.with_sealed(Arc::clone(active)));
         self.active_since_ms.store(0, Ordering::Relaxed);
+        self.has_long_chain.store(false, Ordering::Relaxed);
     }
 }
 
@@ -196,6 +202,31 @@ impl Keyspace {
         self.db.shared.write_one(&self.core, Tag::DELETE, None, key.as_ref(), &[], options)
     }
 
+    /// Merges `operand` with the value of `key`, by the keyspace's
+    /// [merge operator](KeyspaceOptions::merge_operator), without reading it: what they come to is told
+    /// by reads.
+    ///
+    /// # Errors
+    /// Those of [`put`](Self::put), and `Invalid` where the keyspace has no merge operator, or one that
+    /// does not take this operand.
+    pub fn merge(&self, key: impl AsRef<[u8]>, operand: impl AsRef<[u8]>) -> Result<()> {
+        self.merge_with(key, operand, WriteOptions::default()).map(drop)
+    }
+
+    /// Merges `operand` with the value of `key`; returns the write's sequence number.
+    ///
+    /// # Errors
+    /// Those of [`merge`](Self::merge), and `Busy` past the deadline.
+    pub fn merge_with(
+        &self,
+        key: impl AsRef<[u8]>,
+        operand: impl AsRef<[u8]>,
+        options: WriteOptions,
+    ) -> Result<SeqNo> {
+        let (key, operand) = (key.as_ref(), operand.as_ref());
+        self.db.shared.write_one(&self.core, Tag::MERGE, None, key, operand, options)
+    }
+
     /// Merges everything in `range` down to the deepest level, dropping what is shadowed or
     /// deleted. Returns when it is done; reads and writes go on meanwhile.
     ///
@@ -217,10 +248,10 @@ impl Keyspace {
     }
 
     /// Changes its options, live and durably. New tables are written by them; the tree is reshaped
-    /// in the background.
+    /// in the background. A merge operator can be given to a keyspace that has none, and stays.
     ///
     /// # Errors
-    /// `Invalid` for an unacceptable value, `ReadOnly`, `Io`.
+    /// `Invalid` for an unacceptable value or another merge operator, `ReadOnly`, `Io`.
     pub fn set_options(&self, options: KeyspaceOptions) -> Result<()> {
         self.db.shared.set_options(&self.core, options)
     }

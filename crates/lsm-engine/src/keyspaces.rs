@@ -58,6 +58,9 @@ impl Shared {
         let state = &manifest.state().keyspaces[&id];
         let tree = Tree::new(Arc::clone(&state.version), None, &self.tables);
         let core = new_core(state, View::opened(self.new_memtable(0), tree))?;
+        if let Some(operator) = &options.merge_operator {
+            core.set_operator(operator);
+        }
         self.keyspaces.rcu(|keyspaces| {
             let mut keyspaces = (**keyspaces).clone();
             keyspaces.insert(id, Arc::clone(&core));
@@ -114,12 +117,18 @@ impl Shared {
         if core.is_dropped() {
             return Err(core.dropped_error());
         }
+        core.check_change(options.merge_operator.as_ref())?;
         let edit = ManifestEdit {
             set_options: vec![(core.id, options.to_string())],
             ..ManifestEdit::default()
         };
         self.append_edit(&mut manifest, edit)?;
+        let operator = options.merge_operator.clone();
         core.set_options(Arc::new(options));
+        // Order: after the edit (see operator.rs).
+        if let Some(operator) = &operator {
+            core.set_operator(operator);
+        }
         drop(manifest);
         self.update_pressure();
         self.background.wake_compaction();

@@ -37,6 +37,7 @@
 //! | how sorted entries become tables at once | `ingest.rs`, `commit/hold.rs`, `note.rs` |
 //! | how a transaction finds out that others were first | `transaction.rs`, `conflict.rs` |
 //! | how others follow what is written | `changes.rs`, `history.rs` |
+//! | how merge operators are named and checked | `operator.rs`, `operators.rs` |
 //! | how keyspaces come and go | `keyspaces.rs` |
 //! | how a directory becomes an open database | `directory.rs`, `recover.rs`, `replay.rs` |
 //! | what becomes of an open that fails | `attempt.rs` |
@@ -82,6 +83,8 @@ mod keyspaces;
 mod limiter;
 mod metrics;
 mod note;
+mod operator;
+mod operators;
 mod options;
 mod outputs;
 mod pace;
@@ -137,10 +140,13 @@ pub use inspect::{ExplainStep, Explanation, KeyVersion, Place, RunShape, Shape, 
 pub use iter::Iter;
 pub use keyspace::{Keyspace, MAX_KEYSPACE_NAME_BYTES};
 pub use lsm_compaction::{
-    FifoOptions, LazyLeveledOptions, LeveledOptions, Pressure, PressureCause, TieredOptions,
+    FifoOptions, LazyLeveledOptions, LeveledOptions, MergeOperator, Pressure, PressureCause,
+    TieredOptions,
 };
 pub use lsm_entry::{MAX_KEY_BYTES, SeqNo};
 pub use metrics::{CpuTimes, LevelMetrics, Metrics, StallMetrics};
+pub use operator::Operator;
+pub use operators::{Append, Counter, SetUnion};
 #[doc(hidden)]
 pub use options::fuzz_options;
 pub use options::{

@@ -18,6 +18,7 @@ pub use self::listing::OptionRow;
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::events::Listener;
+use crate::operator::Operator;
 use crate::reserve::RESERVE_BYTES_MIN;
 
 const MIB: u64 = 1 << 20;
@@ -108,6 +109,10 @@ pub struct Options {
     pub map_log: bool,
     /// What recovery does about damage in the log.
     pub recovery: RecoveryMode,
+    /// Open keyspaces also where their merge operators are not given, as tools do that read any
+    /// database (default: no). Reads that meet merge operands fail with `Merge` then; flushes and
+    /// merges leave operands as they are.
+    pub without_operators: bool,
     /// Options of the default keyspace, and of others opened without their own.
     pub keyspace: KeyspaceOptions,
     /// Room kept on the disk, as a file `RESERVE`, for when it is full: deletes, flushes and
@@ -138,6 +143,7 @@ impl Default for Options {
             read_mode: ReadMode::Mapped,
             map_log: true,
             recovery: RecoveryMode::Default,
+            without_operators: false,
             keyspace: KeyspaceOptions::default(),
             reserve_bytes: None,
             listener: None,
@@ -230,6 +236,9 @@ pub struct KeyspaceOptions {
     /// How long a put is kept that does not say ([`put_ttl`](crate::Keyspace::put_ttl) does), in
     /// milliseconds from when it is written; `None`: for ever. A change holds for later puts.
     pub ttl_ms: Option<u64>,
+    /// What merge operands come to; `None`: none are accepted. Its name is saved, and it stays: it has
+    /// to be given whenever the keyspace is opened, unless it is one of this library's.
+    pub merge_operator: Option<Operator>,
 }
 
 impl Default for KeyspaceOptions {
@@ -240,6 +249,7 @@ impl Default for KeyspaceOptions {
             filter_bits_per_key: Some(10.0),
             block_bytes: 4096,
             ttl_ms: None,
+            merge_operator: None,
         }
     }
 }
@@ -249,6 +259,11 @@ impl KeyspaceOptions {
     pub fn compression_at(&self, level: usize) -> Compression {
         let last = self.compression.last().copied().unwrap_or(Compression::None);
         self.compression.get(level).copied().unwrap_or(last)
+    }
+
+    /// The same with this merge operator.
+    pub(crate) fn with_operator(&self, operator: Option<&Operator>) -> Self {
+        Self { merge_operator: operator.cloned(), ..self.clone() }
     }
 
     pub(crate) fn check(&self) -> Result<()> {
@@ -268,6 +283,7 @@ impl KeyspaceOptions {
         if let Some(ttl) = self.ttl_ms {
             at_least("ttl_ms", ttl, 1)?;
         }
+        self.merge_operator.as_ref().map_or(Ok(()), Operator::check)?;
         // Each table costs a file, and a place in memory and manifest.
         at_least("table_bytes", self.compaction.table_bytes(), 4 << 10)
     }
@@ -308,6 +324,7 @@ impl KeyspaceOptions {
                     let ttl = || value.parse().map(Some).map_err(|_| wrong());
                     options.ttl_ms = if value == "none" { None } else { ttl()? };
                 }
+                "merge_operator" => options.merge_operator = Some(Operator::saved(value)),
                 // An option that a newer version wrote and that this one can do without.
                 _ => {}
             }
@@ -331,7 +348,11 @@ impl fmt::Display for KeyspaceOptions {
         }
         writeln!(f, "block_bytes: {}", self.block_bytes)?;
         // Left out where there is none: a keyspace without it is saved as it always was.
-        self.ttl_ms.map_or(Ok(()), |ttl| writeln!(f, "ttl_ms: {ttl}"))
+        self.ttl_ms.map_or(Ok(()), |ttl| writeln!(f, "ttl_ms: {ttl}"))?;
+        match &self.merge_operator {
+            Some(operator) => writeln!(f, "merge_operator: {}", operator.name()),
+            None => Ok(()),
+        }
     }
 }
 
@@ -380,6 +401,7 @@ mod tests {
             filter_bits_per_key: None,
             block_bytes: 512,
             ttl_ms: Some(3_600_000),
+            merge_operator: Some(Operator::saved("somebody's")),
             ..KeyspaceOptions::default()
         };
         assert_eq!(KeyspaceOptions::parse(&options.to_string()).unwrap(), options);

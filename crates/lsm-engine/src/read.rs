@@ -21,6 +21,7 @@ use lsm_entry::{SeqNo, key_hash};
 
 use crate::error::{Error, Result};
 use crate::keyspace::KeyspaceCore;
+use crate::resolve::Meaning;
 use crate::samples::is_sampled;
 use crate::shared::Shared;
 use crate::snapshot::Registered;
@@ -30,6 +31,16 @@ use crate::view::View;
 
 /// How many candidate tables are prefetched before the first is tested.
 const PREFETCHED_MAX: usize = 16;
+
+/// What a table knows of a key.
+enum Found {
+    /// Nothing: older ones may.
+    Nothing,
+    Value(Value),
+    Gone,
+    /// An operand, to be merged with what older versions come to.
+    Operand,
+}
 
 impl Shared {
     /// The value of `key` at a moment, or at the present.
@@ -58,14 +69,14 @@ impl Shared {
         let time_ms = moment.and_then(|moment| moment.time_ms);
         if self.is_read_only {
             return self.read_held(core, moment, |view, seq_no| {
-                self.get_in(view, key, hash, seq_no, time_ms)
+                self.get_in(core, view, key, hash, (seq_no, time_ms))
             });
         }
         let view = core.view.load();
         // Order: the view before the flag, for a drop sets the flag before it empties the view.
         self.check_readable(core)?;
         let seq_no = moment.map_or_else(|| self.commit.visible(), |moment| moment.seq_no);
-        self.get_in(&view, key, hash, seq_no, time_ms)
+        self.get_in(core, &view, key, hash, (seq_no, time_ms))
     }
 
     /// The values of `keys` at one moment of one view.
@@ -79,7 +90,7 @@ impl Shared {
         let time_ms = moment.and_then(|moment| moment.time_ms);
         if self.is_read_only {
             return self.read_held(core, moment, |view, seq_no| {
-                self.multi_get_in(view, keys, seq_no, time_ms)
+                self.multi_get_in(core, view, keys, seq_no, time_ms)
             });
         }
         loop {
@@ -91,7 +102,7 @@ impl Shared {
             if !Arc::ptr_eq(&view, &core.view.load()) {
                 continue;
             }
-            return self.multi_get_in(&view, keys, seq_no, time_ms);
+            return self.multi_get_in(core, &view, keys, seq_no, time_ms);
         }
     }
 
@@ -113,6 +124,7 @@ impl Shared {
 
     fn multi_get_in<K: AsRef<[u8]>>(
         &self,
+        core: &KeyspaceCore,
         view: &View,
         keys: &[K],
         seq_no: SeqNo,
@@ -132,24 +144,31 @@ impl Shared {
                 }
             }
         }
-        let look_up =
-            |(key, &hash): (&K, &u64)| self.get_in(view, key.as_ref(), hash, seq_no, time_ms);
+        let look_up = |(key, &hash): (&K, &u64)| {
+            self.get_in(core, view, key.as_ref(), hash, (seq_no, time_ms))
+        };
         keys.iter().zip(&hashes).map(look_up).collect()
     }
 
     fn get_in(
         &self,
+        core: &KeyspaceCore,
         view: &View,
         key: &[u8],
         hash: u64,
-        seq_no: SeqNo,
-        time_ms: Option<u64>,
+        (seq_no, time_ms): (SeqNo, Option<u64>),
     ) -> Result<Option<Value>> {
         for memtable in std::iter::once(&view.active).chain(&view.sealed) {
             let cover = memtable.cover(key, seq_no);
             match memtable.get(key, hash, seq_no) {
                 Some(entry) if entry.seq_no >= cover => {
-                    return Ok(self.resolve(&entry, time_ms).map(Slice::copied));
+                    return match self.resolve(&entry, time_ms) {
+                        Meaning::Value(value) => Ok(Some(Slice::copied(value))),
+                        Meaning::Gone => Ok(None),
+                        Meaning::Operand(_) => {
+                            self.get_folded(core, view, key, hash, (seq_no, time_ms))
+                        }
+                    };
                 }
                 None if cover == 0 => {}
                 // A range delete hides what is here, and all that is older.
@@ -169,8 +188,13 @@ impl Shared {
                 count += 1;
             }
             for live in candidates[..count].iter().flatten() {
-                if let Some(found) = self.get_in_table(live, key, hash, seq_no, time_ms)? {
-                    return Ok(found);
+                match self.get_in_table(live, key, hash, (seq_no, time_ms))? {
+                    Found::Nothing => {}
+                    Found::Value(value) => return Ok(Some(value)),
+                    Found::Gone => return Ok(None),
+                    Found::Operand => {
+                        return self.get_folded(core, view, key, hash, (seq_no, time_ms));
+                    }
                 }
             }
             if count < PREFETCHED_MAX {
@@ -179,39 +203,38 @@ impl Shared {
         }
     }
 
-    /// `None`: the table knows nothing of the key. `Some(None)`: it knows that it is gone.
     fn get_in_table(
         &self,
         live: &LiveTable,
         key: &[u8],
         hash: u64,
-        seq_no: SeqNo,
-        time_ms: Option<u64>,
-    ) -> Result<Option<Option<Value>>> {
+        (seq_no, time_ms): (SeqNo, Option<u64>),
+    ) -> Result<Found> {
         let table = live.table()?;
         let cover = live.cover(key, seq_no)?;
         if !table.may_contain(hash) {
-            return Ok((cover > 0).then_some(None));
+            return Ok(if cover > 0 { Found::Gone } else { Found::Nothing });
         }
-        let mut is_large = false;
-        let found = table.get_with(key, hash, seq_no, |entry| {
-            if entry.seq_no < cover {
-                return None;
+        let found =
+            table.get_with(key, hash, seq_no, |entry| match self.resolve(&entry, time_ms) {
+                _ if entry.seq_no < cover => Some(Found::Gone),
+                // A large value shares its block instead of being copied.
+                Meaning::Value(value) if value.len() > COPY_BYTES_MAX => None,
+                Meaning::Value(value) => Some(Found::Value(Slice::copied(value))),
+                Meaning::Gone => Some(Found::Gone),
+                Meaning::Operand(_) => Some(Found::Operand),
+            })?;
+        match found {
+            Some(Some(found)) => Ok(found),
+            Some(None) => {
+                let found = table.get(key, hash, seq_no)?;
+                Ok(found.map_or(Found::Gone, |it| Found::Value(Slice::shared(it.pin_user_value()))))
             }
-            let value = self.resolve(&entry, time_ms)?;
-            is_large = value.len() > COPY_BYTES_MAX;
-            if is_large { None } else { Some(Slice::copied(value)) }
-        })?;
-        if is_large {
-            // A large value shares its block instead of being copied.
-            let found = table.get(key, hash, seq_no)?;
-            return Ok(found.map(|found| Some(Slice::shared(found.pin_user_value()))));
+            None => {
+                self.stats.filter_false_positives.count();
+                Ok(if cover > 0 { Found::Gone } else { Found::Nothing })
+            }
         }
-        if found.is_none() {
-            self.stats.filter_false_positives.count();
-            return Ok((cover > 0).then_some(None));
-        }
-        Ok(found)
     }
 
     /// Whether `core` can be read: neither it nor the database is gone.

@@ -89,6 +89,7 @@ pub(crate) fn open(dir: &Path, options: Options) -> Result<Arc<Shared>> {
         .get(&DEFAULT_KEYSPACE)
         .cloned()
         .ok_or_else(|| Error::corrupt("the manifest has no default keyspace"))?;
+    take_operator(&default_keyspace, &options)?;
     let seq_no = found.report.last_seq_no;
     let moment = Moment::new(seq_no, &found.keyspaces, Arc::new(View::empty(&tables)));
     let log_thread = Bell::new(1);
@@ -186,7 +187,13 @@ pub(crate) fn refresh(shared: &Shared) -> Result<()> {
             core.set_options(fresh.options());
         }
     }
-    Ok(())
+    take_operator(&shared.default_keyspace, &shared.options)
+}
+
+/// The default keyspace is opened with the database.
+fn take_operator(default_keyspace: &KeyspaceCore, options: &Options) -> Result<()> {
+    let given = options.keyspace.merge_operator.as_ref();
+    default_keyspace.take_operator(given, options.without_operators).map(drop)
 }
 
 /// What a look at the directory needs.

@@ -19,7 +19,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use lsm_entry::SeqNo;
@@ -253,19 +253,26 @@ pub(crate) fn new_core(state: &KeyspaceState, view: View) -> Result<Arc<Keyspace
     options.check().map_err(|error| {
         Error::corrupt(format!("the saved options of keyspace \"{}\": {error}", state.name))
     })?;
-    let ttl_ms = options.ttl_ms.unwrap_or(0);
-    Ok(Arc::new(KeyspaceCore {
+    let (ttl_ms, operator) = (options.ttl_ms.unwrap_or(0), options.merge_operator.clone());
+    let core = Arc::new(KeyspaceCore {
         id: state.id,
         name: state.name.clone(),
         view: ArcSwap::from_pointee(view),
         options: Mutex::new(Arc::new(options)),
         ttl_ms: AtomicU64::new(ttl_ms),
+        operator: OnceLock::new(),
+        has_long_chain: false.into(),
         dropped: false.into(),
         flushing: Mutex::default(),
         lookups: Counter::default(),
         lookups_merged: AtomicU64::new(0),
         active_since_ms: AtomicU64::new(0),
-    }))
+    });
+    // Of this library's own operators the name is enough.
+    if let Some(operator) = &operator {
+        core.set_operator(operator);
+    }
+    Ok(core)
 }
 
 fn recover(
@@ -316,6 +323,14 @@ fn recover(
         );
     }
     let mut history = History::new(options.changes_retention_bytes);
+    let mut edit = ManifestEdit::default();
+    let given = options.keyspace.merge_operator.as_ref();
+    let default = &keyspaces[&DEFAULT_KEYSPACE].core;
+    if default.take_operator(given, options.without_operators)? {
+        let with_operator = default.options().with_operator(given);
+        edit.set_options.push((DEFAULT_KEYSPACE, with_operator.to_string()));
+        *default.options.lock().expect("no holder panicked") = Arc::new(with_operator);
+    }
     if !report.created {
         let log = replay_log(&mut recovery, &state, &mut keyspaces, closed_cleanly)?;
         let last = log.next_seq_no.map_or(0, |next| next.saturating_sub(1));
@@ -330,7 +345,6 @@ fn recover(
     state.last_seq_no = flushed_through.fold(state.last_seq_no, u64::max);
 
     // Step 5: what is left becomes tables, and one edit makes all of them part of the database.
-    let mut edit = ManifestEdit::default();
     for (&id, keyspace) in &mut keyspaces {
         recovery.write_out(keyspace)?;
         let written = keyspace.tables.iter().map(WrittenTables::records);
@@ -380,6 +394,10 @@ fn recover(
         live.insert(id, keyspace.core);
     }
     let default_keyspace = Arc::clone(&live[&DEFAULT_KEYSPACE]);
+    // Order: an operator's name is saved before its first operand can be written.
+    if let Some(operator) = &options.keyspace.merge_operator {
+        default_keyspace.set_operator(operator);
+    }
 
     // Step 7: what nothing names goes last.
     let needed = |kind, number| match kind {

@@ -3,7 +3,8 @@
 //! 1. Enter the sequence number into the snapshot list, so that no merge drops what the scan sees.
 //! 2. Load the view: it holds everything up to that number.
 //! 3. Merge its sources, without what range deletes hide (see `covered.rs`); of each key take the
-//!    newest version that is not newer than the number.
+//!    newest version that is not newer than the number, and where that is a merge operand, what it
+//!    and older ones come to.
 //! 4. Every so often look whether the view is stale. If so move to the present one: the snapshot
 //!    list guarantees that it shows the same. So no scan pins sealed memtables or dead files.
 //!
@@ -17,6 +18,7 @@ use lsm_entry::{Cursor, Direction, MAX_SEQ_NO, MergingCursor, SeqNo, Tag};
 use crate::budget::CursorCharge;
 use crate::error::{Error, Result};
 use crate::keyspace::KeyspaceCore;
+use crate::resolve::{Meaning, Operands};
 use crate::samples::Begun;
 use crate::snapshot::Registered;
 use crate::source::{Source, merge_view};
@@ -50,8 +52,10 @@ pub struct EntryCursor {
     position: Position,
     /// Key of the current entry, kept while the sources move on past its older versions.
     key: Vec<u8>,
-    /// Value of the current entry while the sources stand before it (moving backward).
+    /// Value of the current entry while the sources stand elsewhere.
     value: Vec<u8>,
+    /// Merge operands of the current entry, as they were met.
+    operands: Operands,
     entries_until_check: u32,
     /// Its place in the memory budget.
     _charge: CursorCharge,
@@ -77,6 +81,8 @@ enum Position {
     AtEntry,
     /// The merged cursor stands before the entry's oldest version; the entry was copied.
     BeforeEntry,
+    /// The merged cursor stands among the entry's older versions, or behind them; the entry was folded.
+    WithinEntry,
 }
 
 impl EntryCursor {
@@ -114,6 +120,7 @@ impl EntryCursor {
             position: Position::End,
             key: Vec::new(),
             value: Vec::new(),
+            operands: Operands::default(),
             entries_until_check: STALENESS_CHECK_ENTRIES,
             _charge: charge,
             plain: Plain::default(),
@@ -201,6 +208,12 @@ impl EntryCursor {
                 }
                 self.merged.seek(&self.key, 0)?;
             }
+            Position::WithinEntry => {
+                self.position = Position::End;
+                if self.is_check_due() && self.refresh_view() {
+                    self.merged.seek(&self.key, 0)?;
+                }
+            }
         }
         self.settle_forward(true)
     }
@@ -233,14 +246,24 @@ impl EntryCursor {
             }
             // The sources stand before every version already.
             Position::BeforeEntry => self.position = Position::End,
-        }
-        if self.is_check_due() && self.refresh_view() {
-            self.merged.seek_for_prev(&self.key, MAX_SEQ_NO)?;
-            while self.merged.entry().is_some_and(|entry| is_same(entry.key, &self.key)) {
-                self.merged.prev()?;
+            Position::WithinEntry => {
+                self.position = Position::End;
+                self.seek_before_key()?;
             }
         }
+        if self.is_check_due() && self.refresh_view() {
+            self.seek_before_key()?;
+        }
         self.settle_backward()
+    }
+
+    /// Moves the sources to before every version of `self.key`.
+    fn seek_before_key(&mut self) -> Result<()> {
+        self.merged.seek_for_prev(&self.key, MAX_SEQ_NO)?;
+        while self.merged.entry().is_some_and(|entry| is_same(entry.key, &self.key)) {
+            self.merged.prev()?;
+        }
+        Ok(())
     }
 
     /// The key here, or `None` at no entry.
@@ -261,7 +284,7 @@ impl EntryCursor {
         match self.position {
             Position::End => None,
             Position::AtEntry => self.merged.entry().map(|entry| (entry.key, entry.user_value())),
-            Position::BeforeEntry => Some((&self.key, &self.value)),
+            Position::BeforeEntry | Position::WithinEntry => Some((&self.key, &self.value)),
         }
     }
 
@@ -327,17 +350,49 @@ impl EntryCursor {
         while let Some(entry) = self.merged.entry() {
             if !self.moment.sees(entry.seq_no) || leaves_key && is_same(entry.key, &self.key) {
                 self.merged.next()?;
-            } else if self.moment.db.shared.resolve(&entry, self.moment.time_ms).is_some() {
-                self.position = Position::AtEntry;
-                self.plain.forward = self.look_ahead(Direction::Forward);
-                return Ok(());
-            } else {
-                // The key is gone: none of its older versions counts.
-                self.remember_key();
-                leaves_key = true;
-                self.merged.next()?;
+                continue;
+            }
+            match self.moment.db.shared.resolve(&entry, self.moment.time_ms) {
+                Meaning::Value(_) => {
+                    self.position = Position::AtEntry;
+                    self.plain.forward = self.look_ahead(Direction::Forward);
+                    return Ok(());
+                }
+                Meaning::Gone => {
+                    // None of its older versions counts.
+                    self.remember_key();
+                    leaves_key = true;
+                    self.merged.next()?;
+                }
+                Meaning::Operand(_) => return self.fold_forward(),
             }
         }
+        Ok(())
+    }
+
+    /// From the newest version that the reader sees on, which is an operand, finds what it and the
+    /// older ones come to.
+    #[cold]
+    fn fold_forward(&mut self) -> Result<()> {
+        self.remember_key();
+        self.operands.clear();
+        let mut has_base = false;
+        while let Some(entry) = self.merged.entry().filter(|entry| is_same(entry.key, &self.key)) {
+            match self.moment.db.shared.resolve(&entry, self.moment.time_ms) {
+                Meaning::Operand(operand) => self.operands.push(operand),
+                Meaning::Gone => break,
+                Meaning::Value(value) => {
+                    self.value.clear();
+                    self.value.extend_from_slice(value);
+                    has_base = true;
+                    break;
+                }
+            }
+            self.merged.next()?;
+        }
+        let base = has_base.then_some(self.value.as_slice());
+        self.value = self.core.fold(&self.key, base, &self.operands.reversed())?;
+        self.position = Position::WithinEntry;
         Ok(())
     }
 
@@ -352,19 +407,34 @@ impl EntryCursor {
             let Some(entry) = self.merged.entry() else { return Ok(()) };
             self.key.clear();
             self.key.extend_from_slice(entry.key);
-            // Versions come oldest first here: the last one not newer than the moment counts.
+            // Versions come oldest first here: the last one not newer than the moment counts, and the
+            // operands above it.
             let mut is_seen = false;
+            self.operands.clear();
             while let Some(entry) = self.merged.entry() {
                 if !is_same(entry.key, &self.key) {
                     break;
                 }
                 if self.moment.sees(entry.seq_no) {
-                    let value = self.moment.db.shared.resolve(&entry, self.moment.time_ms);
-                    is_seen = value.is_some();
-                    self.value.clear();
-                    self.value.extend_from_slice(value.unwrap_or_default());
+                    let meaning = self.moment.db.shared.resolve(&entry, self.moment.time_ms);
+                    if let Meaning::Operand(operand) = meaning {
+                        self.operands.push(operand);
+                    } else {
+                        self.operands.clear();
+                        self.value.clear();
+                        is_seen = false;
+                    }
+                    if let Meaning::Value(value) = meaning {
+                        self.value.extend_from_slice(value);
+                        is_seen = true;
+                    }
                 }
                 self.merged.prev()?;
+            }
+            if !self.operands.is_empty() {
+                let base = is_seen.then_some(self.value.as_slice());
+                self.value = self.core.fold(&self.key, base, &self.operands.in_order())?;
+                is_seen = true;
             }
             if is_seen {
                 self.position = Position::BeforeEntry;

@@ -19,6 +19,9 @@ use crate::shared::Shared;
 use crate::sync::Mutex;
 use crate::value::Value;
 
+/// No write has such a large number: they are for what a transaction has not written yet.
+pub(crate) const OWN_SEQ_NO_MIN: SeqNo = MAX_SEQ_NO - u32::MAX as SeqNo;
+
 /// The sequence numbers at which snapshots and scans read, counted.
 ///
 /// The lock is held for a few instructions only, never over a file operation, so taking a snapshot
@@ -118,17 +121,17 @@ pub(crate) struct Registered {
     pub(crate) time_ms: Option<u64>,
     /// What is read at that number in a database opened read-only, where the list keeps nothing.
     pub(crate) held: Option<Arc<Moment>>,
-    /// What a transaction has written to the keyspace that is read, and reads over the rest. No
-    /// write has the number [`MAX_SEQ_NO`], so these are told by it.
+    /// What a transaction has written to the keyspace that is read, and reads over the rest, told by
+    /// its numbers: from [`OWN_SEQ_NO_MIN`] on.
     pub(crate) own: Option<OwnWrites>,
 }
 
 /// What a transaction has written to one keyspace.
 #[derive(Clone, Debug)]
 pub(crate) struct OwnWrites {
-    /// Its puts and deletes.
+    /// Its puts, deletes and merges.
     pub(crate) entries: VecCursor,
-    /// Its range deletes, under the puts and deletes; `None`: it has none.
+    /// Its range deletes, under the others; `None`: it has none.
     pub(crate) range_deletes: Option<Arc<Fragments>>,
 }
 
@@ -150,7 +153,7 @@ impl Registered {
     /// Whether an entry with this number is seen.
     #[inline]
     pub(crate) fn sees(&self, seq_no: SeqNo) -> bool {
-        seq_no <= self.seq_no || seq_no == MAX_SEQ_NO
+        seq_no <= self.seq_no || seq_no >= OWN_SEQ_NO_MIN
     }
 
     /// Where the newest entry that is seen may stand among the versions of its key.

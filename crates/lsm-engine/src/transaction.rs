@@ -73,8 +73,7 @@ pub struct Transaction {
 /// What a transaction does in one keyspace.
 struct Share {
     keyspace: Keyspace,
-    /// The value that each key gets; `None`: it is removed.
-    writes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    writes: BTreeMap<Vec<u8>, OwnWrite>,
     /// The ranges that were deleted, before all of `writes`.
     deleted: Vec<Scan>,
     /// The same, to be asked for a key; `None`: there are none.
@@ -88,6 +87,28 @@ impl Share {
     /// Whether the transaction has deleted a range that holds `key`.
     fn deletes(&self, key: &[u8]) -> bool {
         self.range_deletes.as_ref().is_some_and(|fragments| fragments.find(key).is_some())
+    }
+}
+
+/// What a transaction does to one key.
+#[derive(Clone, Debug, Default)]
+struct OwnWrite {
+    /// The value that the key gets, or that it is removed; `None`: neither.
+    value: Option<Option<Vec<u8>>>,
+    /// What is merged with that then, or with what is there, oldest first.
+    operands: Vec<Vec<u8>>,
+}
+
+impl OwnWrite {
+    /// The entries that it comes to, oldest first.
+    fn entries(&self) -> impl ExactSizeIterator<Item = (Tag, &[u8])> {
+        let value = self.value.as_ref().map(|value| match value {
+            Some(value) => (Tag::PUT, value.as_slice()),
+            None => (Tag::DELETE, &[][..]),
+        });
+        let operands = self.operands.iter().map(|operand| (Tag::MERGE, operand.as_slice()));
+        let entries: Vec<_> = value.into_iter().chain(operands).collect();
+        entries.into_iter()
     }
 }
 
@@ -173,6 +194,13 @@ impl Transaction {
         self.within_default().delete_prefix(prefix);
     }
 
+    /// Merges `operand` with the value of `key`, which counts as not read: two transactions that do
+    /// so are not at odds. An operand that the keyspace's operator does not take is reported by the
+    /// commit.
+    pub fn merge(&self, key: impl AsRef<[u8]>, operand: impl AsRef<[u8]>) {
+        self.within_default().merge(key, operand);
+    }
+
     /// Makes the writes part of the database, together; returns the sequence number of the last.
     /// One that has written nothing always commits.
     ///
@@ -200,11 +228,12 @@ impl Transaction {
             for scan in deleted {
                 batch.add_range_delete(Some(keyspace), scan);
             }
-            for (key, value) in writes {
-                match (value, ttls.get(key)) {
-                    (Some(value), Some(ttl)) => batch.add_ttl(Some(keyspace), key, value, *ttl),
-                    (Some(value), None) => batch.add(Some(keyspace), Tag::PUT, key, value),
-                    (None, _) => batch.add(Some(keyspace), Tag::DELETE, key, &[]),
+            for (key, own) in writes {
+                for (tag, value) in own.entries() {
+                    match ttls.get(key).filter(|_| tag == Tag::PUT) {
+                        Some(ttl) => batch.add_ttl(Some(keyspace), key, value, *ttl),
+                        None => batch.add(Some(keyspace), tag, key, value),
+                    }
                 }
             }
         }
@@ -329,25 +358,32 @@ impl TransactionWithin<'_> {
         });
     }
 
+    /// Merges `operand` with the value of `key`; see [`Transaction::merge`].
+    pub fn merge(&self, key: impl AsRef<[u8]>, operand: impl AsRef<[u8]>) {
+        let (key, operand) = (key.as_ref().to_vec(), operand.as_ref().to_vec());
+        self.in_share(|share| share.writes.entry(key).or_default().operands.push(operand));
+    }
+
     fn write(&self, key: &[u8], value: Option<Vec<u8>>) {
+        let own = OwnWrite { value: Some(value), operands: Vec::new() };
         self.in_share(|share| {
             share.ttls.remove(key);
-            share.writes.insert(key.to_vec(), value)
+            share.writes.insert(key.to_vec(), own)
         });
     }
 
-    /// The value of `key` that the transaction has written itself, and that it has read the key if
-    /// it has not.
-    fn own_or_noted(&self, key: &[u8]) -> Option<Option<Value>> {
-        self.in_share(|share| match share.writes.get(key) {
-            Some(own) => Some(own.as_deref().map(Slice::copied)),
-            None if share.deletes(key) => Some(None),
-            None => {
-                if !share.reads.keys.contains(key) {
-                    share.reads.keys.insert(key.to_vec());
-                }
-                None
+    /// What the transaction has written to `key` itself, and that it has read the key if that does
+    /// not tell its value.
+    fn own_or_noted(&self, key: &[u8]) -> OwnWrite {
+        self.in_share(|share| {
+            let mut own = share.writes.get(key).cloned().unwrap_or_default();
+            if own.value.is_none() && share.deletes(key) {
+                own.value = Some(None);
             }
+            if own.value.is_none() && !share.reads.keys.contains(key) {
+                share.reads.keys.insert(key.to_vec());
+            }
+            own
         })
     }
 
@@ -355,14 +391,18 @@ impl TransactionWithin<'_> {
     fn moment_of(&self, share: &Share, scan: &Scan) -> Registered {
         let mut moment = self.transaction.moment.clone();
         let writes = share.writes.iter().filter(|(key, _)| scan.contains(key));
-        let own: Vec<OwnedEntry> = writes
-            .map(|(key, value)| OwnedEntry {
+        let own = writes.flat_map(|(key, own)| {
+            // The last one has the largest number.
+            let entries = own.entries();
+            let first = MAX_SEQ_NO + 1 - entries.len() as SeqNo;
+            (first..).zip(entries).map(|(seq_no, (tag, value))| OwnedEntry {
                 key: key.clone(),
-                seq_no: MAX_SEQ_NO,
-                tag: if value.is_some() { Tag::PUT } else { Tag::DELETE },
-                value: value.clone().unwrap_or_default(),
+                seq_no,
+                tag,
+                value: value.to_vec(),
             })
-            .collect();
+        });
+        let own: Vec<OwnedEntry> = own.collect();
         let range_deletes = share.range_deletes.clone();
         moment.own = (!own.is_empty() || range_deletes.is_some())
             .then(|| OwnWrites { entries: VecCursor::new(own), range_deletes });
@@ -392,10 +432,17 @@ impl Reads for TransactionWithin<'_> {
         let key = key.as_ref();
         let shared = &self.transaction.db().shared;
         shared.check_own(self.keyspace.core())?;
-        match self.own_or_noted(key) {
-            Some(own) => Ok(own),
-            None => shared.get(self.keyspace.core(), key, Some(&self.transaction.moment)),
+        let own = self.own_or_noted(key);
+        let base = match own.value {
+            Some(value) => value.as_deref().map(Slice::copied),
+            None => shared.get(self.keyspace.core(), key, Some(&self.transaction.moment))?,
+        };
+        if own.operands.is_empty() {
+            return Ok(base);
         }
+        let operands: Vec<&[u8]> = own.operands.iter().map(Vec::as_slice).collect();
+        let value = self.keyspace.core().fold(key, base.as_deref(), &operands)?;
+        Ok(Some(Slice::copied(&value)))
     }
 
     fn multi_get<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<Value>>> {

@@ -140,6 +140,9 @@ impl Shared {
             let stamped = self.stamp(batch, only)?;
             return self.submit_if(&stamped, only, options, durability, object);
         }
+        if batch.operands > 0 {
+            check_operands(batch, shares)?;
+        }
         self.admit(batch.payload.len(), options.deadline_from_now())?;
         self.check_room(batch)?;
         let hash = hash_payload(&batch.payload);
@@ -291,6 +294,23 @@ fn insert(batch: &WriteBatch, first: SeqNo, shares: &[Share<'_>]) {
         let (_, writer) = writer.expect("every keyspace of the batch has a share");
         writer.insert(entry, hash);
     });
+}
+
+/// Refuses operands that their keyspaces' operators do not take.
+#[cold]
+fn check_operands(batch: &WriteBatch, shares: &[Share<'_>]) -> Result<()> {
+    let mut keyspace = DEFAULT_KEYSPACE;
+    for record in Records::new(&batch.payload) {
+        match record.expect("this batch was encoded here") {
+            Record::Keyspace(id) => keyspace = id,
+            Record::Entry { tag, key, value } if tag == Tag::MERGE => {
+                let share = shares.iter().find(|share| share.core.id == keyspace);
+                share.expect("every keyspace has a share").core.check_operand(key, value)?;
+            }
+            Record::Entry { .. } => {}
+        }
+    }
+    Ok(())
 }
 
 /// Calls `take` with each entry of the batch, its keyspace and its key's hash.

@@ -178,6 +178,24 @@ impl Memtable {
         self.range_deletes.present()
     }
 
+    /// Every entry of `key` with a sequence number up to `seq_no`, newest first. Costs a cache miss for
+    /// each, and for each newer one.
+    pub fn versions(
+        &self,
+        key: &[u8],
+        hash: u64,
+        seq_no: SeqNo,
+    ) -> impl Iterator<Item = Entry<'_>> {
+        let look = |position| {
+            let (entry, older) = self.arena.get(position);
+            (entry.key == key).then_some((entry, older))
+        };
+        let newest = self.index.find(hash, look).map(|(_, newest)| newest);
+        let older = |&(_, older): &(Entry<'_>, Option<_>)| older.map(|older| self.arena.get(older));
+        let chain = std::iter::successors(newest, older);
+        chain.map(|(entry, _)| entry).skip_while(move |entry| entry.seq_no > seq_no)
+    }
+
     /// Begins loading what a [`get`](Self::get) of this hash looks at first.
     #[inline]
     pub fn prefetch(&self, hash: u64) {

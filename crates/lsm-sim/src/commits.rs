@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use lsm_engine::{Durability, Keyspace, SeqNo, WriteBatch, WriteOptions};
 
+use crate::chain::{is_operand, operand_bytes};
 use crate::data::{UNKNOWN, Write, has_ttl, key_bytes, keys_between, rank, value_bytes};
 use crate::model::Model;
 use crate::op::Op;
@@ -39,6 +40,9 @@ impl World {
             &[(keyspace, key, value)] => {
                 let keyspace = self.keyspace(keyspace).expect("only those present are left");
                 match (value, ttl) {
+                    (Some(operand), _) if is_operand(operand) => {
+                        keyspace.merge_with(key_bytes(key), operand_bytes(operand), options)
+                    }
                     (Some(value), Some(ttl)) if has_ttl(value) => {
                         keyspace.put_ttl_with(key_bytes(key), value_bytes(value), ttl, options)
                     }
@@ -162,6 +166,9 @@ impl World {
             let keyspace = self.keyspace(keyspace).expect("only those present are left");
             let mut batch = batch.within(keyspace);
             match (value, ttl) {
+                (Some(operand), _) if is_operand(operand) => {
+                    batch.merge(key_bytes(key), operand_bytes(operand));
+                }
                 (Some(value), Some(ttl)) if has_ttl(value) => {
                     batch.put_ttl(key_bytes(key), value_bytes(value), ttl);
                 }
@@ -191,10 +198,11 @@ impl World {
     }
 }
 
-/// The last write to each key of the first write's keyspace, in the order of the keys.
+/// The last put or delete of each key of the first write's keyspace, in the order of the keys.
 pub(crate) fn to_ingest(writes: &[Write]) -> Vec<Write> {
     let keyspace = writes.first().map(|write| write.0);
     let here = writes.iter().filter(|write| Some(write.0) == keyspace);
+    let here = here.filter(|write| !write.2.is_some_and(is_operand));
     here.map(|write| (rank(write.1), *write)).collect::<BTreeMap<_, _>>().into_values().collect()
 }
 

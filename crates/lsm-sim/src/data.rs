@@ -7,13 +7,17 @@ use std::sync::LazyLock;
 
 use lsm_engine::SeqNo;
 
-/// One write of a batch: keyspace, key, and the value's number (`None`: delete).
+/// One write of a batch: keyspace, key, and the value's number (`None`: delete; from [`OPERANDS`] on:
+/// a merge operand).
 pub type Write = (u8, u16, Option<u32>);
 
 /// Keyspaces that histories write to; 0 is the default one, which is always there.
 pub const KEYSPACES: u8 = 4;
 /// Different keys that there are at most.
 pub const KEYS: u16 = 512;
+
+/// Numbers from this one on are not those of values, but of merge operands (see `chain.rs`).
+pub const OPERANDS: u32 = 0xF000_0000;
 
 /// The time that never comes: a value that expires then is kept for ever.
 pub const NEVER_MS: u64 = u64::MAX;
@@ -25,12 +29,14 @@ pub struct Held {
     pub value: u32,
     /// The database time from which on nobody finds it, in milliseconds since 1970.
     pub expires_at_ms: u64,
+    /// What is found then: what merge operands come to without the value that has expired.
+    pub later: Option<u32>,
 }
 
 impl Held {
     /// Its number, for who reads at this time.
     pub fn at(self, time_ms: u64) -> Option<u32> {
-        (time_ms < self.expires_at_ms).then_some(self.value)
+        if time_ms < self.expires_at_ms { Some(self.value) } else { self.later }
     }
 }
 

@@ -4,7 +4,8 @@ use lsm_engine::{Durability, Step};
 use lsm_io::CrashPolicy;
 use lsm_workload::Rng;
 
-use crate::data::{KEYS, KEYSPACES, Write, rank};
+use crate::chain::is_operand;
+use crate::data::{KEYS, KEYSPACES, OPERANDS, Write, rank};
 use crate::op::Op;
 use crate::setup::Choice;
 
@@ -179,13 +180,19 @@ impl Mix {
     fn ingested(self, rng: &mut Rng) -> Vec<Write> {
         let keyspace = random_keyspace(rng);
         let count = 1 + rng.below(16);
-        (0..count).map(|_| self.one_write(rng, keyspace)).collect()
+        let mut writes: Vec<Write> = (0..count).map(|_| self.one_write(rng, keyspace)).collect();
+        // What is brought in sorted are values.
+        writes.retain(|write| !write.2.is_some_and(is_operand));
+        writes
     }
 
     fn one_write(self, rng: &mut Rng, keyspace: u8) -> Write {
         let is_delete = rng.chance(0.25);
         let large = self == Self::Crash && rng.chance(0.3);
-        let value = rng.next_u64() as u32;
+        let value = rng.next_u64() as u32 % OPERANDS;
+        if rng.chance(0.15) {
+            return (keyspace, self.key(rng), Some(OPERANDS + value % 1000));
+        }
         let value = match self {
             // Of 32 numbers one is that of a value larger than a block.
             Self::Crash if large => value / 32 * 32 + 1,

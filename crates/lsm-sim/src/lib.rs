@@ -14,7 +14,7 @@
 //!
 //! | to see | open |
 //! |---|---|
-//! | the operations, as text | `op.rs`, their keys and values `data.rs` |
+//! | the operations, as text | `op.rs`, their keys and values `data.rs`, what is merged `chain.rs` |
 //! | which of them a history is made of | `draw.rs`, `sequences.rs` |
 //! | what is expected of them | `model.rs` |
 //! | how the engine is asked, and its answers compared | `world.rs`, `answers.rs`, `oracle.rs` |
@@ -32,6 +32,7 @@
 
 pub mod amplification;
 mod answers;
+pub mod chain;
 mod commits;
 pub mod contents;
 pub mod coverage;

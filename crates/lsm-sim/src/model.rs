@@ -16,6 +16,7 @@ use std::collections::VecDeque;
 
 use lsm_engine::{Durability, SeqNo, Value};
 
+use crate::chain::written;
 use crate::data::{
     Held, KEYS, KEYSPACES, NEVER_MS, Write, has_ttl, is_value, key_at, rank, value_bytes,
 };
@@ -163,7 +164,7 @@ impl Model {
             let held = value.map(|value| {
                 let ttl_ms = ttl_ms.filter(|_| has_ttl(value)).or(default_ms);
                 let expires_at_ms = ttl_ms.map_or(NEVER_MS, |ttl_ms| self.time_ms + ttl_ms);
-                Held { value, expires_at_ms }
+                Held { value, expires_at_ms, later: None }
             });
             (keyspace, key, held)
         };
@@ -389,7 +390,9 @@ impl Model {
             for &(keyspace, key, value) in &commit.writes {
                 let (keyspace, rank) = (usize::from(keyspace), rank(key));
                 let bytes = &found.maps[keyspace][rank];
-                let before = std::mem::replace(&mut state[keyspace][rank], value);
+                let before = state[keyspace][rank];
+                let value = written(before, value);
+                state[keyspace][rank] = value;
                 wrong += usize::from(!fits(value, found_at, bytes));
                 wrong -= usize::from(!fits(before, found_at, bytes));
             }
@@ -423,7 +426,8 @@ fn fits(held: Option<Held>, time_ms: u64, bytes: &Option<Value>) -> bool {
 
 fn apply(state: &mut Contents, writes: &[Stamped]) {
     for &(keyspace, key, value) in writes {
-        state[usize::from(keyspace)][rank(key)] = value;
+        let held = &mut state[usize::from(keyspace)][rank(key)];
+        *held = written(*held, value);
     }
 }
 

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use lsm_engine::{Durability, Step};
 use lsm_io::CrashPolicy;
 
+use crate::chain::is_operand;
 use crate::data::{KEYS, KEYSPACES, Write};
 use crate::setup::Choice;
 
@@ -166,6 +167,7 @@ pub enum Op {
 pub const OP_NAMES: &[&str] = &[
     "put",
     "delete",
+    "merge",
     "batch",
     "write_ttl",
     "tick",
@@ -207,6 +209,9 @@ impl Op {
         match self {
             Self::Write { writes, .. } if writes.len() > 1 => "batch",
             Self::Write { writes, .. } if writes.first().is_some_and(|w| w.2.is_none()) => "delete",
+            Self::Write { writes, .. } if writes.iter().any(|w| w.2.is_some_and(is_operand)) => {
+                "merge"
+            }
             Self::Write { .. } => "put",
             Self::WriteTtl { .. } => "write_ttl",
             Self::Tick(_) => "tick",

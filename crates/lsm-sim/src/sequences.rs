@@ -4,6 +4,7 @@ use lsm_engine::{Durability, Step};
 use lsm_workload::Rng;
 
 use crate::crash::Thoroughness;
+use crate::data::OPERANDS;
 use crate::history::History;
 use crate::op::Op;
 use crate::setup::Choice;
@@ -15,6 +16,8 @@ fn alphabet(choice: Choice) -> Vec<Op> {
         put(5, Some(40), Durability::Disk),
         put(5, Some(41), Durability::Memory),
         put(5, None, Durability::Os),
+        put(5, Some(OPERANDS + 1), Durability::Disk),
+        put(5, Some(OPERANDS + 2), Durability::Os),
         Op::Write {
             writes: vec![(0, 5, Some(42)), (1, 5, Some(43)), (0, 6, None)],
             durability: Durability::Disk,
@@ -91,6 +94,6 @@ mod tests {
         all.sort();
         all.dedup();
         assert_eq!(all.len() as u64, sequence_count(2));
-        assert_eq!(sequence_count(2), 1 + 17 + 17 * 17);
+        assert_eq!(sequence_count(2), 1 + 19 + 19 * 19);
     }
 }

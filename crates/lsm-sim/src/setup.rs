@@ -9,6 +9,8 @@ use lsm_engine::{
 };
 use lsm_workload::Rng;
 
+use crate::chain;
+
 /// Compaction policies, by number. The last one, FIFO, is so large that it never drops anything.
 pub const POLICIES: &[&str] = &["leveled", "tiered", "lazy_leveled", "fifo"];
 const COMPRESSIONS: &[&str] = &["none", "lz4", "zstd"];
@@ -99,6 +101,7 @@ impl Choice {
             filter_bits_per_key: self.filters.then_some(10.0),
             block_bytes: self.block_bytes,
             ttl_ms: self.ttl_ms,
+            merge_operator: Some(chain::operator()),
         }
     }
 }

@@ -3,7 +3,7 @@
 //! What an option does is said once, in its doc comment: the listing reads it there. An option that
 //! has no line in the lists below does not compile.
 
-use super::{KeyspaceOptions, Options, compression_name};
+use super::{KeyspaceOptions, Operator, Options, compression_name};
 
 /// Where the doc comments are.
 const SOURCE: &str = include_str!("../options.rs");
@@ -69,6 +69,7 @@ list_options!(options: Options {
     read_mode => format!("{:?}", options.read_mode),
     map_log => yes_or_no(options.map_log),
     recovery => format!("{:?}", options.recovery),
+    without_operators => yes_or_no(options.without_operators),
     keyspace => "see the options of keyspaces".into(),
     changes_retention_bytes => options.changes_retention_bytes.to_string(),
     reserve_bytes => or_derived(options.reserve_bytes, options.reserve_bytes_max()),
@@ -87,6 +88,7 @@ list_options!(options: KeyspaceOptions {
     filter_bits_per_key => or_none(options.filter_bits_per_key),
     block_bytes => options.block_bytes.to_string(),
     ttl_ms => or_none(options.ttl_ms),
+    merge_operator => or_none(options.merge_operator.as_ref().map(Operator::name)),
 });
 
 fn yes_or_no(is_set: bool) -> String {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use lsm_entry::{Record, Records, SeqNo};
+use lsm_entry::{Record, Records, SeqNo, ValueKind};
 use lsm_io::{Result, SharedFs};
 use lsm_manifest::{FileKind, file_name};
 use lsm_wal::{
@@ -45,6 +45,8 @@ pub(super) struct FoundLog {
     pub(super) next_seq_no: Option<SeqNo>,
     /// Keyspaces that batches name.
     pub(super) keyspaces: BTreeSet<u32>,
+    /// Those among them to which merge operands were written.
+    pub(super) with_operands: BTreeSet<u32>,
     /// The newest manifest edit that a mark knows of.
     pub(super) known_edit: u64,
     pub(super) database_time_ms: u64,
@@ -160,7 +162,12 @@ impl FoundLog {
             for record in Records::new(frame.payload).flatten() {
                 match record {
                     Record::Keyspace(id) => current = id,
-                    Record::Entry { .. } => drop(self.keyspaces.insert(current)),
+                    Record::Entry { tag, .. } => {
+                        self.keyspaces.insert(current);
+                        if tag.kind() == ValueKind::Merge {
+                            self.with_operands.insert(current);
+                        }
+                    }
                 }
             }
         }

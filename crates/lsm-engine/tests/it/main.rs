@@ -15,6 +15,7 @@ mod ingesting;
 mod keyspaces;
 mod limits;
 mod memory;
+mod merging;
 mod metrics;
 mod names;
 mod opening;

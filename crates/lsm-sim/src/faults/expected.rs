@@ -5,6 +5,7 @@
 
 use lsm_engine::Durability;
 
+use crate::chain::{is_operand, merged};
 use crate::contents::{Map, State, Write, difference, key_bytes, value_bytes};
 
 /// The database as a user may expect it where calls fail: maps and a list of commits.
@@ -100,6 +101,10 @@ fn apply(state: &mut State, writes: &[Write]) {
     for (keyspace, key, value) in writes {
         let map = &mut state[usize::from(*keyspace)];
         match value {
+            Some(operand) if is_operand(*operand) => {
+                let base = map.get(&key_bytes(*key)).map(Vec::as_slice);
+                map.insert(key_bytes(*key), value_bytes(merged(base, *operand)))
+            }
             Some(value) => map.insert(key_bytes(*key), value_bytes(*value)),
             None => map.remove(&key_bytes(*key)),
         };

@@ -6,6 +6,7 @@ use lsm_engine::{
 };
 use lsm_io::{CrashPolicy, Fault, SimFs};
 
+use crate::chain::{is_operand, operand_bytes};
 use crate::commits::{add_delete_range, bring_in, deletes_of, to_ingest};
 use crate::contents::{State, Write, difference, key_bytes, value_bytes};
 use crate::data::KEYSPACES;
@@ -229,6 +230,9 @@ impl Run {
         for (keyspace, key, value) in writes {
             let Some(keyspace) = self.keyspace(*keyspace) else { return Ok(()) };
             match value {
+                Some(operand) if is_operand(*operand) => {
+                    batch.within(&keyspace).merge(key_bytes(*key), operand_bytes(*operand));
+                }
                 Some(value) => {
                     batch.within(&keyspace).put(key_bytes(*key), value_bytes(*value));
                 }
