@@ -55,7 +55,7 @@ impl Drop for Group {
             }
             sleep(Duration::from_millis(20));
         }
-        eprintln!("could not remove {}; the next run tries again", self.dir.display());
+        eprintln!("could not remove {}; `lsm-sim clean` tries again", self.dir.display());
     }
 }
 
@@ -89,14 +89,22 @@ fn parent() -> Option<(PathBuf, bool)> {
     passed_on.split_whitespace().any(|is| is == "memory").then_some((second, true))
 }
 
-/// Removes the groups of processes that are gone.
-fn clean_in(parent: &Path) {
+/// Removes the groups of processes that are gone; returns those that were removed.
+pub fn clean() -> Vec<PathBuf> {
+    parent().map(|(parent, _)| clean_in(&parent)).unwrap_or_default()
+}
+
+fn clean_in(parent: &Path) -> Vec<PathBuf> {
+    let mut removed = Vec::new();
     for entry in fs::read_dir(parent).into_iter().flatten().filter_map(Result::ok) {
         let name = entry.file_name();
         let owner = name.to_str().and_then(|name| name.strip_prefix(NAME));
         if owner.is_some_and(|owner| !Path::new("/proc").join(owner).exists()) {
             // One that is still in use stays until the next run.
-            let _ = fs::remove_dir(entry.path());
+            if fs::remove_dir(entry.path()).is_ok() {
+                removed.push(entry.path());
+            }
         }
     }
+    removed
 }

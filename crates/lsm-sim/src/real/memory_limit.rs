@@ -2,7 +2,7 @@
 //! group may use, with default options, and the system does not have to end it.
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use lsm_engine::{Db, Durability, Reads, WriteBatch, WriteOptions};
 
@@ -13,6 +13,8 @@ use crate::real::group::{Group, enter};
 const VALUE_BYTES: u64 = 1000;
 /// Entries in a batch.
 const BATCH: u64 = 64;
+/// Entries that are read one by one: with so little memory nearly each comes from the disk.
+const READS: u64 = 500;
 
 /// What to do.
 #[derive(Clone, Debug)]
@@ -33,13 +35,20 @@ impl MemoryLimit {
         // Not in memory: files there would count against the limit.
         let place = tempfile::tempdir_in(".").map_err(told)?;
         let entries = self.limit_bytes * self.times / VALUE_BYTES;
-        let output = Command::new(std::env::current_exe().map_err(told)?)
+        let mut child = Command::new(std::env::current_exe().map_err(told)?)
             .args(["memory-load", "--entries", &entries.to_string(), "--dir"])
             .arg(place.path().join("limited.db"))
             .arg("--group")
             .arg(group.path())
-            .output()
+            // The load ends with this process, whatever ends it: its input does.
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
             .map_err(told)?;
+        let input = child.stdin.take();
+        let output = child.wait_with_output().map_err(told)?;
+        drop(input);
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);
             return Err(format!("the load ended with {}: {}", output.status, said.trim()));
@@ -61,6 +70,11 @@ impl MemoryLimit {
 /// What the engine says; a budget that is not kept; an entry that is not there.
 pub fn load(dir: &Path, group: &Path, entries: u64) -> Result<(), String> {
     enter(group)?;
+    // Whoever started it holds the other end.
+    std::thread::spawn(|| {
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        std::process::exit(1);
+    });
     let told = |error: lsm_engine::Error| error.to_string();
     let db = Db::open(dir).map_err(told)?;
     let mut batch = WriteBatch::new();
@@ -86,7 +100,7 @@ pub fn load(dir: &Path, group: &Path, entries: u64) -> Result<(), String> {
     if count != entries {
         return Err(format!("{count} of {entries} entries are there"));
     }
-    for n in (0..entries).step_by(97) {
+    for n in (0..entries).step_by((entries / READS).max(1) as usize) {
         if db.get(key(n)).map_err(told)?.as_deref() != Some(value(n).as_slice()) {
             return Err(format!("entry {n} is not what was written"));
         }
