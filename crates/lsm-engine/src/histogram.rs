@@ -25,7 +25,8 @@ pub(crate) struct Histogram {
 struct Stripe {
     total_ns: AtomicU64,
     longest_ns: AtomicU64,
-    buckets: [AtomicU64; BUCKETS],
+    /// Apart, so that nobody's stack has to hold them on the way here.
+    buckets: Box<[AtomicU64]>,
 }
 
 impl Histogram {
@@ -35,7 +36,7 @@ impl Histogram {
             Box::new(Stripe {
                 total_ns: AtomicU64::new(0),
                 longest_ns: AtomicU64::new(0),
-                buckets: std::array::from_fn(|_| AtomicU64::new(0)),
+                buckets: (0..BUCKETS).map(|_| AtomicU64::new(0)).collect(),
             })
         });
         stripe.total_ns.fetch_add(ns, Ordering::Relaxed);

@@ -21,9 +21,13 @@ pub fn explore(name: &str, preemptions: Option<usize>, model: impl Fn() + Send +
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = builder.preemption_bound.or(preemptions);
     builder.max_branches = 20_000;
+    let model = Arc::new(model);
     builder.check(move || {
         counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        model();
+        // On a thread of its own, for loom's first one has little stack: 1 MiB, in words.
+        let model = Arc::clone(&model);
+        let thread = loom::thread::Builder::new().stack_size(1 << 17).spawn(move || model());
+        thread.expect("loom can spawn").join().expect("the model holds");
     });
     println!("model {name}: executions={}", executions.load(std::sync::atomic::Ordering::Relaxed));
 }

@@ -75,7 +75,12 @@ fn found_on(image: SimFs, keys: &[&str]) -> Vec<bool> {
 }
 
 /// Another thread of the model.
-fn beside<T: 'static>(rig: &Arc<Rig>, act: impl FnOnce(&Rig) -> T + 'static) -> JoinHandle<T> {
+fn beside<T: Send + 'static>(
+    rig: &Arc<Rig>,
+    act: impl FnOnce(&Rig) -> T + Send + 'static,
+) -> JoinHandle<T> {
     let rig = Arc::clone(rig);
-    thread::spawn(move || act(&rig))
+    // What a write does takes more stack than loom gives by itself: 1 MiB, in words.
+    let thread = thread::Builder::new().stack_size(1 << 17).spawn(move || act(&rig));
+    thread.expect("loom can spawn")
 }
