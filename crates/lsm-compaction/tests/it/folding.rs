@@ -5,6 +5,7 @@ use std::sync::Arc;
 use lsm_compaction::{MergeOperator, MergeStats, Retention, fold_operands, for_each_survivor};
 use lsm_entry::{Cursor, Entry, OwnedEntry, SeqNo, Tag, ValueKind, VecCursor};
 
+use crate::divided::Divided;
 use crate::rng::Rng;
 
 /// Puts operands behind the value: what comes of it tells their order.
@@ -86,16 +87,8 @@ fn every_reader_sees_after_operands_are_folded_what_it_saw_before() {
                 if tag == Tag::DELETE { Vec::new() } else { format!("{seq_no},").into_bytes() };
             entries.push(OwnedEntry { key, seq_no, tag, value });
         }
-        // The lower part of the history lies below, in a table that is not merged.
-        let split = if rng.below(2) == 0 { 0 } else { rng.below(10) };
-        let (below, merged): (Vec<_>, Vec<_>) =
-            entries.iter().cloned().partition(|entry| entry.seq_no <= split);
-        let newest = entries.len() as u64;
-        let mut snapshots: Vec<u64> = (0..rng.below(4)).map(|_| rng.below(newest + 1)).collect();
-        snapshots.sort_unstable();
-        snapshots.dedup();
-        // A snapshot in the middle of what lies below cannot have been merged past.
-        snapshots.retain(|snapshot| *snapshot >= split);
+        let Divided { newest, below, merged, snapshots, .. } =
+            Divided::at_random(&entries, &mut rng);
 
         let operator = Arc::new(Append { ..append });
         let mut retention = Retention::new(snapshots.clone(), 0).folding(Some(operator));

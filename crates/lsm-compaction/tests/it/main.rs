@@ -1,5 +1,6 @@
 //! Plans as pictures, plans against their invariants, retention and folding against every reader.
 
+mod divided;
 mod folding;
 mod plans;
 mod retention;

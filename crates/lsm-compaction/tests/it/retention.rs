@@ -4,6 +4,7 @@ use lsm_compaction::{DropReason, Retention, Verdict};
 use lsm_entry::{Cursor, SeqNo};
 use lsm_entry::{Entry, OwnedEntry, Tag, VecCursor};
 
+use crate::divided::Divided;
 use crate::rng::Rng;
 
 /// What a reader at `seq_no` sees of a key.
@@ -23,16 +24,8 @@ fn every_reader_sees_after_a_merge_what_it_saw_before() {
             let tag = if rng.below(3) == 0 { Tag::DELETE } else { Tag::PUT };
             entries.push(OwnedEntry { key, seq_no, tag, value: vec![seq_no as u8] });
         }
-        // The lower part of the history lies below, in a table that is not merged.
-        let split = if rng.below(2) == 0 { 0 } else { rng.below(10) };
-        let (below, merged): (Vec<_>, Vec<_>) =
-            entries.iter().cloned().partition(|entry| entry.seq_no <= split);
-        let newest = entries.len() as u64;
-        let mut snapshots: Vec<u64> = (0..rng.below(4)).map(|_| rng.below(newest + 1)).collect();
-        snapshots.sort_unstable();
-        snapshots.dedup();
-        // A snapshot in the middle of what lies below cannot have been merged past.
-        snapshots.retain(|snapshot| *snapshot >= split);
+        let Divided { split, newest, below, merged, snapshots } =
+            Divided::at_random(&entries, &mut rng);
 
         let mut retention = Retention::new(snapshots.clone(), 0);
         let mut cursor = VecCursor::new(merged);
