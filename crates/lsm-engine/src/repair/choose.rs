@@ -62,8 +62,8 @@ impl Choice {
     /// Up to which sequence number entries of a frame that begins with `seq_no` are left out, because
     /// the keyspace has them in tables. What lies behind the log's last gap is the newest there is,
     /// whole, and so is right whether tables have it or not; what lies before a gap may have been
-    /// overwritten or deleted within it. Merge operands that tables have may be folded there with
-    /// others, and would count twice.
+    /// overwritten or deleted within it. Merge operands that tables have may be folded there, under the
+    /// newest one's number: from the log that one alone would take the place of all of them.
     pub(super) fn skipped_through(&self, log: &FoundLog, keyspace: u32, seq_no: SeqNo) -> SeqNo {
         let counts_once = !log.with_operands.contains(&keyspace);
         if !self.is_from_manifest && log.is_whole_behind(seq_no) && counts_once {
