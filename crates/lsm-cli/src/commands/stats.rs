@@ -244,13 +244,9 @@ fn print_keyspace(out: &mut Output, keyspace: &KeyspaceStats) -> Result<(), Fail
     row("all".into(), &total);
     columns.print(out, 2)?;
     for share in &keyspace.expiry {
-        let (tables, entries) = (counted(share.tables, "table", "tables"), count(share.entries));
-        writeln!(
-            out,
-            "  expiry ({}): {tables}, {entries} entries, {}",
-            share.due,
-            bytes(share.bytes)
-        )?;
+        let tables = counted(share.tables, "table", "tables");
+        let entries = counted(share.entries, "entry", "entries");
+        writeln!(out, "  expiry ({}): {tables}, {entries}, {}", share.due, bytes(share.bytes))?;
     }
     if let Some(live) = keyspace.live {
         let records = counted(live.records, "record", "records");
