@@ -23,6 +23,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("lsm-memtable", &["lsm-entry"]),
     ("lsm-version", &["lsm-entry"]),
     ("lsm-sstable", &["lsm-io", "lsm-entry", "lsm-bloom"]),
+    ("lsm-blob", &["lsm-io"]),
     ("lsm-manifest", &["lsm-io", "lsm-version", "lsm-wal"]),
     ("lsm-compaction", &["lsm-entry", "lsm-version"]),
     (
@@ -35,6 +36,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "lsm-memtable",
             "lsm-version",
             "lsm-sstable",
+            "lsm-blob",
             "lsm-manifest",
             "lsm-compaction",
         ],
@@ -51,6 +53,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "lsm-wal",
             "lsm-memtable",
             "lsm-sstable",
+            "lsm-blob",
             "lsm-manifest",
             "lsm-version",
         ],
@@ -72,6 +75,7 @@ const USES_AND_DUMPS: &[&str] = &[
     "lsm-entry",
     "lsm-wal",
     "lsm-sstable",
+    "lsm-blob",
     "lsm-manifest",
     "lsm-version",
 ];

@@ -51,7 +51,7 @@ impl Tree {
         let table = self.table(keys);
         self.flushed_bytes += table.bytes;
         let place = Place { level: 0, run: table.number };
-        self.apply(&VersionEdit { removed: Vec::new(), added: vec![(place, table)] });
+        self.apply(&VersionEdit { added: vec![(place, table)], ..VersionEdit::default() });
     }
 
     /// Carries out plans until there is none.

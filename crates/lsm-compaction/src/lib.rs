@@ -22,6 +22,7 @@
 //! which tables they cover whole, `covered.rs`; at what times entries are read, `read_times.rs`; which
 //! tables have expired, `expired.rs`; when writes are slowed, `pressure.rs`.
 
+mod blobs;
 mod clip;
 mod collapse;
 mod covered;
@@ -42,6 +43,7 @@ mod retention;
 mod survivors;
 mod tiered;
 
+pub use blobs::{blobs_to_move, plan_blobs};
 pub use clip::Clipper;
 pub use collapse::plan_collapse;
 pub use covered::plan_covered;

@@ -33,7 +33,7 @@ impl Attempt {
     fn remove_all(&self) -> lsm_io::Result<()> {
         for entry in self.fs.list(&self.dir)? {
             let is_written = match parse_file_name(&entry.name) {
-                (FileKind::Log | FileKind::Table | FileKind::Manifest, number) => {
+                (FileKind::Log | FileKind::Table | FileKind::Blob | FileKind::Manifest, number) => {
                     number >= self.first_number
                 }
                 (kind, _) => kind == FileKind::Temp,

@@ -17,6 +17,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
+use lsm_manifest::{FileKind, file_name};
 
 use crate::env::Spawn;
 use crate::error::{Error, ErrorKind, Result};
@@ -77,9 +78,9 @@ pub(crate) struct Background {
     log: Bell,
     flush: Bell,
     compaction: Bell,
-    garbage: Receiver<u64>,
+    garbage: Receiver<(FileKind, u64)>,
     /// Dead tables whose files could not be removed yet.
-    unremoved: Mutex<Vec<u64>>,
+    unremoved: Mutex<Vec<(FileKind, u64)>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     failures: Mutex<Failures>,
 }
@@ -94,8 +95,12 @@ struct Failures {
 
 impl Background {
     /// Nothing runs before [`start`](Self::start). `log` wakes the thread that keeps the log, and
-    /// `garbage` brings numbers of dead tables.
-    pub(crate) fn new(compaction_threads: usize, log: Bell, garbage: Receiver<u64>) -> Self {
+    /// `garbage` brings dead files.
+    pub(crate) fn new(
+        compaction_threads: usize,
+        log: Bell,
+        garbage: Receiver<(FileKind, u64)>,
+    ) -> Self {
         Self {
             is_stopping: AtomicBool::new(false),
             log,
@@ -287,13 +292,14 @@ impl Shared {
         Ok(did_work)
     }
 
-    /// Removes the files of dead tables. One that cannot be removed is tried again later.
+    /// Removes dead files. One that cannot be removed is tried again later.
     fn remove_garbage(&self) -> Result<bool> {
         let mut unremoved = self.background.unremoved.lock().expect("no holder panicked");
         unremoved.extend(self.background.garbage.try_iter());
         let before = unremoved.len();
         let mut first_error = None;
-        unremoved.retain(|number| match self.fs.remove_file(&self.tables.path(*number)) {
+        let path = |kind, number| self.dir.join(file_name(kind, number));
+        unremoved.retain(|&(kind, number)| match self.fs.remove_file(&path(kind, number)) {
             Ok(()) => false,
             Err(error) => {
                 let is_gone = error.io_kind() == Some(std::io::ErrorKind::NotFound);

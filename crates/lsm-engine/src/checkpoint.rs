@@ -31,6 +31,7 @@ use lsm_memtable::Memtable;
 use lsm_version::VersionEdit;
 use lsm_wal::{Log, Pending, PreparedSegment};
 
+use crate::blobs::HeldBlobFile;
 use crate::db::Db;
 use crate::error::{Error, ErrorKind, Result};
 use crate::flush::{Older, flush_edit, write_memtable};
@@ -50,6 +51,8 @@ const SEGMENT_BYTES: u64 = 256;
 const FIXED_BYTES: u64 = 64 << 10;
 /// What a table's record takes in the manifest at most, beside its bounds.
 const RECORD_BYTES: u64 = 192;
+/// And what it takes for each blob file that it refers to, the file's own record included.
+const SHARE_BYTES: u64 = 128;
 /// What a table written from memory takes at most: for an entry beside its key and value, and for
 /// the table itself.
 const ENTRY_BYTES: u64 = 32;
@@ -73,11 +76,11 @@ pub struct CheckpointReport {
     pub seq_no: SeqNo,
     /// Tables in it.
     pub tables: u64,
-    /// Bytes of tables that it shares with its source.
+    /// Bytes of tables and blob files that it shares with its source.
     pub bytes_linked: u64,
-    /// Bytes of tables that were copied.
+    /// Bytes of those that were copied.
     pub bytes_copied: u64,
-    /// Bytes of tables that were written from what was in memory.
+    /// Bytes of those that were written from what was in memory.
     pub bytes_written: u64,
     /// How long it took.
     pub elapsed: Duration,
@@ -86,7 +89,7 @@ pub struct CheckpointReport {
 /// How far a checkpoint has come.
 #[derive(Clone, Copy, Debug)]
 pub struct CheckpointProgress {
-    /// Bytes of tables linked, copied or written so far.
+    /// Bytes of files linked, copied or written so far.
     pub bytes: u64,
     /// About how many there will be.
     pub bytes_total: u64,
@@ -149,7 +152,7 @@ impl Db {
 struct Cut {
     seq_no: SeqNo,
     database_time_ms: u64,
-    /// Above the number of every table.
+    /// Above the number of every file.
     next_file_number: u64,
     keyspaces: BTreeMap<u32, CutKeyspace>,
 }
@@ -178,10 +181,10 @@ impl Shared {
             self.commit.reach(Goal::Visible(cut.seq_no))?;
         }
         let mut copy = Copy::new(self, unfinished.dir(), cut, progress);
-        let unlinked = copy.link_tables(options.copy_tables)?;
+        let unlinked = copy.link_files(options.copy_tables)?;
         copy.check_room(&unlinked)?;
-        for table in &unlinked {
-            copy.copy_table(table)?;
+        for file in &unlinked {
+            copy.copy_file(file)?;
         }
         let edits = copy.write_memtables()?;
         copy.write_manifest(edits)?;
@@ -225,8 +228,8 @@ impl Shared {
         for keyspace in keyspaces.values_mut() {
             keyspace.memtables.retain(|memtable| !memtable.is_empty());
         }
-        let tables = keyspaces.values().flat_map(|keyspace| keyspace.tree.tables());
-        let highest = tables.map(|table| table.record().number).max().unwrap_or(0);
+        let files = keyspaces.values().flat_map(|keyspace| files(&keyspace.tree));
+        let highest = files.map(|file| file.number()).max().unwrap_or(0);
         let next_file_number = self.file_numbers.load(Ordering::Relaxed).max(highest + 1);
         let database_time_ms = self.database_time_ms();
         Ok(Cut { seq_no, database_time_ms, next_file_number, keyspaces })
@@ -256,22 +259,20 @@ impl<'a> Copy<'a> {
         // Not the source's, even where the source of randomness stands still.
         let other = xxh3(&shared.database_id.to_le_bytes());
         let database_id = u128::from(random() ^ other) << 64 | u128::from(random());
-        let tables = cut.tables().map(|table| table.record().bytes);
+        let files = cut.files().map(|file| file.bytes());
         let memtables = cut.memtables().map(|(_, memtable)| memtable.data_bytes() as u64);
-        let bytes_total = tables.chain(memtables).sum();
+        let bytes_total = files.chain(memtables).sum();
         let report = CheckpointReport { seq_no: cut.seq_no, ..CheckpointReport::default() };
         let file_numbers = AtomicU64::new(cut.next_file_number);
         Self { shared, dir, cut, database_id, file_numbers, report, bytes_total, progress }
     }
 
-    /// Step 4. Returns the tables that could not be linked.
-    fn link_tables(&mut self, copy_tables: bool) -> Result<Vec<Arc<LiveTable>>> {
+    /// Step 4. Returns the files that could not be linked.
+    fn link_files(&mut self, copy_tables: bool) -> Result<Vec<CutFile>> {
         let mut unlinked = Vec::new();
-        let tables: Vec<_> = self.cut.tables().cloned().collect();
-        for table in tables {
-            let record = table.record();
-            let source = self.shared.tables.path(record.number);
-            let target = self.dir.join(file_name(FileKind::Table, record.number));
+        for file in self.cut.files().collect::<Vec<_>>() {
+            let name = file.name();
+            let (source, target) = (self.shared.dir.join(&name), self.dir.join(&name));
             let linked = match copy_tables {
                 true => false,
                 false => match self.shared.fs.hard_link(&source, &target) {
@@ -279,25 +280,27 @@ impl<'a> Copy<'a> {
                     linked => linked.map(|()| true)?,
                 },
             };
+            self.report.tables += u64::from(matches!(file, CutFile::Table(_)));
             if linked {
-                self.report.bytes_linked += record.bytes;
-                self.note_table();
+                self.report.bytes_linked += file.bytes();
+                self.note_file();
             } else {
-                unlinked.push(table);
+                unlinked.push(file);
             }
         }
         Ok(unlinked)
     }
 
     /// Whether all that is still to be written finds room.
-    fn check_room(&self, unlinked: &[Arc<LiveTable>]) -> Result<()> {
-        let copied: u64 = unlinked.iter().map(|table| table.record().bytes).sum();
+    fn check_room(&self, unlinked: &[CutFile]) -> Result<()> {
+        let copied: u64 = unlinked.iter().map(CutFile::bytes).sum();
         let written = self.cut.memtables().map(|(_, memtable)| {
             memtable.data_bytes() as u64 + memtable.entries() as u64 * ENTRY_BYTES + TABLE_BYTES
         });
         let records = self.cut.tables().map(|table| {
             let record = table.record();
-            (record.lower.len() + record.upper.len()) as u64 + RECORD_BYTES
+            let shares = record.blobs.len() as u64 * SHARE_BYTES;
+            (record.lower.len() + record.upper.len()) as u64 + RECORD_BYTES + shares
         });
         let needed = FIXED_BYTES + copied + written.chain(records).sum::<u64>();
         let available = self.shared.fs.available_bytes(self.dir)?;
@@ -314,36 +317,36 @@ impl<'a> Copy<'a> {
         ))
     }
 
-    /// Copies a table, whole or not at all: what is damaged is no backup of anything.
-    fn copy_table(&mut self, table: &LiveTable) -> Result<()> {
-        let record = table.record();
-        let name = file_name(FileKind::Table, record.number);
+    /// Copies a file, whole or not at all: what is damaged is no backup of anything.
+    fn copy_file(&mut self, file: &CutFile) -> Result<()> {
+        let (name, bytes) = (file.name(), file.bytes());
         // Whoever reads beside a writer may find the name gone, but holds the file.
-        let source = match table.table_if_open() {
-            Some(open) => SharedFile::clone(open.file()),
-            None => self.shared.fs.open(&self.shared.tables.path(record.number), OpenMode::Read)?,
+        let source = match file.file_if_open() {
+            Some(open) => open,
+            None => self.shared.fs.open(&self.shared.dir.join(&name), OpenMode::Read)?,
         };
+        let checksum_told = file.checksum();
         let file = self.shared.fs.open(&self.dir.join(&name), OpenMode::CreateNew)?;
         let limiter = Arc::clone(&self.shared.limiter);
         let target: SharedFile = Arc::new(LimitedFile::new(file, limiter, Priority::Compaction));
         let mut checksum = Xxh3::new();
         let mut buffer = vec![0; CHUNK_BYTES];
         let mut offset = 0;
-        while offset < record.bytes {
-            let rest = usize::try_from(record.bytes - offset).unwrap_or(CHUNK_BYTES);
+        while offset < bytes {
+            let rest = usize::try_from(bytes - offset).unwrap_or(CHUNK_BYTES);
             let chunk = &mut buffer[..rest.min(CHUNK_BYTES)];
             source.read_at(offset, chunk)?;
             checksum.update(chunk);
             target.write_at(offset, chunk)?;
             offset += chunk.len() as u64;
         }
-        if checksum.finish() != record.checksum {
+        if checksum.finish() != checksum_told {
             let reason = "the file's checksum is not the one in the manifest";
             return Err(lsm_io::Error::corrupt(source.path(), 0, reason).into());
         }
         target.sync()?;
-        self.report.bytes_copied += record.bytes;
-        self.note_table();
+        self.report.bytes_copied += bytes;
+        self.note_file();
         Ok(())
     }
 
@@ -366,13 +369,15 @@ impl<'a> Copy<'a> {
             // Nobody has a snapshot of the copy.
             let retention = Retention::new(Vec::new(), self.cut.database_time_ms);
             let older = self.older(&core, &edits);
-            let records = write_memtable(workshop, &core, &memtable, retention, &older)?.keep();
-            if !records.is_empty() {
-                edits.push((core.id, flush_edit(&records)));
+            let written = write_memtable(workshop, &core, &memtable, retention, &older)?;
+            if !written.records().is_empty() {
+                edits.push((core.id, flush_edit(&written)));
             }
-            for record in records {
+            self.report.bytes_written += written.blobs().iter().map(|blob| blob.bytes).sum::<u64>();
+            for record in written.keep() {
                 self.report.bytes_written += record.bytes;
-                self.note_table();
+                self.note_file();
+                self.report.tables += 1;
             }
         }
         Ok(edits)
@@ -397,9 +402,7 @@ impl<'a> Copy<'a> {
         for (&id, keyspace) in &self.cut.keyspaces {
             let name = keyspace.core.name.clone();
             edit.create_keyspaces.push((id, name, keyspace.options.clone(), self.cut.seq_no));
-            let tables = keyspace.tree.version.tables();
-            let added = tables.map(|(place, record)| (place, Arc::clone(record))).collect();
-            edit.tables.push((id, VersionEdit { removed: Vec::new(), added }));
+            edit.tables.push((id, keyspace.tree.version.as_edit()));
         }
         edit.tables.extend(written);
         let segment_number = self.file_numbers.fetch_add(1, Ordering::Relaxed);
@@ -423,8 +426,7 @@ impl<'a> Copy<'a> {
         Ok(Manifest::start(fs, dir, manifest_number, state)?.close()?)
     }
 
-    fn note_table(&mut self) {
-        self.report.tables += 1;
+    fn note_file(&mut self) {
         let CheckpointReport { bytes_linked, bytes_copied, bytes_written, .. } = self.report;
         let bytes = bytes_linked + bytes_copied + bytes_written;
         let bytes_total = self.bytes_total.max(bytes);
@@ -437,9 +439,64 @@ impl Cut {
         self.keyspaces.values().flat_map(|keyspace| keyspace.tree.tables())
     }
 
+    /// Every file that the copy shares with its source, or has a copy of.
+    fn files(&self) -> impl Iterator<Item = CutFile> {
+        self.keyspaces.values().flat_map(|keyspace| files(&keyspace.tree))
+    }
+
     fn memtables(&self) -> impl Iterator<Item = (&Arc<KeyspaceCore>, &Arc<Memtable>)> {
         let keyspaces = self.keyspaces.values();
         keyspaces.flat_map(|keyspace| keyspace.memtables.iter().map(|it| (&keyspace.core, it)))
+    }
+}
+
+/// A file of the cut, held so that it stays.
+enum CutFile {
+    Table(Arc<LiveTable>),
+    Blob(Arc<HeldBlobFile>),
+}
+
+/// Blob files before the tables that refer to them.
+fn files(tree: &Tree) -> impl Iterator<Item = CutFile> {
+    let blobs = tree.blobs.iter().map(|file| CutFile::Blob(Arc::clone(file)));
+    blobs.chain(tree.tables().map(|table| CutFile::Table(Arc::clone(table))))
+}
+
+impl CutFile {
+    fn number(&self) -> u64 {
+        match self {
+            Self::Table(table) => table.record().number,
+            Self::Blob(file) => file.record().number,
+        }
+    }
+
+    fn name(&self) -> String {
+        let kind = match self {
+            Self::Table(_) => FileKind::Table,
+            Self::Blob(_) => FileKind::Blob,
+        };
+        file_name(kind, self.number())
+    }
+
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::Table(table) => table.record().bytes,
+            Self::Blob(file) => file.record().bytes,
+        }
+    }
+
+    fn checksum(&self) -> u64 {
+        match self {
+            Self::Table(table) => table.record().checksum,
+            Self::Blob(file) => file.record().checksum,
+        }
+    }
+
+    fn file_if_open(&self) -> Option<SharedFile> {
+        match self {
+            Self::Table(table) => table.table_if_open().map(|table| table.file().clone()),
+            Self::Blob(file) => file.file_if_open().map(|file| file.file().clone()),
+        }
     }
 }
 

@@ -18,8 +18,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use lsm_compaction::{
-    Action, MergeError, Plan, PlanInput, RangePlan, Retention, RunningPlan, merge, plan_collapse,
-    plan_covered, plan_expired, plan_ingest, plan_range,
+    Action, MergeError, Plan, PlanInput, RangePlan, Retention, RunningPlan, blobs_to_move, merge,
+    plan_blobs, plan_collapse, plan_covered, plan_expired, plan_ingest, plan_range,
 };
 use lsm_entry::{Fragments, MergingCursor};
 use lsm_manifest::{FileKind, ManifestEdit, parse_file_name};
@@ -30,7 +30,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::events::Event;
 use crate::keyspace::KeyspaceCore;
 use crate::limiter::Priority;
-use crate::outputs::{OutputSpec, Outputs, WrittenTables};
+use crate::outputs::{Moving, OutputSpec, Outputs, WrittenTables};
 use crate::reads::Scan;
 use crate::run_cursor::RunCursor;
 use crate::shared::Shared;
@@ -159,7 +159,7 @@ impl Shared {
             let input = PlanInput { version, running, snapshots, now_ms };
             let policy = &options.compaction;
             let planned = policy.as_policy().plan(&input);
-            planned.or_else(|| {
+            let planned = planned.or_else(|| {
                 if !policy.keeps_one_run() {
                     return None;
                 }
@@ -168,7 +168,8 @@ impl Shared {
                 let plan = plan_collapse(version, running, since, policy.table_bytes())?;
                 core.lookups_merged.store(lookups, Ordering::Relaxed);
                 Some(plan)
-            })
+            });
+            planned.or_else(|| plan_blobs(version, running, policy.table_bytes()))
         });
         let Some((plan, tree, ticket)) = planned else { return Ok(false) };
         // Another thread may find a plan that does not overlap this one.
@@ -284,6 +285,7 @@ impl Shared {
         let edit = VersionEdit {
             removed: removed.collect(),
             added: added.iter().map(|table| (plan.output, Arc::clone(table))).collect(),
+            blobs: written.iter().flat_map(WrittenTables::blobs).cloned().collect(),
         };
         let mut manifest = self.lock_manifest()?;
         self.check_writable()?;
@@ -329,6 +331,10 @@ impl Shared {
             made_from: plan_tables(plan).map(|table| table.number).collect(),
             ancestors: self.ancestors(&inputs)?,
             priority: Priority::Compaction,
+            moving: Some(Moving {
+                files: tree.blobs.clone(),
+                numbers: blobs_to_move(&tree.version),
+            }),
         };
         let sources = (0..inputs.runs.len())
             .map(|run| Source::Run(RunCursor::new(Arc::clone(&inputs), run)))
@@ -345,7 +351,7 @@ impl Shared {
             MergeError::Stopped => Error::closed(),
         })?;
         let written = outputs.finish()?;
-        self.stats.note_compaction(plan, &stats, written.records());
+        self.stats.note_compaction(plan, &stats, &written);
         Ok(written)
     }
 
@@ -448,5 +454,5 @@ fn input_tree(plan: &Plan, tree: &Tree) -> Result<Tree> {
         }
         runs.push(crate::view::LiveRun::new(input.level, tables));
     }
-    Ok(Tree { version: Arc::clone(&tree.version), runs })
+    Ok(Tree { version: Arc::clone(&tree.version), runs, blobs: tree.blobs.clone() })
 }

@@ -1,5 +1,7 @@
 //! A range of a keyspace as tables of its own, at one moment, and tables brought in again.
 //!
+//! Large values stand in them beside their keys.
+//!
 //! An export is a directory of tables, in the order of their names, that share no key. Each can be
 //! read with lsm-sstable alone, and [`ingest_tables`](Keyspace::ingest_tables) brings them into any
 //! keyspace of any database. The directory gets its name when all of it is durable.
@@ -21,6 +23,7 @@ use crate::error::{Error, Result};
 use crate::ingest::IngestReport;
 use crate::keyspace::Keyspace;
 use crate::limiter::Priority;
+use crate::options::KeyspaceOptions;
 use crate::outputs::{OutputSpec, Outputs, Workshop};
 use crate::reads::Scan;
 use crate::scan::EntryCursor;
@@ -90,12 +93,13 @@ impl Keyspace {
         let spec = OutputSpec {
             keyspace_id: self.core.id,
             keyspace_name: self.core.name.clone(),
-            options,
+            options: Arc::new(KeyspaceOptions { blob_threshold_bytes: None, ..(*options).clone() }),
             level: LEVELS - 1,
             origin: Origin::Ingest,
             made_from: Vec::new(),
             ancestors: Vec::new(),
             priority: Priority::Compaction,
+            moving: None,
         };
         let mut outputs = Outputs::new(workshop, spec);
         let mut cursor = EntryCursor::new(Registered::now(&self.db), &self.core);
@@ -123,6 +127,7 @@ impl Keyspace {
             if outputs.table_bytes() >= table_bytes {
                 outputs.cut()?;
             }
+            let value = &*value;
             outputs.add(Entry { key, seq_no, tag, value }, key_hash(key))?;
             cursor.next()?;
         }
@@ -170,8 +175,10 @@ impl Keyspace {
             cursor.seek_first()?;
             while let Some(entry) = cursor.entry() {
                 if !is_accepted(&entry) {
+                    let of_large =
+                        if entry.tag.is_blob() { " of a value in a blob file" } else { "" };
                     return Err(Error::invalid(format!(
-                        "{} holds a {:?} of key \"{}\"; puts and deletes can be brought in",
+                        "{} holds a {:?}{of_large} of key \"{}\"; puts and deletes can be brought in",
                         table.file().path().display(),
                         entry.kind(),
                         entry.key.escape_ascii()
@@ -203,8 +210,6 @@ impl Keyspace {
 }
 
 fn is_accepted(entry: &Entry<'_>) -> bool {
-    match entry.kind() {
-        ValueKind::Put => !entry.tag.is_blob(),
-        kind => kind == ValueKind::Delete,
-    }
+    // A reference leads into a file of another database.
+    matches!(entry.kind(), ValueKind::Put | ValueKind::Delete) && !entry.tag.is_blob()
 }

@@ -153,15 +153,15 @@ impl Shared {
         };
         let through = memtable.seq_no_range().map(|(_, last)| last);
         let edit = ManifestEdit {
-            tables: vec![(core.id, flush_edit(written.records()))],
+            tables: vec![(core.id, flush_edit(&written))],
             flushed_through: through.map(|through| (core.id, through)).into_iter().collect(),
             log_number: log_start.map(|segment| segment.number),
             log_first_seq_no: log_start.map(|segment| segment.first_seq_no),
             last_seq_no: Some(self.commit.durable()),
             ..ManifestEdit::default()
         };
+        self.stats.note_flush(&written);
         let records = self.append_tables(&mut manifest, edit, written)?;
-        self.stats.note_flush(&records);
         self.publish_tree(&manifest, core, flushed);
         self.events.tell(|| Event::Flushed {
             keyspace: core.name.clone(),
@@ -177,11 +177,16 @@ impl Shared {
 }
 
 /// The edit by which flushed tables join level 0 as one run, newer than every other.
-pub(crate) fn flush_edit(records: &[Arc<TableRecord>]) -> VersionEdit {
+pub(crate) fn flush_edit(written: &WrittenTables) -> VersionEdit {
+    let added = as_newest_run(written.records());
+    VersionEdit { added, blobs: written.blobs().to_vec(), ..VersionEdit::default() }
+}
+
+/// Tables as one run of level 0, newer than every other.
+pub(crate) fn as_newest_run(records: &[Arc<TableRecord>]) -> Vec<(Place, Arc<TableRecord>)> {
     let run = records.first().map_or(0, |record| record.number);
     let place = Place { level: 0, run };
-    let added = records.iter().map(|record| (place, Arc::clone(record))).collect();
-    VersionEdit { removed: Vec::new(), added }
+    records.iter().map(|record| (place, Arc::clone(record))).collect()
 }
 
 /// The tables that are older than a memtable: what its range deletes may have to hide once it is a
@@ -273,6 +278,7 @@ pub(crate) fn write_memtable_of(
         made_from,
         ancestors: Vec::new(),
         priority: Priority::Flush,
+        moving: None,
     };
     let mut outputs = Outputs::new(workshop, spec);
     let mut retention = retention.with_range_deletes(bounded_range_deletes(memtable, older));

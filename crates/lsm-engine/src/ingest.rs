@@ -112,6 +112,7 @@ impl Keyspace {
             made_from: Vec::new(),
             ancestors: Vec::new(),
             priority: Priority::Compaction,
+            moving: None,
             options: options.clone(),
         };
         let written_as = {
@@ -368,8 +369,11 @@ impl Shared {
         let (places, tickets) = self.enter_ingest(core, written.records());
         let tables_to_merge = places.iter().filter(|place| place.level == 0).count() as u64;
         let added = places.into_iter().zip(written.records().iter().cloned()).collect();
+        let blobs = written.blobs().to_vec();
+        let edit = VersionEdit { added, blobs, ..VersionEdit::default() };
+        self.stats.note_ingest(&written);
         let edit = ManifestEdit {
-            tables: vec![(core.id, VersionEdit { removed: Vec::new(), added })],
+            tables: vec![(core.id, edit)],
             ingested: vec![seq_no],
             flushed_through: vec![(core.id, seq_no)],
             last_seq_no: Some(self.commit.durable()),
@@ -381,7 +385,6 @@ impl Shared {
             false => error,
         })?;
         self.publish_tree(&manifest, core, &[]);
-        self.stats.note_ingest(&records);
         let report = IngestReport {
             seq_no,
             entries: records.iter().map(|record| record.entries).sum(),

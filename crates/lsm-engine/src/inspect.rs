@@ -141,13 +141,19 @@ impl Keyspace {
         self.db.shared.check_readable(&self.core)?;
         let key = key.as_ref();
         let mut versions = Vec::new();
-        let mut note = |entry: &Entry<'_>, place: &Place| {
+        let view = self.core.view.load_full();
+        let mut note = |entry: &Entry<'_>, place: &Place| -> Result<()> {
+            let value = match entry.blob() {
+                Some(place) => Slice::blob(view.tree.blobs.load(place)?),
+                None => Slice::copied(entry.user_value()),
+            };
             versions.push(KeyVersion {
                 seq_no: entry.seq_no,
                 kind: entry.kind(),
-                value: Slice::copied(entry.user_value()),
+                value,
                 place: place.clone(),
             });
+            Ok(())
         };
         let covering = |fragments: &Fragments, place: &Place| -> Vec<KeyVersion> {
             let Some(fragment) = fragments.find(key) else { return Vec::new() };
@@ -159,7 +165,6 @@ impl Keyspace {
             };
             fragment.seq_nos().iter().map(version).collect()
         };
-        let view = self.core.view.load_full();
         let mut range_deletes = Vec::new();
         for (place, memtable) in memtables(&view) {
             if let Some(fragments) = memtable.range_deletes() {
@@ -168,7 +173,7 @@ impl Keyspace {
             let mut cursor = memtable.cursor();
             let Ok(()) = cursor.seek(key, MAX_SEQ_NO);
             while let Some(entry) = cursor.entry().filter(|entry| entry.key == key) {
-                note(&entry, &place);
+                note(&entry, &place)?;
                 let Ok(()) = cursor.next();
             }
         }
@@ -181,7 +186,7 @@ impl Keyspace {
             let mut cursor = live.table()?.cursor();
             cursor.seek(key, MAX_SEQ_NO)?;
             while let Some(entry) = cursor.entry().filter(|entry| entry.key == key) {
-                note(&entry, &place);
+                note(&entry, &place)?;
                 cursor.next()?;
             }
         }
@@ -216,6 +221,7 @@ impl Keyspace {
             if let Some(entry) = entry {
                 explanation.value = match shared.resolve(&entry, None) {
                     Meaning::Value(value) => Some(Slice::copied(value)),
+                    Meaning::Large(place) => Some(Slice::blob(view.tree.blobs.load(place)?)),
                     Meaning::Gone => None,
                     Meaning::Operand(_) => {
                         shared.get_folded(&self.core, &view, key, hash, (seq_no, None))?
@@ -236,9 +242,10 @@ impl Keyspace {
                 false => None,
                 true => table.get_with(key, hash, seq_no, |entry| {
                     let value = || match shared.resolve(&entry, None) {
-                        Meaning::Value(value) => Some(Some(Slice::copied(value))),
-                        Meaning::Gone => Some(None),
-                        Meaning::Operand(_) => None,
+                        Meaning::Value(value) => (Some(Some(Slice::copied(value))), None),
+                        Meaning::Large(place) => (Some(None), Some(place)),
+                        Meaning::Gone => (Some(None), None),
+                        Meaning::Operand(_) => (None, None),
                     };
                     newer(&entry).then(|| (describe(&entry), value()))
                 })?,
@@ -253,7 +260,11 @@ impl Keyspace {
                 continue;
             }
             match found {
-                Some((outcome, value)) => {
+                Some((mut outcome, (mut value, blob))) => {
+                    if let Some(blob) = blob {
+                        outcome += "; value read from a blob file";
+                        value = Some(Some(Slice::blob(view.tree.blobs.load(blob)?)));
+                    }
                     explanation.note(place, format!("filter says perhaps; {outcome}"), began);
                     explanation.value = match value {
                         Some(value) => value,

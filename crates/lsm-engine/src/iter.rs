@@ -23,6 +23,7 @@ pub struct Iter {
     front_key: Option<Key>,
     back_key: Option<Key>,
     is_done: bool,
+    loads_values: bool,
     /// Told how far it has come, where a transaction must know.
     witness: Option<Arc<Mutex<SeenRange>>>,
 }
@@ -38,6 +39,7 @@ impl Iter {
             front_key: None,
             back_key: None,
             is_done: false,
+            loads_values: true,
             witness: None,
         }
     }
@@ -48,11 +50,18 @@ impl Iter {
         self
     }
 
+    /// The same, for whoever wants no values: those in blob files are not read, and seem empty.
+    pub(crate) fn keys_only(mut self) -> Self {
+        self.loads_values = false;
+        self
+    }
+
     /// A cursor for one end, which reads what the other end reads if that has begun.
     fn begin(&self, other: Option<&EntryCursor>) -> EntryCursor {
         match other {
             Some(other) => other.beside(),
-            None => EntryCursor::new(self.moment.clone(), &self.core),
+            None if self.loads_values => EntryCursor::new(self.moment.clone(), &self.core),
+            None => EntryCursor::new(self.moment.clone(), &self.core).keys_only(),
         }
     }
 
@@ -78,7 +87,7 @@ impl Iter {
                 cursor
             }
         };
-        let Some((key, value)) = cursor.entry() else { return Ok(None) };
+        let Some(key) = cursor.key() else { return Ok(None) };
         let is_inside = match &self.scan.upper {
             Bound::Unbounded => true,
             Bound::Included(upper) => key <= upper.as_slice(),
@@ -88,7 +97,7 @@ impl Iter {
         if !is_inside || has_met {
             return Ok(None);
         }
-        Ok(Some((Slice::copied(key), Slice::copied(value))))
+        Ok(cursor.value_to_keep().map(|value| (Slice::copied(key), value)))
     }
 
     fn step_back(&mut self) -> Result<Option<(Key, Value)>> {
@@ -113,7 +122,7 @@ impl Iter {
                 cursor
             }
         };
-        let Some((key, value)) = cursor.entry() else { return Ok(None) };
+        let Some(key) = cursor.key() else { return Ok(None) };
         let is_inside = match &self.scan.lower {
             Bound::Unbounded => true,
             Bound::Included(lower) => key >= lower.as_slice(),
@@ -124,7 +133,7 @@ impl Iter {
         if !is_inside || has_met {
             return Ok(None);
         }
-        Ok(Some((Slice::copied(key), Slice::copied(value))))
+        Ok(cursor.value_to_keep().map(|value| (Slice::copied(key), value)))
     }
 
     /// Latches the end: of the range, or of what could be read.

@@ -88,6 +88,7 @@ impl Shared {
         }
         let view = core.view.load_full();
         view.tree.tables().for_each(|table| table.mark_replaced());
+        view.tree.blobs.iter().for_each(|file| file.mark_replaced());
         self.keyspaces.rcu(|keyspaces| {
             let mut keyspaces = (**keyspaces).clone();
             keyspaces.remove(&core.id);

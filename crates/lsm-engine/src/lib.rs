@@ -29,6 +29,7 @@
 //! |---|---|
 //! | how a write becomes durable, then visible, then acknowledged | `write.rs`, `commit.rs` |
 //! | how a point read finds its entry | `read.rs` |
+//! | where large values lie, and when they are moved | `blobs.rs`, `outputs/separate.rs` |
 //! | what the versions of a key mean to a reader | `resolve.rs` |
 //! | how a scan merges its sources and never pins old files | `scan.rs` |
 //! | how ranges are deleted, and what that hides from a scan | `delete_range.rs`, `covered.rs` |
@@ -56,6 +57,7 @@
 mod attempt;
 mod background;
 mod batch;
+mod blobs;
 mod budget;
 mod changes;
 mod checkpoint;
@@ -144,7 +146,7 @@ pub use lsm_compaction::{
     TieredOptions,
 };
 pub use lsm_entry::{MAX_KEY_BYTES, SeqNo};
-pub use metrics::{CpuTimes, LevelMetrics, Metrics, StallMetrics};
+pub use metrics::{BlobMetrics, CpuTimes, LevelMetrics, Metrics, StallMetrics};
 pub use operator::Operator;
 pub use operators::{Append, Counter, SetUnion};
 #[doc(hidden)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use lsm_compaction::{Pressure, PressureCause};
 use lsm_entry::SeqNo;
-use lsm_version::LEVELS;
+use lsm_version::{LEVELS, Version};
 
 use crate::budget::MemoryMetrics;
 use crate::db::Db;
@@ -126,6 +126,25 @@ pub struct Metrics {
     pub levels: Vec<LevelMetrics>,
     /// Bytes at the deepest level of each keyspace, where nothing is shadowed.
     pub bottom_bytes: u64,
+    /// Blob files, all keyspaces together.
+    pub blobs: BlobMetrics,
+    /// Bytes of blob files that flushes, merges and bulk loads wrote; counted among theirs, too.
+    pub blob_bytes_written: u64,
+}
+
+/// What lies in blob files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BlobMetrics {
+    /// Files.
+    pub files: usize,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Values to which tables refer.
+    pub live_values: u64,
+    /// Bytes of those.
+    pub live_bytes: u64,
+    /// Bytes of values to which no table refers any more.
+    pub garbage_bytes: u64,
 }
 
 /// What lies at one level.
@@ -284,6 +303,20 @@ impl Metrics {
             oldest_snapshot: snapshots.first().copied(),
             levels: trees.levels,
             bottom_bytes: trees.bottom_bytes,
+            blobs: trees.blobs,
+            blob_bytes_written: stats.blob_bytes.total(),
+        }
+    }
+}
+
+impl BlobMetrics {
+    fn note(&mut self, version: &Version) {
+        for blob in version.blobs() {
+            self.files += 1;
+            self.bytes += blob.record.bytes;
+            self.live_values += blob.live.values;
+            self.live_bytes += blob.live.value_bytes;
+            self.garbage_bytes += blob.garbage_bytes();
         }
     }
 }
@@ -292,6 +325,7 @@ impl Metrics {
 struct Trees {
     levels: Vec<LevelMetrics>,
     bottom_bytes: u64,
+    blobs: BlobMetrics,
     debt_bytes: u64,
     sealed_memtables: usize,
     lookups: u64,
@@ -303,6 +337,7 @@ impl Trees {
         let mut trees = Self {
             levels: vec![LevelMetrics::default(); LEVELS],
             bottom_bytes: 0,
+            blobs: BlobMetrics::default(),
             debt_bytes: 0,
             sealed_memtables: 0,
             lookups: 0,
@@ -317,6 +352,7 @@ impl Trees {
             let policy = &core.options().compaction;
             trees.debt_bytes += policy.as_policy().debt_bytes(&view.tree.version);
             let bottom = view.tree.runs.iter().map(|run| run.level).max();
+            trees.blobs.note(&view.tree.version);
             for run in &view.tree.runs {
                 let level = &mut trees.levels[run.level];
                 level.runs += 1;

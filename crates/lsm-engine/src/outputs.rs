@@ -1,4 +1,8 @@
 //! Tables in the making: what a flush, a merge or a recovery writes before an edit names it.
+//!
+//! Order: a table's blob files are durable before it is, and both before the edit.
+
+mod separate;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,8 +13,10 @@ use lsm_entry::{Entry, RangeDelete, SeqNo};
 use lsm_io::{Identity, OpenMode, SharedFile, SharedFs};
 use lsm_manifest::{FileKind, Manifest, ManifestEdit, file_name};
 use lsm_sstable::{Origin, TableInfo, TableOptions, TableSummary, TableWriter};
-use lsm_version::TableRecord;
+use lsm_version::{BlobRecord, TableRecord};
 
+pub(crate) use self::separate::Moving;
+use self::separate::Separator;
 use crate::commit::Commit;
 use crate::error::Result;
 use crate::limiter::{LimitedFile, Priority, RateLimiter};
@@ -80,6 +86,8 @@ pub(crate) struct OutputSpec {
     pub(crate) made_from: Vec<u64>,
     pub(crate) ancestors: Vec<u64>,
     pub(crate) priority: Priority,
+    /// Values that are to lie elsewhere from now on.
+    pub(crate) moving: Option<Moving>,
 }
 
 /// Writes the tables of one job. Dropped before [`finish`](Self::finish), it removes them all:
@@ -89,6 +97,7 @@ pub(crate) struct Outputs<'a> {
     spec: OutputSpec,
     current: Option<(u64, TableWriter)>,
     finished: Vec<Arc<TableRecord>>,
+    separator: Separator,
     files: BegunFiles,
 }
 
@@ -96,12 +105,18 @@ pub(crate) struct Outputs<'a> {
 /// [kept](Self::keep), their files are removed.
 pub(crate) struct WrittenTables {
     records: Vec<Arc<TableRecord>>,
+    blobs: Vec<Arc<BlobRecord>>,
     files: BegunFiles,
 }
 
 impl WrittenTables {
     pub(crate) fn records(&self) -> &[Arc<TableRecord>] {
         &self.records
+    }
+
+    /// The blob files that were written for them.
+    pub(crate) fn blobs(&self) -> &[Arc<BlobRecord>] {
+        &self.blobs
     }
 
     /// Their entries, which were written under numbers of no meaning, all have the number `seq_no`.
@@ -135,9 +150,11 @@ impl Drop for BegunFiles {
 }
 
 impl<'a> Outputs<'a> {
-    pub(crate) fn new(workshop: Workshop<'a>, spec: OutputSpec) -> Self {
+    pub(crate) fn new(workshop: Workshop<'a>, mut spec: OutputSpec) -> Self {
         let files = BegunFiles { fs: Arc::clone(workshop.fs), paths: Vec::new() };
-        Self { workshop, spec, current: None, finished: Vec::new(), files }
+        let threshold_bytes = spec.options.blob_threshold_bytes;
+        let separator = Separator::new(threshold_bytes, spec.moving.take(), spec.priority);
+        Self { workshop, spec, current: None, finished: Vec::new(), separator, files }
     }
 
     /// Everything written and durable, names included: the tables may enter the manifest.
@@ -147,7 +164,8 @@ impl<'a> Outputs<'a> {
             // Order: names durable before the edit that uses them.
             self.workshop.sync_names()?;
         }
-        Ok(WrittenTables { records: self.finished, files: self.files })
+        let blobs = self.separator.into_records();
+        Ok(WrittenTables { records: self.finished, blobs, files: self.files })
     }
 
     fn begin(&mut self) -> lsm_io::Result<&mut TableWriter> {
@@ -178,6 +196,14 @@ impl<'a> Outputs<'a> {
         }
         let (_, writer) = self.current.as_mut().expect("begun above");
         Ok(writer)
+    }
+
+    #[cold]
+    fn add_large(&mut self, entry: Entry<'_>, hash: u64) -> lsm_io::Result<()> {
+        self.begin()?;
+        let (_, writer) = self.current.as_mut().expect("begun above");
+        let begun = &mut self.files.paths;
+        writer.add(self.separator.separate(&self.workshop, entry, begun)?, hash)
     }
 
     fn record(&self, number: u64, summary: TableSummary) -> Arc<TableRecord> {
@@ -212,6 +238,7 @@ pub(crate) fn record_of(
         expiry_min_ms: summary.expiry_min_ms,
         expiry_max_ms: summary.expiry_max_ms,
         created_ms,
+        blobs: summary.blobs,
     }
 }
 
@@ -220,6 +247,9 @@ impl TableSink for Outputs<'_> {
 
     #[inline]
     fn add(&mut self, entry: Entry<'_>, hash: u64) -> lsm_io::Result<()> {
+        if !self.separator.passes(&entry) {
+            return self.add_large(entry, hash);
+        }
         match &mut self.current {
             Some((_, writer)) => writer.add(entry, hash),
             None => self.begin()?.add(entry, hash),
@@ -238,6 +268,8 @@ impl TableSink for Outputs<'_> {
 
     fn cut(&mut self) -> lsm_io::Result<()> {
         if let Some((number, writer)) = self.current.take() {
+            // Order: what the table refers to is durable before it.
+            self.separator.end_file(&self.workshop)?;
             let summary = writer.finish()?;
             let record = self.record(number, summary);
             self.finished.push(record);

@@ -17,7 +17,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use lsm_entry::{SeqNo, key_hash};
+use lsm_entry::{BlobRef, SeqNo, key_hash};
 
 use crate::error::{Error, Result};
 use crate::keyspace::KeyspaceCore;
@@ -37,6 +37,8 @@ enum Found {
     /// Nothing: older ones may.
     Nothing,
     Value(Value),
+    /// A value that lies in a blob file.
+    Large(Option<BlobRef>),
     Gone,
     /// An operand, to be merged with what older versions come to.
     Operand,
@@ -164,6 +166,9 @@ impl Shared {
                 Some(entry) if entry.seq_no >= cover => {
                     return match self.resolve(&entry, time_ms) {
                         Meaning::Value(value) => Ok(Some(Slice::copied(value))),
+                        Meaning::Large(place) => {
+                            Ok(Some(Slice::blob(view.tree.blobs.load(place)?)))
+                        }
                         Meaning::Gone => Ok(None),
                         Meaning::Operand(_) => {
                             self.get_folded(core, view, key, hash, (seq_no, time_ms))
@@ -191,6 +196,9 @@ impl Shared {
                 match self.get_in_table(live, key, hash, (seq_no, time_ms))? {
                     Found::Nothing => {}
                     Found::Value(value) => return Ok(Some(value)),
+                    Found::Large(place) => {
+                        return Ok(Some(Slice::blob(view.tree.blobs.load(place)?)));
+                    }
                     Found::Gone => return Ok(None),
                     Found::Operand => {
                         return self.get_folded(core, view, key, hash, (seq_no, time_ms));
@@ -222,6 +230,7 @@ impl Shared {
                 Meaning::Value(value) if value.len() > COPY_BYTES_MAX => None,
                 Meaning::Value(value) => Some(Found::Value(Slice::copied(value))),
                 Meaning::Gone => Some(Found::Gone),
+                Meaning::Large(place) => Some(Found::Large(place)),
                 Meaning::Operand(_) => Some(Found::Operand),
             })?;
         match found {

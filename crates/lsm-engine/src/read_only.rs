@@ -196,6 +196,15 @@ fn take_operator(default_keyspace: &KeyspaceCore, options: &Options) -> Result<(
     default_keyspace.take_operator(given, options.without_operators).map(drop)
 }
 
+/// Damage is told by the reads that meet it; the others go on.
+fn unless_damaged<T>(opened: lsm_io::Result<T>) -> Result<()> {
+    match opened {
+        Err(error) if error.is_corrupt() => Ok(()),
+        Err(error) => Err(error.into()),
+        Ok(_) => Ok(()),
+    }
+}
+
 /// What a look at the directory needs.
 struct Look<'a> {
     dir: &'a Path,
@@ -272,11 +281,10 @@ impl Look<'_> {
             // A table is opened now, while it is there: the writer may remove it at any time, and an
             // open file outlives its name.
             for live in tree.tables() {
-                match live.table() {
-                    // Damage is told by the reads that meet it; the others go on.
-                    Err(error) if error.is_corrupt() => {}
-                    opened => drop(opened?),
-                }
+                unless_damaged(live.table())?;
+            }
+            for held in tree.blobs.iter() {
+                unless_damaged(held.file())?;
             }
             let memtable = recovery.new_memtable(0);
             replayed.insert(

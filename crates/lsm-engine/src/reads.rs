@@ -105,9 +105,9 @@ pub trait Reads {
         self.scan(Scan::prefix(prefix))
     }
 
-    /// All keys, ascending.
+    /// All keys, ascending. Values that lie in blob files are not read.
     fn keys(&self) -> impl DoubleEndedIterator<Item = Result<Key>> {
-        self.iter().map(|entry| entry.map(|(key, _)| key))
+        self.iter().keys_only().map(|entry| entry.map(|(key, _)| key))
     }
 
     /// The entry with the smallest key.

@@ -156,7 +156,7 @@ fn find_state(
             }
             report.manifest_cut = Some(format!("{name} at byte {offset}: {reason}"));
         }
-        check_tables_present(dir, &read.state, listing)?;
+        check_files_present(dir, &read.state, listing)?;
         let manifest = (read.number, read.bytes);
         return Ok(FoundState { state: read.state, closed_cleanly: read.closed_cleanly, manifest });
     }
@@ -212,29 +212,36 @@ fn holds_batch(fs: &SharedFs, path: &Path) -> bool {
     matches!(reader.next(), Ok(FrameStep::Frame(frame)) if frame.kind == FrameKind::BATCH)
 }
 
-/// Every table that the manifest names is there, whole. None of them is opened.
-pub(crate) fn check_tables_present(
+/// Every table and blob file that the manifest names is there, whole. None of them is opened.
+pub(crate) fn check_files_present(
     dir: &Path,
     state: &ManifestState,
     listing: &[DirEntry],
 ) -> Result<()> {
     let present: HashMap<&str, u64> =
         listing.iter().map(|entry| (entry.name.as_str(), entry.bytes)).collect();
+    let check = |kind, number, bytes| {
+        let name = file_name(kind, number);
+        let path = dir.join(&name);
+        match present.get(name.as_str()) {
+            Some(&found) if found == bytes => Ok(()),
+            Some(&found) => {
+                let reason = format!("the file should have {bytes} bytes");
+                Err(lsm_io::Error::corrupt(&path, found, reason))
+            }
+            None => {
+                let what = if kind == FileKind::Blob { "blob file" } else { "table" };
+                let reason = format!("the {what} is in the manifest but not in the directory");
+                Err(lsm_io::Error::corrupt(&path, 0, reason))
+            }
+        }
+    };
     for keyspace in state.keyspaces.values() {
         for (_, record) in keyspace.version.tables() {
-            let name = file_name(FileKind::Table, record.number);
-            let path = dir.join(&name);
-            match present.get(name.as_str()) {
-                Some(&bytes) if bytes == record.bytes => {}
-                Some(&bytes) => {
-                    let reason = format!("the file should have {} bytes", record.bytes);
-                    return Err(lsm_io::Error::corrupt(&path, bytes, reason).into());
-                }
-                None => {
-                    let reason = "the table is in the manifest but not in the directory";
-                    return Err(lsm_io::Error::corrupt(&path, 0, reason).into());
-                }
-            }
+            check(FileKind::Table, record.number, record.bytes)?;
+        }
+        for blob in keyspace.version.blobs() {
+            check(FileKind::Blob, blob.record.number, blob.record.bytes)?;
         }
     }
     Ok(())
@@ -347,10 +354,10 @@ fn recover(
     // Step 5: what is left becomes tables, and one edit makes all of them part of the database.
     for (&id, keyspace) in &mut keyspaces {
         recovery.write_out(keyspace)?;
-        let written = keyspace.tables.iter().map(WrittenTables::records);
-        for records in written.filter(|records| !records.is_empty()) {
-            report.tables_written += records.len();
-            edit.tables.push((id, flush_edit(records)));
+        let is_empty = |written: &&WrittenTables| written.records().is_empty();
+        for written in keyspace.tables.iter().filter(|written| !is_empty(written)) {
+            report.tables_written += written.records().len();
+            edit.tables.push((id, flush_edit(written)));
         }
         if !keyspace.tables.is_empty() {
             edit.flushed_through.push((id, state.last_seq_no));
@@ -404,6 +411,7 @@ fn recover(
         FileKind::Log => number == segment_number || history.holds(number),
         FileKind::Manifest => number == manifest_number,
         FileKind::Table => live.values().any(|core| core.view.load().tree.table(number).is_some()),
+        FileKind::Blob => live.values().any(|core| core.view.load().tree.blobs.contains(number)),
         FileKind::Temp => false,
         _ => true,
     };

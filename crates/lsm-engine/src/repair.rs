@@ -16,6 +16,7 @@
 //! what was set aside has its name in `lost/`, whatever the next open removes.
 
 mod arrange;
+mod blobs;
 mod build;
 mod choose;
 mod log;
@@ -31,6 +32,7 @@ use lsm_manifest::{FileKind, file_name, parse_file_name};
 
 pub use self::report::{Loss, NamedFile, RepairReport, RepairedKeyspace};
 
+use self::blobs::choose_tables_anew;
 use self::choose::{Choice, Source, choose};
 use self::log::LogGap;
 use self::report::Loss as Lost;
@@ -90,7 +92,8 @@ pub fn repair(path: impl AsRef<Path>, options: RepairOptions) -> Result<RepairRe
     }
     let files = Files { fs, dir, limiter: RateLimiter::new(None) };
     let survey = Survey::take(&files, &mut report)?;
-    let choice = choose(&survey, &mut report);
+    let mut choice = choose(&survey, &mut report);
+    choose_tables_anew(&files, &survey, &mut choice, &mut report)?;
     note_log_losses(&survey, &choice, &mut report);
     note_set_aside(&survey, &choice, &mut report);
     report.batches_replayed = survey.log.batches;
@@ -190,7 +193,7 @@ fn note_set_aside(survey: &Survey, choice: &Choice, report: &mut RepairReport) {
     for entry in &survey.listing {
         let (kind, number) = parse_file_name(&entry.name);
         let reason = match kind {
-            FileKind::Table | FileKind::Log | FileKind::Manifest
+            FileKind::Table | FileKind::Blob | FileKind::Log | FileKind::Manifest
                 if survey.is_unfinished(number) =>
             {
                 "an earlier repair did not finish it".into()
@@ -200,6 +203,8 @@ fn note_set_aside(survey: &Survey, choice: &Choice, report: &mut RepairReport) {
                 let reason = choice.aside.get(&number).cloned();
                 reason.unwrap_or_else(|| "what is whole of it is in another table".into())
             }
+            FileKind::Blob if survey.blobs.whole.contains_key(&number) => continue,
+            FileKind::Blob => "what is whole of it is in another blob file".into(),
             FileKind::Log => "what is whole of it is in tables".into(),
             FileKind::Manifest | FileKind::Current => "a new one takes its place".into(),
             FileKind::Temp => "it was never finished".into(),

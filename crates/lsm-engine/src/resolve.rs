@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use lsm_entry::{Cursor, Entry, SeqNo, ValueKind};
+use lsm_entry::{BlobRef, Cursor, Entry, SeqNo, Tag, ValueKind};
 
 use crate::error::Result;
 use crate::keyspace::KeyspaceCore;
@@ -24,6 +24,8 @@ const LONG_CHAIN: usize = 1000;
 pub(crate) enum Meaning<'a> {
     /// This is its value.
     Value(&'a [u8]),
+    /// This is its value, which lies in a blob file: where, as [`Entry::blob`] says.
+    Large(Option<BlobRef>),
     /// It has none.
     Gone,
     /// What older versions come to has to be merged with this.
@@ -78,16 +80,17 @@ struct Chain {
 
 impl Chain {
     /// Takes the next older version; says whether it ends the search.
-    fn take(&mut self, meaning: Meaning<'_>) -> bool {
+    fn take(&mut self, meaning: Meaning<'_>, view: &View) -> Result<bool> {
         match meaning {
             Meaning::Operand(operand) => {
                 self.operands.push(operand);
-                return false;
+                return Ok(false);
             }
             Meaning::Value(value) => self.base = Some(value.to_vec()),
+            Meaning::Large(place) => self.base = Some(view.tree.blobs.load(place)?.to_vec()),
             Meaning::Gone => {}
         }
-        true
+        Ok(true)
     }
 }
 
@@ -97,12 +100,23 @@ impl Shared {
     #[inline]
     pub(crate) fn resolve<'a>(&self, entry: &Entry<'a>, time_ms: Option<u64>) -> Meaning<'a> {
         match entry.kind() {
-            ValueKind::Put if entry.tag.has_expiry() => {
-                self.unexpired(entry, time_ms).map_or(Meaning::Gone, Meaning::Value)
-            }
-            ValueKind::Put => Meaning::Value(entry.value),
+            ValueKind::Put if entry.tag == Tag::PUT => Meaning::Value(entry.value),
+            ValueKind::Put => self.resolve_flagged(entry, time_ms),
             ValueKind::Merge => Meaning::Operand(entry.user_value()),
             _ => Meaning::Gone,
+        }
+    }
+
+    /// What a put means that may expire, or whose value lies elsewhere.
+    fn resolve_flagged<'a>(&self, entry: &Entry<'a>, time_ms: Option<u64>) -> Meaning<'a> {
+        let value = match entry.tag.has_expiry() {
+            true => self.unexpired(entry, time_ms),
+            false => Some(entry.value),
+        };
+        match (value, entry.blob()) {
+            (None, _) => Meaning::Gone,
+            (Some(value), None) => Meaning::Value(value),
+            (Some(_), Some(place)) => Meaning::Large(place),
         }
     }
 
@@ -133,8 +147,13 @@ impl Shared {
         for memtable in std::iter::once(&view.active).chain(&view.sealed) {
             let cover = memtable.cover(key, seq_no);
             let versions = memtable.versions(key, hash, seq_no);
-            let mut newer = versions.take_while(|entry| entry.seq_no >= cover);
-            let is_end = newer.any(|entry| chain.take(self.resolve(&entry, time_ms)));
+            let mut is_end = false;
+            for entry in versions.take_while(|entry| entry.seq_no >= cover) {
+                is_end = chain.take(self.resolve(&entry, time_ms), view)?;
+                if is_end {
+                    break;
+                }
+            }
             if chain.operands.len() > LONG_CHAIN && Arc::ptr_eq(memtable, &view.active) {
                 self.note_long_chain(core);
             }
@@ -150,7 +169,7 @@ impl Shared {
                 cursor.seek(key, seq_no)?;
                 let is_newer = |entry: &Entry<'_>| entry.key == key && entry.seq_no >= cover;
                 while let Some(entry) = cursor.entry().filter(is_newer) {
-                    if chain.take(self.resolve(&entry, time_ms)) {
+                    if chain.take(self.resolve(&entry, time_ms), view)? {
                         return Ok(chain);
                     }
                     cursor.next()?;

@@ -21,7 +21,7 @@ use crate::db::Db;
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::options::{Options, ReadMode};
-use crate::recover::check_tables_present;
+use crate::recover::check_files_present;
 use crate::swap::{Swap, no_database_at};
 use crate::unfinished::Unfinished;
 use crate::verify::{VerifyOptions, VerifyProgress, VerifyReport};
@@ -145,7 +145,7 @@ fn check_present(fs: &SharedFs, checkpoint: &Path) -> Result<()> {
         Some(IoErrorKind::NotFound | IoErrorKind::NotADirectory) => no_database_at(fs, checkpoint),
         _ => error.into(),
     })?;
-    check_tables_present(checkpoint, &read.state, &fs.list(checkpoint)?)
+    check_files_present(checkpoint, &read.state, &fs.list(checkpoint)?)
 }
 
 fn check_clean(checkpoint: &Path, verified: &VerifyReport) -> Result<()> {

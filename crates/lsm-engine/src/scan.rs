@@ -10,10 +10,12 @@
 //!
 //! In a database opened read-only the moment holds its own view, and a scan stays with it.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use lsm_entry::{Cursor, Direction, MAX_SEQ_NO, MergingCursor, SeqNo, Tag};
+use lsm_blob::BlobValue;
+use lsm_entry::{BlobRef, Cursor, Direction, MAX_SEQ_NO, MergingCursor, SeqNo, Tag};
 
 use crate::budget::CursorCharge;
 use crate::error::{Error, Result};
@@ -23,6 +25,7 @@ use crate::samples::Begun;
 use crate::snapshot::Registered;
 use crate::source::{Source, merge_view};
 use crate::sync::Guard;
+use crate::value::Slice;
 use crate::view::View;
 
 /// Entries after which a scan looks whether its view is stale.
@@ -56,6 +59,10 @@ pub struct EntryCursor {
     value: Vec<u8>,
     /// Merge operands of the current entry, as they were met.
     operands: Operands,
+    /// Value of the current entry, if it lies in a blob file.
+    large: Option<BlobValue>,
+    /// Whether values that lie in blob files are wanted.
+    loads_values: bool,
     entries_until_check: u32,
     /// Its place in the memory budget.
     _charge: CursorCharge,
@@ -83,6 +90,10 @@ enum Position {
     BeforeEntry,
     /// The merged cursor stands among the entry's older versions, or behind them; the entry was folded.
     WithinEntry,
+    /// As at the entry itself; its value lies in a blob file.
+    AtLarge,
+    /// As before the entry; its value lies in a blob file.
+    BeforeLarge,
 }
 
 impl EntryCursor {
@@ -100,7 +111,14 @@ impl EntryCursor {
     /// Another cursor over what this one reads, also if its keyspace was dropped meanwhile.
     pub(crate) fn beside(&self) -> Self {
         let view = Arc::clone(&self.view);
-        Self::over(self.moment.clone(), &self.core, view, self.refusal.clone())
+        let beside = Self::over(self.moment.clone(), &self.core, view, self.refusal.clone());
+        Self { loads_values: self.loads_values, ..beside }
+    }
+
+    /// The same, for whoever wants no values: those in blob files are not read, and seem empty.
+    pub(crate) fn keys_only(mut self) -> Self {
+        self.loads_values = false;
+        self
     }
 
     fn over(
@@ -121,6 +139,8 @@ impl EntryCursor {
             key: Vec::new(),
             value: Vec::new(),
             operands: Operands::default(),
+            large: None,
+            loads_values: true,
             entries_until_check: STALENESS_CHECK_ENTRIES,
             _charge: charge,
             plain: Plain::default(),
@@ -191,7 +211,7 @@ impl EntryCursor {
         self.plain = Plain::default();
         match self.position {
             Position::End => return Ok(()),
-            Position::AtEntry => {
+            Position::AtEntry | Position::AtLarge => {
                 self.remember_key();
                 self.position = Position::End;
                 if self.is_check_due() && self.refresh_view() {
@@ -200,7 +220,7 @@ impl EntryCursor {
                     self.merged.next()?;
                 }
             }
-            Position::BeforeEntry => {
+            Position::BeforeEntry | Position::BeforeLarge => {
                 // Turning round: step over every version of the entry that was copied.
                 self.position = Position::End;
                 if self.is_check_due() {
@@ -235,7 +255,7 @@ impl EntryCursor {
         self.plain = Plain::default();
         match self.position {
             Position::End => return Ok(()),
-            Position::AtEntry => {
+            Position::AtEntry | Position::AtLarge => {
                 self.remember_key();
                 self.position = Position::End;
                 // Newer versions of the key may stand before this one: step over them too.
@@ -245,7 +265,7 @@ impl EntryCursor {
                 }
             }
             // The sources stand before every version already.
-            Position::BeforeEntry => self.position = Position::End,
+            Position::BeforeEntry | Position::BeforeLarge => self.position = Position::End,
             Position::WithinEntry => {
                 self.position = Position::End;
                 self.seek_before_key()?;
@@ -285,14 +305,38 @@ impl EntryCursor {
             Position::End => None,
             Position::AtEntry => self.merged.entry().map(|entry| (entry.key, entry.user_value())),
             Position::BeforeEntry | Position::WithinEntry => Some((&self.key, &self.value)),
+            Position::AtLarge => self.merged.entry().map(|entry| (entry.key, self.large())),
+            Position::BeforeLarge => Some((&self.key, self.large())),
         }
     }
 
-    /// The current entry as a table holds it, its expiry included, while the cursor moves forward.
-    pub(crate) fn stored(&self) -> Option<(Tag, &[u8])> {
+    fn large(&self) -> &[u8] {
+        self.large.as_deref().unwrap_or_default()
+    }
+
+    /// The value here, for longer than the cursor stays.
+    pub(crate) fn value_to_keep(&self) -> Option<Slice> {
+        match (self.position, &self.large) {
+            (Position::AtLarge | Position::BeforeLarge, Some(large)) => {
+                Some(Slice::blob(large.clone()))
+            }
+            _ => self.value().map(Slice::copied),
+        }
+    }
+
+    /// The current entry as a table holds it that refers to no blob file, its expiry included, while
+    /// the cursor moves forward.
+    pub(crate) fn stored(&self) -> Option<(Tag, Cow<'_, [u8]>)> {
         match self.position {
-            Position::AtEntry => self.merged.entry().map(|entry| (entry.tag, entry.value)),
-            _ => self.value().map(|value| (Tag::PUT, value)),
+            Position::AtLarge => self.merged.entry().map(|entry| {
+                let expiry_bytes = entry.value.len() - entry.user_value().len();
+                let value = [&entry.value[..expiry_bytes], self.large()].concat();
+                (entry.tag.without_blob(), Cow::Owned(value))
+            }),
+            Position::AtEntry => {
+                self.merged.entry().map(|entry| (entry.tag, Cow::Borrowed(entry.value)))
+            }
+            _ => self.value().map(|value| (Tag::PUT, Cow::Borrowed(value))),
         }
     }
 
@@ -358,6 +402,7 @@ impl EntryCursor {
                     self.plain.forward = self.look_ahead(Direction::Forward);
                     return Ok(());
                 }
+                Meaning::Large(place) => return self.stand_at_large(place, Position::AtLarge),
                 Meaning::Gone => {
                     // None of its older versions counts.
                     self.remember_key();
@@ -387,6 +432,11 @@ impl EntryCursor {
                     has_base = true;
                     break;
                 }
+                Meaning::Large(place) => {
+                    self.value = self.view.tree.blobs.load(place)?.to_vec();
+                    has_base = true;
+                    break;
+                }
             }
             self.merged.next()?;
         }
@@ -411,6 +461,7 @@ impl EntryCursor {
             // operands above it.
             let mut is_seen = false;
             self.operands.clear();
+            let mut place = None;
             while let Some(entry) = self.merged.entry() {
                 if !is_same(entry.key, &self.key) {
                     break;
@@ -422,25 +473,45 @@ impl EntryCursor {
                     } else {
                         self.operands.clear();
                         self.value.clear();
-                        is_seen = false;
+                        (is_seen, place) = (false, None);
                     }
                     if let Meaning::Value(value) = meaning {
                         self.value.extend_from_slice(value);
                         is_seen = true;
                     }
+                    if let Meaning::Large(found) = meaning {
+                        (is_seen, place) = (true, Some(found));
+                    }
                 }
                 self.merged.prev()?;
             }
             if !self.operands.is_empty() {
+                if let Some(place) = place.take() {
+                    self.value = self.view.tree.blobs.load(place)?.to_vec();
+                }
                 let base = is_seen.then_some(self.value.as_slice());
                 self.value = self.core.fold(&self.key, base, &self.operands.in_order())?;
                 is_seen = true;
             }
             if is_seen {
-                self.position = Position::BeforeEntry;
+                match place {
+                    None => self.position = Position::BeforeEntry,
+                    Some(place) => self.stand_at_large(place, Position::BeforeLarge)?,
+                }
                 return Ok(());
             }
         }
+    }
+
+    /// Fetches the value of the entry that was found.
+    #[cold]
+    fn stand_at_large(&mut self, place: Option<BlobRef>, position: Position) -> Result<()> {
+        self.large = None;
+        if self.loads_values {
+            self.large = Some(self.view.tree.blobs.load(place)?);
+        }
+        self.position = position;
+        Ok(())
     }
 
     fn is_check_due(&mut self) -> bool {

@@ -1,11 +1,11 @@
 //! What the engine counts while it runs.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use lsm_compaction::{MergeStats, Plan};
-use lsm_version::TableRecord;
+
+use crate::outputs::WrittenTables;
 
 use crate::events::Work;
 
@@ -65,6 +65,7 @@ pub(crate) struct Stats {
     pub(crate) compactions: Counter,
     pub(crate) compaction_bytes_read: Counter,
     pub(crate) compaction_bytes_written: Counter,
+    pub(crate) blob_bytes: Counter,
     pub(crate) entries_dropped: Counter,
     pub(crate) background_errors: Counter,
     pub(crate) manifest_bytes: Counter,
@@ -86,26 +87,33 @@ impl Stats {
         self.user_bytes_written.add(user_bytes);
     }
 
-    pub(crate) fn note_flush(&self, records: &[Arc<TableRecord>]) {
+    pub(crate) fn note_flush(&self, written: &WrittenTables) {
         self.flushes.count();
-        self.flush_bytes.add(records.iter().map(|record| record.bytes).sum());
+        self.flush_bytes.add(self.note_tables(written));
     }
 
-    pub(crate) fn note_ingest(&self, records: &[Arc<TableRecord>]) {
+    pub(crate) fn note_ingest(&self, written: &WrittenTables) {
         self.ingests.count();
-        self.ingest_bytes.add(records.iter().map(|record| record.bytes).sum());
+        self.ingest_bytes.add(self.note_tables(written));
     }
 
     pub(crate) fn note_compaction(
         &self,
         plan: &Plan,
         merged: &MergeStats,
-        records: &[Arc<TableRecord>],
+        written: &WrittenTables,
     ) {
         self.compactions.count();
         let inputs = plan.inputs.iter().flat_map(|input| &input.tables);
         self.compaction_bytes_read.add(inputs.map(|table| table.bytes).sum());
-        self.compaction_bytes_written.add(records.iter().map(|record| record.bytes).sum());
+        self.compaction_bytes_written.add(self.note_tables(written));
         self.entries_dropped.add(merged.entries_read - merged.entries_written);
+    }
+
+    /// Bytes of tables and blob files; of the latter apart, too.
+    fn note_tables(&self, written: &WrittenTables) -> u64 {
+        let blob_bytes = written.blobs().iter().map(|blob| blob.bytes).sum();
+        self.blob_bytes.add(blob_bytes);
+        written.records().iter().map(|record| record.bytes).sum::<u64>() + blob_bytes
     }
 }

@@ -20,15 +20,19 @@ pub(crate) struct TableStore {
     pub(crate) fs: SharedFs,
     pub(crate) dir: PathBuf,
     pub(crate) budget: Arc<Budget>,
-    read_mode: ReadMode,
-    /// Numbers of table files that nobody needs any more.
-    garbage: Sender<u64>,
+    pub(crate) read_mode: ReadMode,
+    /// Files that nobody needs any more.
+    garbage: Sender<(FileKind, u64)>,
     pub(crate) opened: AtomicU64,
 }
 
 impl TableStore {
-    /// The tables in `dir`; the numbers of those that nobody needs any more go into `garbage`.
-    pub(crate) fn new(dir: &Path, options: &Options, garbage: Sender<u64>) -> Arc<Self> {
+    /// The tables in `dir`; files that nobody needs any more go into `garbage`.
+    pub(crate) fn new(
+        dir: &Path,
+        options: &Options,
+        garbage: Sender<(FileKind, u64)>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             fs: Arc::clone(&options.env.fs),
             dir: dir.to_owned(),
@@ -42,6 +46,13 @@ impl TableStore {
     /// The path of table `number`.
     pub(crate) fn path(&self, number: u64) -> PathBuf {
         self.dir.join(file_name(FileKind::Table, number))
+    }
+
+    /// A file that nobody needs any more.
+    pub(crate) fn dispose(&self, kind: FileKind, number: u64) {
+        // A reader may be the last to hold it: only the number is sent, the log's thread removes the
+        // file. At shutdown nobody listens, and recovery removes it as an orphan.
+        let _ = self.garbage.send((kind, number));
     }
 
     fn open(&self, record: &TableRecord) -> lsm_io::Result<Arc<Table>> {
@@ -135,9 +146,7 @@ impl Drop for LiveTable {
             self.store.budget.table_closed(table.memory_bytes());
         }
         if self.replaced.load(Ordering::Acquire) {
-            // A reader may be the last to hold it: only the number is sent, the log's thread
-            // removes the file. At shutdown nobody listens, and recovery removes it as an orphan.
-            let _ = self.store.garbage.send(self.record.number);
+            self.store.dispose(FileKind::Table, self.record.number);
         }
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use lsm_blob::BlobValue;
 use lsm_sstable::PinnedSlice;
 
 /// Values up to this long are copied out of their block; longer ones share it.
@@ -12,7 +13,7 @@ pub(crate) const COPY_BYTES_MAX: usize = 4096;
 /// A key or a value that a read returned: a byte slice that is cheap to clone.
 ///
 /// Up to 4 KiB it is a copy; above, it shares the block it was found in, which stays in memory (or
-/// mapped) as long as the slice lives.
+/// mapped) as long as the slice lives. A value that lies in a blob file is never copied.
 #[derive(Clone)]
 pub struct Slice(Repr);
 
@@ -25,6 +26,7 @@ pub type Key = Slice;
 enum Repr {
     Owned(Arc<[u8]>),
     Shared(PinnedSlice),
+    Blob(BlobValue),
 }
 
 impl Slice {
@@ -36,11 +38,16 @@ impl Slice {
         Self(Repr::Shared(pinned))
     }
 
+    pub(crate) fn blob(value: BlobValue) -> Self {
+        Self(Repr::Blob(value))
+    }
+
     /// The bytes.
     pub fn as_bytes(&self) -> &[u8] {
         match &self.0 {
             Repr::Owned(bytes) => bytes,
             Repr::Shared(pinned) => pinned,
+            Repr::Blob(value) => value,
         }
     }
 }

@@ -7,6 +7,7 @@ use lsm_entry::{SeqNo, common_prefix, digest};
 use lsm_memtable::Memtable;
 use lsm_version::Version;
 
+use crate::blobs::BlobFiles;
 use crate::tables::{LiveTable, TableStore};
 
 /// Everything that a read of one keyspace looks at, immutable, swapped as a whole.
@@ -49,6 +50,8 @@ pub(crate) struct Tree {
     pub(crate) version: Arc<Version>,
     /// Every run, newest first.
     pub(crate) runs: Vec<LiveRun>,
+    /// Where its tables' large values lie.
+    pub(crate) blobs: BlobFiles,
 }
 
 impl Tree {
@@ -72,7 +75,8 @@ impl Tree {
         }
         // What is left over is named by no version from here on.
         known.values().for_each(|table| table.mark_replaced());
-        Self { version, runs }
+        let blobs = BlobFiles::new(&version, before.map(|before| &before.blobs), store);
+        Self { version, runs, blobs }
     }
 
     /// The handle of table `number`.

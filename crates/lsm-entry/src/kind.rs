@@ -89,6 +89,12 @@ impl Tag {
         Self(self.0 | Self::BLOB)
     }
 
+    /// The same, saying that the value is in the entry itself.
+    #[must_use]
+    pub const fn without_blob(self) -> Self {
+        Self(self.0 & !Self::BLOB)
+    }
+
     /// Whether the entry says that its key is gone (`Delete` or `SingleDelete`).
     #[inline]
     pub const fn is_tombstone(self) -> bool {

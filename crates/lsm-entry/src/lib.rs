@@ -12,10 +12,12 @@
 //! assert_eq!(merged.entry(), Some(Entry::delete(b"b", 4)), "of one key the newest comes first");
 //! ```
 //!
-//! To see what an entry does to its key, open `kind.rs`; its order, `entry.rs`; how a batch encodes
-//! entries, `record.rs`; what a range delete covers, `range_delete.rs` and `fragments.rs`; what a cursor is, `cursor.rs`; how cursors are merged,
+//! To see what an entry does to its key, open `kind.rs`; where a large value lies, `blob_ref.rs`; its
+//! order, `entry.rs`; how a batch encodes entries, `record.rs`; what a range delete covers,
+//! `range_delete.rs` and `fragments.rs`; what a cursor is, `cursor.rs`; how cursors are merged,
 //! `merging_cursor.rs`; how most comparisons are saved there, `rank.rs` and `digest.rs`.
 
+mod blob_ref;
 mod cursor;
 mod digest;
 mod entry;
@@ -28,6 +30,7 @@ mod rank;
 mod record;
 mod vec_cursor;
 
+pub use blob_ref::{BlobRef, BlobShare};
 pub use cursor::{Cursor, Direction, Stretch};
 pub use digest::{common_prefix, digest};
 pub use entry::{Entry, MAX_KEY_BYTES, MAX_SEQ_NO, SeqNo, compare_internal, key_hash};

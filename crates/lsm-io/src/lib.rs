@@ -32,15 +32,19 @@
 //! | what can go wrong | `error.rs` |
 //! | integers and slices as bytes | `bytes.rs` |
 //! | checksums | `checksum.rs` |
+//! | writing a file front to back | `chunk.rs` |
 //! | who a file is | `identity.rs` |
+//! | checksums that only count there | `seal.rs` |
 
 mod error;
 mod fs;
 mod identity;
+mod seal;
 
 pub mod bytes;
 pub mod checksum;
 
+mod chunk;
 mod cpu_time;
 mod mapping;
 mod memory;
@@ -54,6 +58,7 @@ mod sim;
 pub mod fuzz;
 
 pub use bytes::Malformed;
+pub use chunk::ChunkWriter;
 pub use cpu_time::thread_cpu_time;
 pub use error::{Error, Result};
 pub use fs::{
@@ -64,6 +69,7 @@ pub use identity::Identity;
 pub use mapping::Mapping;
 pub use memory::memory_limit_bytes;
 pub use priority::give_way;
+pub use seal::{SEAL_BYTES, Sealer};
 pub use sim::{CrashPolicy, Fault, Hold, Schedule, SimFs, every, nth, once};
 pub use std_fs::StdFs;
 

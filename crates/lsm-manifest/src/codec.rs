@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use lsm_io::Malformed;
 use lsm_io::bytes::{ByteReader, put_slice, put_u64, put_u128, put_varint};
-use lsm_version::{Place, TableRecord, VersionEdit};
+use lsm_version::{BlobRecord, BlobShare, Place, TableRecord, VersionEdit};
 
 use crate::edit::ManifestEdit;
 
@@ -25,6 +25,7 @@ mod tag {
     pub(super) const NEXT_KEYSPACE_ID: u64 = 11;
     pub(super) const LOG_FIRST_SEQ_NO: u64 = 12;
     pub(super) const INGESTED: u64 = 13;
+    pub(super) const BLOBS: u64 = 14;
     /// From here on a reader may pass a field over.
     pub(super) const OPTIONAL: u64 = 128;
     pub(super) const OPTIONS: u64 = 129;
@@ -54,6 +55,13 @@ pub(crate) fn encode(edit: &ManifestEdit) -> Vec<u8> {
             put_varint(body, u64::from(*id));
             encode_tables(body, tables);
         });
+        let refers = tables.added.iter().any(|(_, table)| !table.blobs.is_empty());
+        if refers || !tables.blobs.is_empty() {
+            field(&mut out, tag::BLOBS, |body| {
+                put_varint(body, u64::from(*id));
+                encode_blobs(body, tables);
+            });
+        }
     }
     for (id, through) in &edit.flushed_through {
         field(&mut out, tag::FLUSHED_THROUGH, |body| {
@@ -133,6 +141,31 @@ fn encode_table(out: &mut Vec<u8>, table: &TableRecord) {
     put_varint(out, table.created_ms);
 }
 
+/// Blob files that come, and what the added tables refer to: a field of its own behind that of the
+/// tables, so that who has no blob files has none of it.
+fn encode_blobs(out: &mut Vec<u8>, edit: &VersionEdit) {
+    put_varint(out, edit.blobs.len() as u64);
+    for blob in &edit.blobs {
+        put_varint(out, blob.number);
+        put_u128(out, blob.birth_database_id);
+        put_varint(out, blob.bytes);
+        put_u64(out, blob.checksum);
+        put_varint(out, blob.values);
+        put_varint(out, blob.value_bytes);
+    }
+    let referring = edit.added.iter().filter(|(_, table)| !table.blobs.is_empty());
+    put_varint(out, referring.clone().count() as u64);
+    for (_, table) in referring {
+        put_varint(out, table.number);
+        put_varint(out, table.blobs.len() as u64);
+        for share in &table.blobs {
+            put_varint(out, share.file);
+            put_varint(out, share.values);
+            put_varint(out, share.value_bytes);
+        }
+    }
+}
+
 /// Reads an edit's bytes.
 pub(crate) fn decode(bytes: &[u8]) -> Decoded<ManifestEdit> {
     let mut edit = ManifestEdit::default();
@@ -163,6 +196,12 @@ fn decode_field(edit: &mut ManifestEdit, tag: u64, body: &[u8]) -> Result<(), Op
         tag::DROP_KEYSPACE => edit.drop_keyspaces.push(small(&mut reader)?),
         tag::SET_OPTIONS => edit.set_options.push((small(&mut reader)?, text(&mut reader)?)),
         tag::TABLES => edit.tables.push((small(&mut reader)?, decode_tables(&mut reader)?)),
+        tag::BLOBS => {
+            let malformed = reader.malformed("blob files without the tables that refer to them");
+            let id = small(&mut reader)?;
+            let tables = edit.tables.last_mut().filter(|(tables_of, _)| *tables_of == id);
+            decode_blobs(&mut reader, &mut tables.ok_or(malformed)?.1)?;
+        }
         tag::FLUSHED_THROUGH => {
             edit.flushed_through.push((small(&mut reader)?, reader.varint()?));
         }
@@ -209,6 +248,33 @@ fn decode_tables(reader: &mut ByteReader<'_>) -> Decoded<VersionEdit> {
     Ok(edit)
 }
 
+fn decode_blobs(reader: &mut ByteReader<'_>, edit: &mut VersionEdit) -> Decoded<()> {
+    for _ in 0..reader.varint()? {
+        edit.blobs.push(Arc::new(BlobRecord {
+            number: reader.varint()?,
+            birth_database_id: reader.u128()?,
+            bytes: reader.varint()?,
+            checksum: reader.u64()?,
+            values: reader.varint()?,
+            value_bytes: reader.varint()?,
+        }));
+    }
+    // Both in the order of the tables.
+    let mut tables = edit.added.iter_mut();
+    for _ in 0..reader.varint()? {
+        let malformed = reader.malformed("a table that the edit does not add");
+        let number = reader.varint()?;
+        let table = tables.find(|(_, table)| table.number == number);
+        let (_, table) = table.ok_or(malformed)?;
+        let blobs = &mut Arc::make_mut(table).blobs;
+        for _ in 0..reader.varint()? {
+            let (file, values) = (reader.varint()?, reader.varint()?);
+            blobs.push(BlobShare { file, values, value_bytes: reader.varint()? });
+        }
+    }
+    Ok(())
+}
+
 fn place(reader: &mut ByteReader<'_>) -> Decoded<Place> {
     let malformed = reader.malformed("an impossible level");
     let level = usize::try_from(reader.varint()?).map_err(|_| malformed)?;
@@ -234,5 +300,6 @@ fn decode_table(reader: &mut ByteReader<'_>) -> Decoded<TableRecord> {
         expiry_min_ms: reader.varint()?.checked_sub(1),
         expiry_max_ms: reader.varint()?.checked_sub(1),
         created_ms: reader.varint()?,
+        blobs: Vec::new(),
     })
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use lsm_version::{EditError, Place, Version, VersionEdit};
+use lsm_version::{EditError, Version};
 
 use crate::edit::{KeyspaceId, ManifestEdit};
 
@@ -204,7 +204,7 @@ impl ManifestState {
                 .collect(),
             tables: keyspaces
                 .filter(|keyspace| !keyspace.version.is_empty())
-                .map(|keyspace| (keyspace.id, all_of(&keyspace.version)))
+                .map(|keyspace| (keyspace.id, keyspace.version.as_edit()))
                 .collect(),
             ingested: self.ingested.iter().copied().collect(),
             log_number: Some(self.log_number),
@@ -218,12 +218,6 @@ impl ManifestState {
             ..ManifestEdit::default()
         }
     }
-}
-
-fn all_of(version: &Version) -> VersionEdit {
-    let added: Vec<(Place, _)> =
-        version.tables().map(|(p, table)| (p, Arc::clone(table))).collect();
-    VersionEdit { removed: Vec::new(), added }
 }
 
 fn raise(what: &'static str, number: &mut u64, to: Option<u64>) -> Result<(), StateError> {

@@ -63,6 +63,8 @@ impl World {
         for keyspace in state.keyspaces.values() {
             let tables = keyspace.version.tables();
             needed.extend(tables.map(|(_, table)| file_name(FileKind::Table, table.number)));
+            let blobs = keyspace.version.blobs();
+            needed.extend(blobs.map(|blob| file_name(FileKind::Blob, blob.record.number)));
         }
         for entry in self.told(fs.list(&dir).map_err(Into::into))? {
             let is_needed = needed.remove(&entry.name);

@@ -17,6 +17,9 @@ const COMPRESSIONS: &[&str] = &["none", "lz4", "zstd"];
 const BLOCK_BYTES: &[u32] = &[256, 1024, 4096];
 /// What the clock of a history shows when it begins, in milliseconds since 1970.
 pub const START_MS: u64 = 1_700_000_000_000;
+/// From which length on values lie in blob files; 0: none do. Values of histories are up to 31 bytes
+/// long, 300, or 5000.
+const BLOB_THRESHOLDS: &[u32] = &[0, 64, 300, 301];
 
 /// What a history chooses for a keyspace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +34,8 @@ pub struct Choice {
     pub filters: bool,
     /// How long puts are kept that do not say.
     pub ttl_ms: Option<u64>,
+    /// From which length on values lie in blob files; 0: none do.
+    pub blob_threshold_bytes: u32,
 }
 
 impl Choice {
@@ -42,6 +47,7 @@ impl Choice {
             block_bytes: *rng.pick(BLOCK_BYTES),
             filters: rng.chance(0.8),
             ttl_ms: None,
+            blob_threshold_bytes: *rng.pick(BLOB_THRESHOLDS),
         }
     }
 
@@ -61,6 +67,7 @@ impl Choice {
                 block_bytes: options.block_bytes,
                 filters: options.filter_bits_per_key.is_some(),
                 ttl_ms: options.ttl_ms,
+                blob_threshold_bytes: options.blob_threshold_bytes.unwrap_or(0) as u32,
             })
         });
         choices.find(|choice| choice.options() == *options)
@@ -102,6 +109,10 @@ impl Choice {
             block_bytes: self.block_bytes,
             ttl_ms: self.ttl_ms,
             merge_operator: Some(chain::operator()),
+            blob_threshold_bytes: match self.blob_threshold_bytes {
+                0 => None,
+                bytes => Some(bytes.into()),
+            },
         }
     }
 }
@@ -111,7 +122,13 @@ impl fmt::Display for Choice {
         let compression = COMPRESSIONS[usize::from(self.compression)];
         let filters = if self.filters { "filters" } else { "bare" };
         write!(f, "{} {compression} {} {filters}", self.policy_name(), self.block_bytes)?;
-        self.ttl_ms.map_or(Ok(()), |ttl_ms| write!(f, " {ttl_ms}"))
+        if let Some(ttl_ms) = self.ttl_ms {
+            write!(f, " {ttl_ms}")?;
+        }
+        match self.blob_threshold_bytes {
+            0 => Ok(()),
+            bytes => write!(f, " blobs{bytes}"),
+        }
     }
 }
 
@@ -125,12 +142,20 @@ impl FromStr for Choice {
             names.iter().position(|it| *it == name).map(|place| place as u8).ok_or_else(wrong)
         };
         let mut words: Vec<&str> = text.split_whitespace().collect();
+        let blobs = match words.last().and_then(|last| last.strip_prefix("blobs")) {
+            Some(blobs) => {
+                words.pop();
+                blobs
+            }
+            None => "0",
+        };
         // What follows the rest is a time to live, if there is one.
         let ttl_ms = words.get(4).map(|ttl_ms| ttl_ms.parse().map_err(|_| wrong())).transpose()?;
         words.truncate(4);
         let &[policy, compression, block_bytes, filters] = words.as_slice() else {
             return Err(wrong());
         };
+        let blobs = blobs.parse().ok().filter(|bytes| BLOB_THRESHOLDS.contains(bytes));
         let block_bytes = block_bytes.parse().ok().filter(|bytes| BLOCK_BYTES.contains(bytes));
         Ok(Self {
             policy: place(POLICIES, policy)?,
@@ -138,6 +163,7 @@ impl FromStr for Choice {
             block_bytes: block_bytes.ok_or_else(wrong)?,
             filters: place(&["bare", "filters"], filters)? == 1,
             ttl_ms,
+            blob_threshold_bytes: blobs.ok_or_else(wrong)?,
         })
     }
 }
@@ -182,6 +208,7 @@ impl Setup {
             format!("policy.{}", self.choice.policy_name()),
             format!("compression.{}", COMPRESSIONS[usize::from(self.choice.compression)]),
             yes(self.choice.filters, "tables.with_filters", "tables.without_filters"),
+            yes(self.choice.blob_threshold_bytes > 0, "values.apart", "values.beside_keys"),
             yes(self.read_mode == ReadMode::Mapped, "reads.mapped", "reads.cached"),
             yes(self.map_log, "log.mapped", "log.written"),
         ]

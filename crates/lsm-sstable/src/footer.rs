@@ -14,9 +14,7 @@
 use std::path::Path;
 
 use lsm_io::bytes::{ByteReader, put_u32, put_u64};
-use lsm_io::{Error, Identity, Malformed, Result};
-
-use crate::seal::{SEAL_BYTES, Sealer};
+use lsm_io::{Error, Identity, Malformed, Result, SEAL_BYTES, Sealer};
 
 /// Length of the footer.
 pub(crate) const FOOTER_BYTES: usize = 128;
@@ -29,8 +27,11 @@ const MAGIC: [u8; 8] = *b"LSMTABLE";
 pub(crate) const FEATURE_LZ4: u64 = 1;
 /// The table holds blocks compressed with zstd.
 pub(crate) const FEATURE_ZSTD: u64 = 2;
+/// The table refers to values in blob files.
+pub(crate) const FEATURE_BLOBS: u64 = 4;
 /// What this build can read.
-const FEATURES_KNOWN: u64 = FEATURE_LZ4 | if cfg!(feature = "zstd") { FEATURE_ZSTD } else { 0 };
+const FEATURES_KNOWN: u64 =
+    FEATURE_LZ4 | FEATURE_BLOBS | if cfg!(feature = "zstd") { FEATURE_ZSTD } else { 0 };
 
 /// Where a section is; its checksum follows it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -4,14 +4,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lsm_entry::{Cursor, MAX_SEQ_NO, key_hash};
-use lsm_io::{Error, File, Mapping, Result, SharedFile, SharedStores};
+use lsm_io::{Error, File, Mapping, Result, SEAL_BYTES, Sealer, SharedFile, SharedStores};
 
 use crate::block::{BlockLayout, BlockView};
 use crate::compression::{Method, decompress};
 use crate::footer::{FOOTER_BYTES, Footer, SectionHandle};
 use crate::index::TableIndex;
 use crate::pinned::{Backing, PinnedSlice};
-use crate::seal::{SEAL_BYTES, Sealer};
 use crate::{BlockCache, ReadMode, Table};
 
 /// Reads `data` as a block: plain, and as compressed in each way.

@@ -22,8 +22,8 @@ mod encode;
 use std::cmp::Ordering;
 
 use lsm_entry::{MAX_KEY_BYTES, SeqNo, common_prefix, digest};
-use lsm_io::Malformed;
 use lsm_io::bytes::ByteReader;
+use lsm_io::{Malformed, SEAL_BYTES};
 
 pub(crate) use encode::IndexBuilder;
 
@@ -32,7 +32,6 @@ use crate::compare::compare_prefix;
 use crate::compression::Method;
 use crate::fence_tree::FenceTree;
 use crate::pinned::PinnedSlice;
-use crate::seal::SEAL_BYTES;
 
 const HEADER_BYTES: usize = 16;
 const HANDLE_BYTES: usize = 16;

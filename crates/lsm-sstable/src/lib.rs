@@ -24,14 +24,13 @@
 //! To see what lies in a block and how it is searched, open `block.rs`; how the right block is
 //! found, `index.rs` and `fence_tree.rs`; how a table is written, `writer.rs`; opened, `tail.rs`; asked
 //! for a key, `table.rs`; walked, `cursor.rs`; where blocks live, `source.rs` and `cache.rs`; what is
-//! checked of a file, `seal.rs` at every touch and `verify.rs` when asked to; what is still read
+//! checked of a file, `source.rs` at every touch and `verify.rs` when asked to; what is still read
 //! of a damaged one, `salvage.rs`. The bytes are in
 //! docs/formats/table.md.
 
 mod block;
 mod block_info;
 mod cache;
-mod chunk;
 mod compare;
 mod compression;
 mod cursor;
@@ -45,7 +44,6 @@ mod pinned;
 mod properties;
 mod range_deletes;
 mod salvage;
-mod seal;
 mod simd;
 mod source;
 mod summary;

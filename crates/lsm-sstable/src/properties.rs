@@ -6,7 +6,7 @@
 
 use std::ops::RangeInclusive;
 
-use lsm_entry::{MAX_SEQ_NO, SeqNo};
+use lsm_entry::{BlobShare, MAX_SEQ_NO, SeqNo};
 use lsm_io::Malformed;
 use lsm_io::bytes::{ByteReader, put_slice, put_varint};
 
@@ -52,6 +52,8 @@ pub struct TableProperties {
     pub compression: String,
     /// Bits of the filter for each key; `None` if there is no filter.
     pub filter_bits_per_key: Option<f32>,
+    /// To how much of which blob files its entries refer, by file number.
+    pub blobs: Vec<BlobShare>,
 }
 
 /// The numbers of the fields, for ever.
@@ -79,6 +81,7 @@ mod field {
     pub(super) const COMPRESSION: u8 = 21;
     pub(super) const FILTER_BITS_PER_KEY: u8 = 22;
     pub(super) const ANCESTORS: u8 = 23;
+    pub(super) const BLOBS: u8 = 24;
 }
 
 impl TableProperties {
@@ -121,6 +124,10 @@ impl TableProperties {
         if !info.ancestors.is_empty() {
             put_numbers(&mut out, field::ANCESTORS, &info.ancestors);
         }
+        if !self.blobs.is_empty() {
+            let numbers = self.blobs.iter().flat_map(|s| [s.file, s.values, s.value_bytes]);
+            put_numbers(&mut out, field::BLOBS, &numbers.collect::<Vec<_>>());
+        }
         out
     }
 
@@ -159,6 +166,7 @@ impl TableProperties {
             }
             field::MADE_FROM => self.info.made_from = numbers_of(value)?,
             field::ANCESTORS => self.info.ancestors = numbers_of(value)?,
+            field::BLOBS => self.blobs = shares_of(value)?,
             field::CREATED_MS => self.info.created_ms = number_of(value)?,
             field::ENTRIES => self.entries = number_of(value)?,
             field::TOMBSTONES => self.tombstones = number_of(value)?,
@@ -212,6 +220,19 @@ fn numbers_of(value: &[u8]) -> Result<Vec<u64>, Malformed> {
     Ok(numbers)
 }
 
+fn shares_of(value: &[u8]) -> Result<Vec<BlobShare>, Malformed> {
+    let numbers = numbers_of(value)?;
+    let (shares, []) = numbers.as_chunks::<3>() else {
+        return Err(Malformed { offset: 0, reason: "shares of blob files are cut off" });
+    };
+    let share = |&[file, values, value_bytes]: &[u64; 3]| BlobShare { file, values, value_bytes };
+    let shares: Vec<BlobShare> = shares.iter().map(share).collect();
+    if !shares.is_sorted_by(|one, next| one.file < next.file) {
+        return Err(Malformed { offset: 0, reason: "shares of blob files are out of order" });
+    }
+    Ok(shares)
+}
+
 fn number_of(value: &[u8]) -> Result<u64, Malformed> {
     let mut reader = ByteReader::new(value);
     let number = reader.varint()?;
@@ -260,6 +281,10 @@ mod tests {
             block_bytes: 4096,
             compression: "lz4".into(),
             filter_bits_per_key: Some(10.0),
+            blobs: vec![
+                BlobShare { file: 7, values: 1, value_bytes: 4096 },
+                BlobShare { file: 12, values: 2, value_bytes: 10_000 },
+            ],
         }
     }
 

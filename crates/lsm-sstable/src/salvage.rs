@@ -6,11 +6,10 @@
 use std::sync::Arc;
 
 use lsm_entry::Entry;
-use lsm_io::{Error, Identity, Result, SharedFile};
+use lsm_io::{Error, Identity, Result, Sealer, SharedFile};
 
 use crate::block::BlockView;
 use crate::cache::BlockCache;
-use crate::seal::Sealer;
 use crate::source::BlockSource;
 use crate::tail::Tail;
 use crate::{Table, TableProperties};

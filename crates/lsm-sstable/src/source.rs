@@ -7,14 +7,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use lsm_io::{Error, Malformed, Mapping, Result, SharedFile};
+use lsm_io::{Error, Malformed, Mapping, Result, SEAL_BYTES, Sealer, SharedFile};
 
 use crate::block::{BlockLayout, BlockView};
 use crate::cache::{BlockCache, BlockKey, CachedBlock};
 use crate::compression::decompress;
 use crate::index::{BlockHandle, BlockPlace, TableIndex};
 use crate::pinned::{Backing, PinnedSlice};
-use crate::seal::{SEAL_BYTES, Sealer};
 use crate::simd;
 
 /// Cache lines asked for as soon as a block is known: its header, its tags, and what follows them.

@@ -1,6 +1,8 @@
 //! Counting what goes into a table, and what is told of it afterwards.
 
-use lsm_entry::{Entry, Fragment, MAX_SEQ_NO, SeqNo, last_key_below};
+use std::collections::BTreeMap;
+
+use lsm_entry::{BlobShare, Entry, Fragment, MAX_SEQ_NO, SeqNo, last_key_below};
 
 use crate::TableProperties;
 
@@ -34,6 +36,8 @@ pub struct TableSummary {
     pub expiry_min_ms: Option<u64>,
     /// Latest expiry; `None` if some entry never expires, or there are none.
     pub expiry_max_ms: Option<u64>,
+    /// To how much of which blob files its entries refer, by file number.
+    pub blobs: Vec<BlobShare>,
 }
 
 impl TableSummary {
@@ -54,6 +58,7 @@ impl TableSummary {
             raw_bytes: properties.raw_bytes,
             expiry_min_ms: properties.expiry_min_ms,
             expiry_max_ms: properties.expiry_max_ms,
+            blobs: properties.blobs.clone(),
         }
     }
 }
@@ -76,6 +81,29 @@ pub(crate) struct Tally {
     first_key: Vec<u8>,
     /// Smallest and largest bound of the range deletes.
     range_bounds: Option<(Vec<u8>, Vec<u8>)>,
+    blobs: BlobTally,
+}
+
+/// Counts to which blob files entries refer.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct BlobTally(BTreeMap<u64, BlobShare>);
+
+impl BlobTally {
+    #[inline]
+    pub(crate) fn count(&mut self, entry: &Entry<'_>) {
+        // What is no reference is told by whoever follows it.
+        if let Some(Some(place)) = entry.blob() {
+            let share = self.0.entry(place.file).or_default();
+            share.file = place.file;
+            share.values += 1;
+            share.value_bytes += u64::from(place.bytes);
+        }
+    }
+
+    /// By file number.
+    pub(crate) fn into_shares(self) -> Vec<BlobShare> {
+        self.0.into_values().collect()
+    }
 }
 
 impl Default for Tally {
@@ -94,6 +122,7 @@ impl Default for Tally {
             expiry_max_ms: 0,
             first_key: Vec::new(),
             range_bounds: None,
+            blobs: BlobTally::default(),
         }
     }
 }
@@ -126,6 +155,7 @@ impl Tally {
         let expiry_ms = entry.expires_at_ms().unwrap_or(u64::MAX);
         self.expiry_min_ms = self.expiry_min_ms.min(expiry_ms);
         self.expiry_max_ms = self.expiry_max_ms.max(expiry_ms);
+        self.blobs.count(entry);
     }
 
     /// Counts range deletes, by fragments that ascend; after all entries.
@@ -169,6 +199,7 @@ impl Tally {
             expiry_max_ms: expires(self.expiry_max_ms),
             raw_bytes: self.raw_bytes,
             largest_entry_bytes: self.largest_entry_bytes,
+            blobs: self.blobs.into_shares(),
             ..TableProperties::default()
         }
     }

@@ -10,14 +10,13 @@ use std::sync::Arc;
 
 use lsm_bloom::Filter;
 use lsm_entry::{Entry, Fragments, SeqNo, Tag, ValueKind};
-use lsm_io::{Identity, Result, SharedFile};
+use lsm_io::{Identity, Result, Sealer, SharedFile};
 
 use crate::block::Lookup;
 use crate::block_info::BlockInfo;
 use crate::footer::FOOTER_BYTES;
 use crate::index::TableIndex;
 use crate::pinned::PinnedSlice;
-use crate::seal::Sealer;
 use crate::source::{BlockSource, HeldBlock, ReadMode};
 use crate::tail::Tail;
 use crate::{TableCursor, TableProperties};

@@ -8,14 +8,13 @@ use std::path::Path;
 
 use lsm_bloom::Filter;
 use lsm_entry::{Fragments, MAX_SEQ_NO, SeqNo};
-use lsm_io::{Error, Identity, Mapping, Result, SharedFile};
+use lsm_io::{Error, Identity, Mapping, Result, Sealer, SharedFile};
 
 use crate::TableProperties;
 use crate::footer::{FOOTER_BYTES, Footer, SectionHandle};
 use crate::index::TableIndex;
 use crate::pinned::{Backing, PinnedSlice};
 use crate::range_deletes;
-use crate::seal::Sealer;
 
 /// What an open table knows before it has read a block.
 #[derive(Debug)]

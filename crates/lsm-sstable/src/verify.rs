@@ -15,6 +15,7 @@ use crate::Table;
 use crate::block::{BlockStats, BlockView};
 use crate::footer::Footer;
 use crate::index::BlockHandle;
+use crate::summary::BlobTally;
 use crate::tail::Tail;
 
 /// Longest stretch of the file that is held in memory at once, unless a block is longer.
@@ -47,6 +48,7 @@ impl Table {
             last: None,
             entries: 0,
             tombstones: 0,
+            blobs: BlobTally::default(),
         };
         for number in 0..self.index().blocks() {
             if let Some(handle) = self.index().handle(number) {
@@ -74,6 +76,7 @@ struct Verifier<'a> {
     last: Option<(Vec<u8>, SeqNo)>,
     entries: u64,
     tombstones: u64,
+    blobs: BlobTally,
 }
 
 impl Verifier<'_> {
@@ -105,7 +108,9 @@ impl Verifier<'_> {
     fn is_as_indexed(&mut self, number: usize, view: BlockView<'_>) -> bool {
         let mut stats = BlockStats::default();
         for position in 0..view.count() {
-            stats.count(&view.entry(position));
+            let entry = view.entry(position);
+            stats.count(&entry);
+            self.blobs.count(&entry);
         }
         self.entries += u64::from(stats.entries);
         self.tombstones += u64::from(stats.tombstones);
@@ -140,11 +145,12 @@ impl Verifier<'_> {
         Ok(())
     }
 
-    fn totals(&self) -> Result<()> {
+    fn totals(&mut self) -> Result<()> {
         let properties = self.table.properties();
         let is_right = properties.entries == self.entries
             && properties.tombstones == self.tombstones
             && properties.range_deletes == self.table.range_deletes().weight() as u64
+            && properties.blobs == std::mem::take(&mut self.blobs).into_shares()
             && properties.blocks == self.table.index().blocks() as u64;
         if is_right {
             return Ok(());

@@ -13,15 +13,13 @@ use std::{fmt, io};
 
 use lsm_bloom::FilterBuilder;
 use lsm_entry::{Entry, Fragments, MAX_KEY_BYTES, RangeDelete, SeqNo, ValueKind, compare_internal};
-use lsm_io::{Error, Identity, Result, SharedFile};
+use lsm_io::{ChunkWriter, Error, Identity, Result, SEAL_BYTES, Sealer, SharedFile};
 
 use crate::block::BlockBuilder;
-use crate::chunk::ChunkWriter;
 use crate::compression::{COMPRESSED_VALUE_BYTES_MAX, Compressor, Method};
-use crate::footer::{FEATURE_LZ4, FEATURE_ZSTD, Footer, SectionHandle};
+use crate::footer::{FEATURE_BLOBS, FEATURE_LZ4, FEATURE_ZSTD, Footer, SectionHandle};
 use crate::index::IndexBuilder;
 use crate::range_deletes::{self, BOUND_BYTES_MAX};
-use crate::seal::{SEAL_BYTES, Sealer};
 use crate::summary::{TableSummary, Tally};
 use crate::{TableInfo, TableOptions, TableProperties};
 
@@ -201,9 +199,10 @@ impl TableWriter {
         };
         let properties_section = self.write_section(&properties.encode())?;
         let index = self.write_section(&self.index.finish())?;
+        let blobs = if properties.blobs.is_empty() { 0 } else { FEATURE_BLOBS };
         let footer = Footer {
-            features_to_read: self.features,
-            features_to_write: self.features,
+            features_to_read: self.features | blobs,
+            features_to_write: self.features | blobs,
             identity: self.identity,
             filter,
             range_deletes,

@@ -55,5 +55,5 @@ fn table(number: u64, lower: &str, upper: &str, bytes: u64) -> Arc<TableRecord> 
 }
 
 fn edit(removed: &[(Place, u64)], added: &[(Place, Arc<TableRecord>)]) -> VersionEdit {
-    VersionEdit { removed: removed.to_vec(), added: added.to_vec() }
+    VersionEdit { removed: removed.to_vec(), added: added.to_vec(), ..VersionEdit::default() }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{RunId, TableRecord};
+use crate::{BlobRecord, RunId, TableRecord};
 
 /// Where a table stands in the tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -20,4 +20,7 @@ pub struct VersionEdit {
     pub removed: Vec<(Place, u64)>,
     /// Tables that become live, and where.
     pub added: Vec<(Place, Arc<TableRecord>)>,
+    /// Blob files to which the added tables are the first to refer. They are live for as long as any
+    /// table refers to them.
+    pub blobs: Vec<Arc<BlobRecord>>,
 }

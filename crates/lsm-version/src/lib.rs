@@ -20,16 +20,20 @@
 //! # Ok::<(), lsm_version::EditError>(())
 //! ```
 //!
-//! To see what is known of a table, open `table_record.rs`; how tables lie in levels and runs,
+//! To see what is known of a table, open `table_record.rs`; of a blob file,
+//! `blobs.rs`; how tables lie in levels and runs,
 //! `version.rs`; how one version becomes the next, `edit.rs`; how one is drawn as text, `picture.rs`.
 
+mod blobs;
 mod edit;
 #[doc(hidden)]
 pub mod picture;
 mod table_record;
 mod version;
 
+pub use blobs::{BlobRecord, BlobUse};
 pub use edit::{Place, VersionEdit};
+pub use lsm_entry::BlobShare;
 pub use table_record::TableRecord;
 pub use version::{EditError, LEVELS, Level, Run, RunId, Version};
 

@@ -1,6 +1,6 @@
 //! What the tree knows of a table without opening it.
 
-use lsm_entry::SeqNo;
+use lsm_entry::{BlobShare, SeqNo};
 
 /// The numbers by which the manifest knows a table: all that a policy or an open needs.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -39,6 +39,8 @@ pub struct TableRecord {
     pub expiry_max_ms: Option<u64>,
     /// Database time at which it was written, in milliseconds since 1970.
     pub created_ms: u64,
+    /// To how much of which blob files its entries refer, by file number.
+    pub blobs: Vec<BlobShare>,
 }
 
 impl TableRecord {

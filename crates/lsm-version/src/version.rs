@@ -4,7 +4,8 @@ use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
-use crate::{Place, TableRecord, VersionEdit};
+use crate::blobs::Blobs;
+use crate::{BlobUse, Place, TableRecord, VersionEdit};
 
 /// How many levels a tree has, level 0 included.
 pub const LEVELS: usize = 7;
@@ -72,6 +73,7 @@ impl Level {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Version {
     levels: [Level; LEVELS],
+    blobs: Blobs,
 }
 
 /// Why an edit does not fit a version.
@@ -99,6 +101,25 @@ pub enum EditError {
         /// The table.
         number: u64,
     },
+    /// A table refers to a blob file that is not there.
+    NoSuchBlob {
+        /// The blob file.
+        number: u64,
+        /// The table.
+        table: u64,
+    },
+    /// The edit adds a blob file that is live already.
+    BlobAlreadyThere {
+        /// The blob file.
+        number: u64,
+    },
+    /// Tables refer to more of a blob file than is in it.
+    MoreThanThereIs {
+        /// The blob file.
+        number: u64,
+        /// The table that refers to too much.
+        table: u64,
+    },
     /// Two tables of one run share a key.
     Overlap {
         /// Where they are.
@@ -123,6 +144,13 @@ impl fmt::Display for EditError {
             Self::InvertedBounds { number } => {
                 write!(f, "the lower bound of table {number} lies above its upper one")
             }
+            Self::NoSuchBlob { number, table } => {
+                write!(f, "table {table} refers to blob file {number}, which is not there")
+            }
+            Self::BlobAlreadyThere { number } => write!(f, "blob file {number} is live already"),
+            Self::MoreThanThereIs { number, table } => {
+                write!(f, "table {table} refers to more of blob file {number} than is in it")
+            }
             Self::Overlap { place, first, second } => write!(
                 f,
                 "tables {first} and {second} overlap in level {}, run {}",
@@ -137,7 +165,7 @@ impl std::error::Error for EditError {}
 impl Version {
     /// The version without tables.
     pub fn empty() -> Self {
-        Self { levels: Default::default() }
+        Self { levels: Default::default(), blobs: Blobs::default() }
     }
 
     /// All levels, level 0 first.
@@ -179,9 +207,28 @@ impl Version {
         self.levels[level].bytes()
     }
 
+    /// The blob files to which tables refer, by number.
+    pub fn blobs(&self) -> impl Iterator<Item = &BlobUse> {
+        self.blobs.iter()
+    }
+
+    /// A blob file to which tables refer.
+    pub fn blob(&self, number: u64) -> Option<&BlobUse> {
+        self.blobs.get(number)
+    }
+
     /// Whether there are no tables.
     pub fn is_empty(&self) -> bool {
         self.levels.iter().all(|level| level.runs.is_empty())
+    }
+
+    /// The one edit that leads from the empty version to this one.
+    pub fn as_edit(&self) -> VersionEdit {
+        VersionEdit {
+            added: self.tables().map(|(place, table)| (place, Arc::clone(table))).collect(),
+            blobs: self.blobs().map(|blob| Arc::clone(&blob.record)).collect(),
+            ..VersionEdit::default()
+        }
     }
 
     /// The version after an edit.
@@ -192,6 +239,9 @@ impl Version {
         let mut version = self.clone();
         for &(place, number) in &edit.removed {
             version.remove(place, number)?;
+        }
+        for blob in &edit.blobs {
+            version.blobs.add(blob)?;
         }
         let mut live: HashSet<u64> = version.tables().map(|(_, table)| table.number).collect();
         // Sorted, so that of several overlaps always the same one is told.
@@ -209,8 +259,10 @@ impl Version {
                 .get_mut(place.level)
                 .ok_or(EditError::NoSuchLevel { level: place.level })?;
             level.place(place.run, Arc::clone(table));
+            version.blobs.refer(table)?;
             touched.insert(*place);
         }
+        version.blobs.drop_dead();
         for place in touched {
             version.sort_run(place)?;
         }
@@ -226,7 +278,8 @@ impl Version {
         let run = level.runs.iter_mut().find(|run| run.id == place.run);
         let run = run.ok_or(not_there.clone())?;
         let index = run.tables.iter().position(|table| table.number == number);
-        run.tables.remove(index.ok_or(not_there)?);
+        let table = run.tables.remove(index.ok_or(not_there)?);
+        self.blobs.release(&table);
         Ok(())
     }
 

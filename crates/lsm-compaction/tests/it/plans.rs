@@ -200,6 +200,7 @@ fn tombstones_at_the_bottom_go_when_no_snapshot_needs_them() {
         lsm_version::VersionEdit {
             removed: vec![(place, table.number)],
             added: vec![(place, dirty.into())],
+            ..lsm_version::VersionEdit::default()
         }
     };
     version = version.apply(&edit).expect("fits");
@@ -225,6 +226,7 @@ fn what_stands_in_newer_runs_of_a_level_keeps_no_tombstone_of_its_oldest() {
     let edit = lsm_version::VersionEdit {
         removed: vec![(place, table.number)],
         added: vec![(place, dirty.into())],
+        ..lsm_version::VersionEdit::default()
     };
     let version = version.apply(&edit).expect("fits");
     let policy: CompactionPolicy = "lazy_leveled".parse().expect("a policy");

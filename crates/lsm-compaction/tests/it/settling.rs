@@ -47,7 +47,7 @@ impl Tree {
         }
         let table = self.table(entries);
         let place = Place { level: 0, run: table.number };
-        let edit = VersionEdit { removed: Vec::new(), added: vec![(place, table)] };
+        let edit = VersionEdit { added: vec![(place, table)], ..VersionEdit::default() };
         self.version = self.version.apply(&edit).expect("a flush fits");
     }
 
@@ -83,7 +83,7 @@ impl Tree {
             let place = Place { level: input.level, run: input.run };
             input.tables.iter().map(move |table| (place, table.number))
         });
-        let edit = VersionEdit { removed: removed.collect(), added };
+        let edit = VersionEdit { removed: removed.collect(), added, ..VersionEdit::default() };
         self.version = self.version.apply(&edit).expect("every plan fits its version");
     }
 }

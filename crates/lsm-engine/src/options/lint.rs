@@ -255,6 +255,16 @@ impl KeyspaceOptions {
             ),
             Some(_) => {}
         }
+        if let Some(bytes) = self.blob_threshold_bytes
+            && bytes < 512
+        {
+            findings.add(
+                "blob_threshold_bytes",
+                bytes,
+                "a reference and a checksum take 32 bytes, and a read goes to a second place",
+                "take 1 KiB or more",
+            );
+        }
         if self.block_bytes > 64 << 10 {
             findings.add(
                 "block_bytes",
@@ -368,6 +378,9 @@ mod tests {
         }
         check_found("block_bytes", |options| options.keyspace.block_bytes = 256 << 10);
         check_found("block_bytes", |options| options.keyspace.block_bytes = 256);
+        check_found("blob_threshold_bytes", |options| {
+            options.keyspace.blob_threshold_bytes = Some(100);
+        });
         check_found("compaction", |options| {
             let leveled = LeveledOptions { table_bytes: 64 << 10, ..LeveledOptions::default() };
             options.keyspace.compaction = CompactionPolicy::Leveled(leveled);

@@ -89,6 +89,7 @@ list_options!(options: KeyspaceOptions {
     block_bytes => options.block_bytes.to_string(),
     ttl_ms => or_none(options.ttl_ms),
     merge_operator => or_none(options.merge_operator.as_ref().map(Operator::name)),
+    blob_threshold_bytes => or_none(options.blob_threshold_bytes),
 });
 
 fn yes_or_no(is_set: bool) -> String {

@@ -10,10 +10,11 @@ use lsm_entry::{Cursor, Entry, Fragments, MAX_SEQ_NO, MergingCursor, SeqNo, key_
 use lsm_io::{Identity, OpenMode};
 use lsm_manifest::{FileKind, KeyspaceState, Manifest, ManifestState, file_name, parse_file_name};
 use lsm_sstable::{Origin, Table, TableCursor};
-use lsm_version::{LEVELS, Place, TableRecord, Version, VersionEdit};
+use lsm_version::{BlobRecord, LEVELS, Place, TableRecord, Version, VersionEdit};
 use lsm_wal::{FrameKind, PreparedSegment, RecoveryMode, replay};
 
 use super::arrange::{Group, arrange};
+use super::blobs::Rescue;
 use super::choose::{Choice, ChosenKeyspace, Source};
 use super::lost::SetAside;
 use super::report::{NamedFile, RepairReport, RepairedKeyspace};
@@ -22,7 +23,7 @@ use super::tables::{open_damaged, visit_whole_blocks};
 use super::{RepairOptions, listing_of_lost};
 use crate::attempt::Attempt;
 use crate::error::{Error, Result};
-use crate::flush::{flush_edit, write_entries};
+use crate::flush::{as_newest_run, write_entries};
 use crate::limiter::{Priority, RateLimiter};
 use crate::options::{KeyspaceOptions, Options};
 use crate::outputs::{OutputSpec, Outputs, WrittenTables};
@@ -103,14 +104,22 @@ pub(super) fn build(
             report.set_aside.push(NamedFile { name, reason });
         }
     }
+    let live_blobs: BTreeSet<u64> =
+        keyspaces.values().flat_map(Version::blobs).map(|blob| blob.record.number).collect();
+    for &number in survey.blobs.whole.keys().filter(|number| !live_blobs.contains(number)) {
+        let (name, reason) = (file_name(FileKind::Blob, number), "no table refers to it".into());
+        report.set_aside.push(NamedFile { name, reason });
+    }
     let names = report.set_aside.iter().map(|file| file.name.clone()).collect();
     // Order: every second name is durable before the database changes.
     let aside = SetAside::begin(files.fs, files.dir, names)?;
     put_in_place(files, &recovery, state)?;
     attempt.succeeded();
     for tables in written {
-        // What went into a merge is not needed any more.
-        if tables.records().iter().any(|record| live.contains(&record.number)) {
+        // What went into a merge is not needed any more, unless its large values are.
+        if tables.records().iter().any(|record| live.contains(&record.number))
+            || tables.blobs().iter().any(|blob| live_blobs.contains(&blob.number))
+        {
             tables.keep();
         }
     }
@@ -282,15 +291,25 @@ impl Builder<'_> {
         if self.choice.is_from_manifest {
             // The log goes on where the tables end.
             for records in from_log {
-                edit.added.extend(flush_edit(records).added);
+                edit.added.extend(as_newest_run(records));
             }
         } else {
             let logs = &self.recovery.made_from;
             unplaced.extend(from_log.iter().flatten().map(|r| (Arc::clone(r), logs.clone())));
             edit.added = self.place(id, chosen, unplaced)?;
         }
+        edit.blobs = self.blobs_of(&edit);
         let version = Version::empty().apply(&edit);
         version.map_err(|error| Error::corrupt(format!("keyspace {id}: {error}")))
+    }
+
+    /// The blob files to which the added tables refer.
+    fn blobs_of(&self, edit: &VersionEdit) -> Vec<Arc<BlobRecord>> {
+        let shares = edit.added.iter().flat_map(|(_, table)| &table.blobs);
+        let wanted: BTreeSet<u64> = shares.map(|share| share.file).collect();
+        let written = self.written.iter().flat_map(WrittenTables::blobs);
+        let known = self.survey.blobs.whole.values().chain(written);
+        known.filter(|blob| wanted.contains(&blob.number)).cloned().collect()
     }
 
     /// Gives tables a place, the oldest run at the bottom and the others in level 0.
@@ -368,7 +387,10 @@ impl Builder<'_> {
         let written_min = table.blocks().map(|block| block.seq_no_min).min().unwrap_or(0);
         let shift = seq_no_min.map_or(0, |seq_no_min| seq_no_min.saturating_sub(written_min));
         let mut outputs = self.outputs(id, chosen, vec![number], level);
+        let rescue = Rescue::new(self.files, self.survey)?;
+        let mut held = Vec::new();
         visit_whole_blocks(table, &mut |entry| {
+            let (entry, _) = rescue.mend(entry, &mut held)?;
             let entry = Entry { seq_no: (entry.seq_no + shift).min(MAX_SEQ_NO), ..entry };
             outputs.add(entry, key_hash(entry.key))
         })?;
@@ -397,6 +419,7 @@ impl Builder<'_> {
             made_from,
             ancestors: Vec::new(),
             priority: Priority::Flush,
+            moving: None,
         };
         Outputs::new(self.recovery.workshop(), spec)
     }

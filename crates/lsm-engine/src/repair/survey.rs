@@ -7,6 +7,7 @@ use lsm_io::{DirEntry, Error};
 use lsm_manifest::{FileKind, Manifest, ManifestRead, file_name, parse_file_name};
 use lsm_wal::FrameReader;
 
+use super::blobs::FoundBlobs;
 use super::log::{Beginning, FoundLog, LogGap, segments};
 use super::report::{NamedFile, RepairReport};
 use super::tables::{FoundTables, survey_table};
@@ -26,6 +27,7 @@ pub(super) struct Survey {
     /// `None`: no file tells.
     pub(super) database_id: Option<u128>,
     pub(super) tables: FoundTables,
+    pub(super) blobs: FoundBlobs,
     pub(super) log: FoundLog,
 }
 
@@ -57,6 +59,14 @@ impl Survey {
             {
                 let found = survey_table(files, number, entry.bytes, &mut report.damage)?;
                 tables.insert(number, found);
+            }
+        }
+        let mut blobs = FoundBlobs::default();
+        for entry in &listing {
+            if let (FileKind::Blob, number) = parse_file_name(&entry.name)
+                && number < unfinished_from
+            {
+                blobs.survey(files, number, entry.bytes, &mut report.damage)?;
             }
         }
         let logs = numbers(FileKind::Log);
@@ -97,7 +107,16 @@ impl Survey {
                 reason,
             });
         }
-        Ok(Self { unfinished_from, listing, manifest: read, doubt, database_id, tables, log })
+        Ok(Self {
+            unfinished_from,
+            listing,
+            manifest: read,
+            doubt,
+            database_id,
+            tables,
+            blobs,
+            log,
+        })
     }
 
     /// Whether a file was written by a repair that was not finished.

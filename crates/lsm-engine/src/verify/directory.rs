@@ -10,10 +10,11 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use lsm_blob::BlobFile;
 use lsm_io::{Error, OpenMode, SharedFs};
 use lsm_manifest::{FileKind, Manifest, ManifestRead, ManifestState, file_name, parse_file_name};
 use lsm_sstable::Table;
-use lsm_version::TableRecord;
+use lsm_version::{BlobRecord, TableRecord};
 use lsm_wal::{FrameRef, LogReport, RecoveryMode};
 
 use super::{Files, VerifyOptions, VerifyProgress, VerifyReport};
@@ -116,26 +117,33 @@ impl Verification<'_> {
         }
         let keyspaces = read.state.keyspaces.values();
         check_keyspace(keyspace, keyspaces.map(|keyspace| keyspace.name.as_str()))?;
-        let tables = tables(&read.state, keyspace);
-        let bytes_total = tables.values().map(|record| record.bytes).sum();
+        let (tables, blobs) = (tables(&read.state, keyspace), blobs(&read.state, keyspace));
+        let bytes_total = tables.values().map(|record| record.bytes).sum::<u64>()
+            + blobs.values().map(|record| record.bytes).sum::<u64>();
+        for record in blobs.values() {
+            let checked = self.files.check_blob(record);
+            let is_named = |state: &_| self::blobs(state, None).contains_key(&record.number);
+            if !self.was_replaced(checked.is_err(), is_named) {
+                self.report.note_blob(record, checked)?;
+            }
+            let bytes = self.report.bytes;
+            (self.progress)(VerifyProgress { bytes, bytes_total });
+        }
         for record in tables.values() {
-            self.check_table(record)?;
+            let checked = self.files.check_table(record);
+            let is_named = |state: &_| self::tables(state, None).contains_key(&record.number);
+            if !self.was_replaced(checked.is_err(), is_named) {
+                self.report.note_table(record, checked)?;
+            }
             let bytes = self.report.bytes;
             (self.progress)(VerifyProgress { bytes, bytes_total });
         }
         self.check_log(read)
     }
 
-    fn check_table(&mut self, record: &Arc<TableRecord>) -> Result<()> {
-        let checked = self.files.check_table(record);
-        // A compaction may have replaced the table meanwhile.
-        if checked.is_err()
-            && let Ok(read) = self.read_manifest()
-            && !self::tables(&read.state, None).contains_key(&record.number)
-        {
-            return Ok(());
-        }
-        self.report.note_table(record, checked)
+    /// Whether a file that failed is named no more: a compaction may have replaced it meanwhile.
+    fn was_replaced(&self, has_failed: bool, is_named: impl Fn(&ManifestState) -> bool) -> bool {
+        has_failed && self.read_manifest().is_ok_and(|read| !is_named(&read.state))
     }
 
     /// Reads the log as a recovery would.
@@ -175,10 +183,24 @@ impl Verification<'_> {
 
     /// Without a manifest nobody knows which tables count, but each can still be checked by itself.
     fn check_unnamed(&mut self) -> Result<()> {
-        self.report.remarks.push("without the manifest, tables were checked each by itself".into());
+        self.report
+            .remarks
+            .push("without the manifest, tables and blob files were checked each by itself".into());
         let Files { fs, dir, .. } = self.files;
         for entry in fs.list(dir)? {
-            let (FileKind::Table, number) = parse_file_name(&entry.name) else { continue };
+            let (kind, number) = parse_file_name(&entry.name);
+            if kind == FileKind::Blob {
+                let file = fs.open(&dir.join(&entry.name), OpenMode::Read);
+                let verified = file.and_then(|file| {
+                    let identity = BlobFile::read_identity(&file)?;
+                    self.files.open_blob(number, identity, entry.bytes)?.verify()
+                });
+                self.report.files += 1;
+                self.report.bytes += self.report.note(verified)?.map_or(0, |found| found.bytes);
+            }
+            if kind != FileKind::Table {
+                continue;
+            }
             self.report.files += 1;
             let file = fs.open(&dir.join(&entry.name), OpenMode::Read);
             let verified = file.and_then(|file| {
@@ -202,4 +224,14 @@ fn tables(state: &ManifestState, keyspace: Option<&str>) -> BTreeMap<u64, Arc<Ta
         .filter(|candidate| keyspace.is_none_or(|name| name == candidate.name));
     let records = wanted.flat_map(|keyspace| keyspace.version.tables());
     records.map(|(_, record)| (record.number, Arc::clone(record))).collect()
+}
+
+/// The blob files that are live, of one keyspace or of all, by number.
+fn blobs(state: &ManifestState, keyspace: Option<&str>) -> BTreeMap<u64, Arc<BlobRecord>> {
+    let wanted = state
+        .keyspaces
+        .values()
+        .filter(|candidate| keyspace.is_none_or(|name| name == candidate.name));
+    let blobs = wanted.flat_map(|keyspace| keyspace.version.blobs());
+    blobs.map(|blob| (blob.record.number, Arc::clone(&blob.record))).collect()
 }

@@ -71,7 +71,13 @@ impl Db {
             .map(|core| core.view.load_full())
             .collect();
         let tables = || views.iter().flat_map(|view| view.tree.tables());
-        let bytes_total = tables().map(|table| table.record().bytes).sum();
+        let blobs = || views.iter().flat_map(|view| view.tree.blobs.iter());
+        let bytes_total = tables().map(|table| table.record().bytes).sum::<u64>()
+            + blobs().map(|blob| blob.record().bytes).sum::<u64>();
+        for blob in blobs() {
+            report.note_blob(blob.record(), files.check_blob(blob.record()))?;
+            progress(VerifyProgress { bytes: report.bytes, bytes_total });
+        }
         for table in tables() {
             let record = table.record();
             report.note_table(record, files.check_table(record))?;

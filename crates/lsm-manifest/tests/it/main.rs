@@ -57,7 +57,7 @@ fn add_table(keyspace: u32, number: u64) -> ManifestEdit {
     };
     let added = vec![(Place { level: 0, run: number }, Arc::new(record))];
     ManifestEdit {
-        tables: vec![(keyspace, VersionEdit { removed: Vec::new(), added })],
+        tables: vec![(keyspace, VersionEdit { added, ..VersionEdit::default() })],
         flushed_through: vec![(keyspace, number)],
         next_file_number: Some(number + 1),
         last_seq_no: Some(number),

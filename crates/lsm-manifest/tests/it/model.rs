@@ -38,6 +38,7 @@ fn random_edit(state: &ManifestState, random: &mut impl FnMut(u64) -> u64) -> Ma
             let edit = VersionEdit {
                 removed: vec![(place, table.number)],
                 added: vec![(to, std::sync::Arc::clone(table))],
+                ..VersionEdit::default()
             };
             ManifestEdit { tables: vec![(id, edit)], ..ManifestEdit::default() }
         }

@@ -30,6 +30,7 @@ fn flushes_come_first_and_a_merge_takes_their_place_below() {
                     (place(1, 3), table_of(4, "g", "k", 80)),
                     (place(1, 3), table_of(3, "a", "f", 90)),
                 ],
+                ..VersionEdit::default()
             },
             add(&[(place(0, 5), table(5, "b", "d"))]),
         ],
@@ -52,7 +53,11 @@ fn a_table_moves_without_being_written_again() {
     check_history(
         &[
             add(&[(place(0, 1), moved.clone()), (place(3, 0), table(2, "m", "p"))]),
-            VersionEdit { removed: vec![(place(0, 1), 1)], added: vec![(place(3, 0), moved)] },
+            VersionEdit {
+                removed: vec![(place(0, 1), 1)],
+                added: vec![(place(3, 0), moved)],
+                ..VersionEdit::default()
+            },
         ],
         expect![[r#"
             L0: a-f

@@ -145,6 +145,7 @@ fn decode_table(reader: &mut ByteReader<'_>) -> Result<TableRecord, Malformed> {
         expiry_min_ms: reader.varint()?.checked_sub(1),
         expiry_max_ms: reader.varint()?.checked_sub(1),
         created_ms: reader.varint()?,
+        blobs: Vec::new(),
     })
 }
 

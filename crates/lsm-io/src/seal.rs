@@ -1,34 +1,35 @@
-//! The checksum behind every block and section, bound to the file and to the place in it.
+//! The checksum behind a piece of a file, bound to the file and to the place in it.
 
-use lsm_io::{Identity, checksum};
+use crate::{Identity, checksum};
 
-/// Bytes of the checksum that follows every block and every section.
-pub(crate) const SEAL_BYTES: usize = 8;
+/// Bytes of the checksum that follows what is sealed.
+pub const SEAL_BYTES: usize = 8;
 
-/// Computes checksums for one file.
+/// Computes checksums for one file: of a table's blocks, say.
 ///
 /// A checksum is XXH3 of the bytes, XORed with a number made of the file's birth identity and the
 /// offset: so a block of another file, or of another place in this one, does not validate here,
 /// and whoever moves a block unchanged adjusts its checksum by one XOR.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Sealer {
+pub struct Sealer {
     salt: u64,
 }
 
 impl Sealer {
-    pub(crate) fn new(identity: Identity) -> Self {
+    /// That of the file with this birth identity.
+    pub fn new(identity: Identity) -> Self {
         Self { salt: identity.salt() }
     }
 
     /// The checksum of `bytes` stored at `offset`.
     #[inline]
-    pub(crate) fn seal(self, offset: u64, bytes: &[u8]) -> u64 {
+    pub fn seal(self, offset: u64, bytes: &[u8]) -> u64 {
         checksum::xxh3(bytes) ^ self.mix(offset)
     }
 
     /// Splits what was stored at `offset`, checksum behind it, and gives the bytes if they match.
     #[inline]
-    pub(crate) fn open(self, offset: u64, sealed: &[u8]) -> Option<&[u8]> {
+    pub fn open(self, offset: u64, sealed: &[u8]) -> Option<&[u8]> {
         let (bytes, stored) = sealed.split_last_chunk::<SEAL_BYTES>()?;
         (self.seal(offset, bytes) == u64::from_le_bytes(*stored)).then_some(bytes)
     }

@@ -1,46 +1,47 @@
 //! Writing a file front to back in large pieces, hashing it on the way.
 
-use lsm_io::checksum::Xxh3;
-use lsm_io::{Result, SharedFile};
+use crate::checksum::Xxh3;
+use crate::{Result, SharedFile};
 
 /// Gathers bytes and writes them a chunk at a time, each at a multiple of its length.
 ///
 /// What the page cache is given in large aligned pieces it holds in large pages, and a read that
 /// misses every cache then costs a quarter less (one address translation for 2 MiB, not 512).
 #[derive(Debug)]
-pub(crate) struct ChunkWriter {
+pub struct ChunkWriter {
     file: SharedFile,
     chunk_bytes: usize,
     written_bytes: u64,
     hash: Xxh3,
     /// What follows the bytes written; whoever appends to it calls `settle` now and then.
-    pub(crate) buffer: Vec<u8>,
+    pub buffer: Vec<u8>,
 }
 
 impl ChunkWriter {
     /// Writes `file`, which is empty.
-    pub(crate) fn new(file: SharedFile, chunk_bytes: usize) -> Self {
+    pub fn new(file: SharedFile, chunk_bytes: usize) -> Self {
         let chunk_bytes = chunk_bytes.max(1);
         Self { file, chunk_bytes, written_bytes: 0, hash: Xxh3::new(), buffer: Vec::new() }
     }
 
-    pub(crate) fn file(&self) -> &SharedFile {
+    /// The file.
+    pub fn file(&self) -> &SharedFile {
         &self.file
     }
 
     /// Where the next byte will be in the file.
     #[inline]
-    pub(crate) fn position(&self) -> u64 {
+    pub fn position(&self) -> u64 {
         self.written_bytes + self.buffer.len() as u64
     }
 
     /// Appends zeros up to the next multiple of `alignment`.
-    pub(crate) fn align(&mut self, alignment: u64) {
+    pub fn align(&mut self, alignment: u64) {
         self.align_end(0, alignment);
     }
 
     /// Appends zeros so that `bytes` more will end at a multiple of `alignment`.
-    pub(crate) fn align_end(&mut self, bytes: u64, alignment: u64) {
+    pub fn align_end(&mut self, bytes: u64, alignment: u64) {
         let end = self.position() + bytes;
         let gap = end.next_multiple_of(alignment) - end;
         self.buffer.resize(self.buffer.len() + gap as usize, 0);
@@ -48,12 +49,12 @@ impl ChunkWriter {
 
     /// Writes the whole chunks among what was appended.
     #[inline]
-    pub(crate) fn settle(&mut self) -> Result<()> {
+    pub fn settle(&mut self) -> Result<()> {
         if self.buffer.len() < self.chunk_bytes { Ok(()) } else { self.write_chunks() }
     }
 
     /// Writes the rest and makes the file durable; gives its length and its checksum.
-    pub(crate) fn finish(mut self) -> Result<(u64, u64)> {
+    pub fn finish(mut self) -> Result<(u64, u64)> {
         self.settle()?;
         let rest = self.buffer.len();
         self.write(rest)?;
