@@ -21,6 +21,10 @@ pub(crate) struct TableStore {
     pub(crate) dir: PathBuf,
     pub(crate) budget: Arc<Budget>,
     pub(crate) read_mode: ReadMode,
+    /// What this process may use of memory, if the system tells.
+    memory_limit_bytes: Option<u64>,
+    /// The files of all tables that some view holds.
+    live_bytes: AtomicU64,
     /// Files that nobody needs any more.
     garbage: Sender<(FileKind, u64)>,
     pub(crate) opened: AtomicU64,
@@ -38,6 +42,8 @@ impl TableStore {
             dir: dir.to_owned(),
             budget: Budget::new(options),
             read_mode: options.read_mode,
+            memory_limit_bytes: lsm_io::memory_limit_bytes(),
+            live_bytes: AtomicU64::new(0),
             garbage,
             opened: AtomicU64::new(0),
         })
@@ -55,19 +61,31 @@ impl TableStore {
         let _ = self.garbage.send((kind, number));
     }
 
+    /// Whether the tables together leave half of the memory to everything else. Of a table that is
+    /// opened while they do and stays open when they do not any more, the system goes on reading ahead.
+    fn fits_in_memory(&self) -> bool {
+        leave_half(self.live_bytes.load(Ordering::Relaxed), self.memory_limit_bytes)
+    }
+
     fn open(&self, record: &TableRecord) -> lsm_io::Result<Arc<Table>> {
         let file = self.fs.open(&self.path(record.number), OpenMode::Read)?;
         let identity =
             Identity { database_id: record.birth_database_id, file_number: record.birth_number };
         let cache = Arc::clone(self.budget.cache());
         let mode = match self.read_mode {
-            ReadMode::Mapped => lsm_sstable::ReadMode::Mapped(cache),
+            ReadMode::Mapped if self.fits_in_memory() => lsm_sstable::ReadMode::Mapped(cache),
+            ReadMode::Mapped => lsm_sstable::ReadMode::MappedInPart(cache),
             ReadMode::Cached => lsm_sstable::ReadMode::Cached(cache),
         };
         self.opened.fetch_add(1, Ordering::Relaxed);
         // What was ingested got its numbers after it was written; all others have them already.
         Table::open_from(file, identity, record.bytes, mode, record.seq_no_min)
     }
+}
+
+/// Whether so many bytes leave half of what there is to others.
+fn leave_half(bytes: u64, limit_bytes: Option<u64>) -> bool {
+    limit_bytes.is_none_or(|limit| bytes <= limit / 2)
 }
 
 /// A table that some view holds. The file is opened when it is first read from, and removed after
@@ -85,6 +103,7 @@ pub(crate) struct LiveTable {
 impl LiveTable {
     pub(crate) fn new(record: Arc<TableRecord>, store: Arc<TableStore>) -> Self {
         let has_range_deletes = record.range_deletes > 0;
+        store.live_bytes.fetch_add(record.bytes, Ordering::Relaxed);
         let (opened, replaced) = (OnceLock::new(), AtomicBool::new(false));
         Self { record, has_range_deletes, store, opened, replaced }
     }
@@ -142,11 +161,42 @@ impl LiveTable {
 
 impl Drop for LiveTable {
     fn drop(&mut self) {
+        self.store.live_bytes.fetch_sub(self.record.bytes, Ordering::Relaxed);
         if let Some(table) = self.opened.get() {
             self.store.budget.table_closed(table.memory_bytes());
         }
         if self.replaced.load(Ordering::Acquire) {
             self.store.dispose(FileKind::Table, self.record.number);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Db, Env, Reads};
+
+    #[test]
+    fn tables_count_against_the_memory_for_as_long_as_they_are_there() {
+        let env = Env::simulated(lsm_io::SimFs::new(1).shared());
+        let options = Options { memory_bytes: 4 << 20, env, ..Options::default() };
+        let db = Db::open_with("db", options).expect("opens");
+        let store = Arc::clone(&db.shared().tables);
+        for round in 0..4 {
+            db.put("key", vec![round; 1000]).expect("writes");
+            db.flush().expect("flushes");
+        }
+        db.compact_range::<&str>(..).expect("merges");
+        db.settle().expect("settles");
+        assert!(db.get("key").expect("reads").is_some());
+        let view = db.default_keyspace().core().view.load();
+        let bytes: Vec<u64> = view.tree.tables().map(|table| table.record().bytes).collect();
+        assert_eq!(bytes, [store.live_bytes.load(Ordering::Relaxed)], "one table is left");
+    }
+
+    #[test]
+    fn tables_that_leave_less_than_half_do_not_fit() {
+        assert!(leave_half(50, Some(100)) && !leave_half(51, Some(100)));
+        assert!(leave_half(u64::MAX, None), "nobody says how much there is");
     }
 }

@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::io;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -32,6 +32,39 @@ impl Mapping {
         // directory locked against other writers; see docs/fault-model.md for a failing disk.
         let map = unsafe { memmap2::Mmap::map(file)? };
         Ok(Self(Backing::Mapped(Arc::new(map))))
+    }
+
+    /// From now on the system brings in no more than what is touched or asked for
+    /// ([`read_ahead`](Self::read_ahead)). By itself it brings in what lies around as well, up to some
+    /// MiB on some disks: good where all fits in memory, ruinous where it does not.
+    pub fn expect_scattered_reads(&self) {
+        self.advise(memmap2::Advice::Random, 0..self.len());
+    }
+
+    /// Asks for these bytes, without waiting for them; what lies outside of the file is left out.
+    ///
+    /// ```
+    /// # use lsm_io::{Fs, OpenMode, StdFs};
+    /// # let temp = tempfile::tempdir().unwrap();
+    /// # let path = temp.path().join("table");
+    /// # std::fs::write(&path, vec![7; 100_000]).unwrap();
+    /// let mapping = StdFs::shared().open(&path, OpenMode::Read)?.map()?;
+    /// mapping.expect_scattered_reads();
+    /// mapping.read_ahead(50_000..100_000);
+    /// assert_eq!(mapping[99_999], 7);
+    /// # Ok::<(), lsm_io::Error>(())
+    /// ```
+    pub fn read_ahead(&self, range: Range<usize>) {
+        self.advise(memmap2::Advice::WillNeed, range);
+    }
+
+    fn advise(&self, advice: memmap2::Advice, range: Range<usize>) {
+        let Backing::Mapped(map) = &self.0 else { return };
+        let end = range.end.min(map.len());
+        if range.start < end {
+            // A system that takes no advice answers the reads all the same.
+            let _ = map.advise_range(advice, range.start, end - range.start);
+        }
     }
 }
 

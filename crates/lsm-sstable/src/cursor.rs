@@ -10,6 +10,7 @@ use lsm_entry::{Cursor, Direction, Entry, SeqNo, Stretch};
 use lsm_io::{Error, Result};
 
 use crate::Table;
+use crate::read_ahead::ReadAhead;
 use crate::source::HeldBlock;
 
 /// A cursor over a table's entries (range deletes are not among them). It owns its table, so it may
@@ -23,6 +24,7 @@ pub struct TableCursor {
     position: usize,
     /// Blocks in which everything has expired by then are passed over.
     gone_by_ms: Option<u64>,
+    ahead: ReadAhead,
 }
 
 /// Where in a block to arrive.
@@ -34,7 +36,8 @@ enum Edge {
 
 impl TableCursor {
     pub(crate) fn new(table: Arc<Table>) -> Self {
-        Self { table, block: None, number: 0, position: 0, gone_by_ms: None }
+        let ahead = ReadAhead::default();
+        Self { table, block: None, number: 0, position: 0, gone_by_ms: None, ahead }
     }
 
     /// The same for a reader at this time, spared most blocks in which everything has expired.
@@ -114,6 +117,32 @@ impl TableCursor {
         Ok(())
     }
 
+    /// Walks on into the block after this one, or the one before.
+    fn walk_on(&mut self, edge: Edge) -> Result<()> {
+        let number = match edge {
+            Edge::First => Some(self.number + 1),
+            Edge::Last => self.number.checked_sub(1),
+        };
+        if self.table.source().is_in_part() {
+            self.read_ahead(number, edge);
+        }
+        self.enter(number, edge)
+    }
+
+    #[cold]
+    fn read_ahead(&mut self, number: Option<usize>, edge: Edge) {
+        let index = self.table.index();
+        let Some(handle) = number.and_then(|number| index.handle(number)) else { return };
+        let block = handle.offset()..handle.end();
+        let asked = match edge {
+            Edge::First => self.ahead.forward(&block, self.table.bytes()),
+            Edge::Last => self.ahead.backward(&block),
+        };
+        if let Some(range) = asked {
+            self.table.source().read_ahead(&range);
+        }
+    }
+
     fn prefetch(&self, number: usize) {
         if let Some(handle) = self.table.index().handle(number) {
             self.table.source().prefetch(handle);
@@ -176,7 +205,7 @@ impl Cursor for TableCursor {
                 self.position += 1;
                 Ok(())
             }
-            Some(_) => self.enter(Some(self.number + 1), Edge::First),
+            Some(_) => self.walk_on(Edge::First),
             None => Ok(()),
         }
     }
@@ -188,7 +217,7 @@ impl Cursor for TableCursor {
                 self.position -= 1;
                 Ok(())
             }
-            Some(_) => self.enter(self.number.checked_sub(1), Edge::Last),
+            Some(_) => self.walk_on(Edge::Last),
             None => Ok(()),
         }
     }

@@ -23,10 +23,9 @@
 //!
 //! To see what lies in a block and how it is searched, open `block.rs`; how the right block is
 //! found, `index.rs` and `fence_tree.rs`; how a table is written, `writer.rs`; opened, `tail.rs`; asked
-//! for a key, `table.rs`; walked, `cursor.rs`; where blocks live, `source.rs` and `cache.rs`; what is
-//! checked of a file, `source.rs` at every touch and `verify.rs` when asked to; what is still read
-//! of a damaged one, `salvage.rs`. The bytes are in
-//! docs/formats/table.md.
+//! for a key, `table.rs`; walked, `cursor.rs` and `read_ahead.rs`; where blocks live, `source.rs` and
+//! `cache.rs`; what is checked of a file, `source.rs` at every touch and `verify.rs` when asked to; what
+//! is still read of a damaged one, `salvage.rs`. The bytes are in docs/formats/table.md.
 
 mod block;
 mod block_info;
@@ -43,6 +42,7 @@ mod options;
 mod pinned;
 mod properties;
 mod range_deletes;
+mod read_ahead;
 mod salvage;
 mod simd;
 mod source;

@@ -4,6 +4,7 @@
 //! checksum was verified since the table was opened. All others are read (or decompressed from the
 //! mapping) into the cache, verified at each load.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -32,6 +33,9 @@ pub enum ReadMode {
     /// cache. Fastest while the tables fit in memory; a disk that fails under a mapped file ends
     /// the process with a signal.
     Mapped(Arc<BlockCache>),
+    /// The same for one of many tables that do not fit in memory together: the system brings in
+    /// nothing but what is touched, and what cursors that walk on ask for ahead of time.
+    MappedInPart(Arc<BlockCache>),
     /// Blocks are read into the cache. A disk that fails gives an error.
     Cached(Arc<BlockCache>),
 }
@@ -47,6 +51,8 @@ pub(crate) struct BlockSource {
     cache: Arc<BlockCache>,
     table: u64,
     largest_entry_bytes: u64,
+    /// Whether the system leaves reading ahead to cursors.
+    is_in_part: bool,
     /// By how much the entries' sequence numbers are above those that are stored.
     seq_no_shift: u64,
 }
@@ -91,7 +97,38 @@ impl BlockSource {
         let words = if mapping.is_some() { blocks.div_ceil(64) } else { 0 };
         let verified = (0..words).map(|_| AtomicU64::new(0)).collect();
         let table = TABLES_OPENED.fetch_add(1, Ordering::Relaxed);
-        Self { file, sealer, mapping, verified, cache, table, largest_entry_bytes, seq_no_shift: 0 }
+        Self {
+            file,
+            sealer,
+            mapping,
+            verified,
+            cache,
+            table,
+            largest_entry_bytes,
+            is_in_part: false,
+            seq_no_shift: 0,
+        }
+    }
+
+    /// The same, with memory for parts of the file only.
+    pub(crate) fn in_part(self) -> Self {
+        if let Some(mapping) = &self.mapping {
+            mapping.expect_scattered_reads();
+        }
+        Self { is_in_part: true, ..self }
+    }
+
+    /// Whether cursors have to ask for what they will need.
+    #[inline]
+    pub(crate) fn is_in_part(&self) -> bool {
+        self.is_in_part
+    }
+
+    /// Asks for a part of the file, without waiting for it.
+    pub(crate) fn read_ahead(&self, range: &Range<u64>) {
+        if let Some(mapping) = &self.mapping {
+            mapping.read_ahead(range.start as usize..range.end as usize);
+        }
     }
 
     /// The same, with every entry's sequence number so much above the one that is stored.

@@ -110,8 +110,9 @@ impl Table {
         mode: ReadMode,
         first_seq_no: Option<SeqNo>,
     ) -> Result<Arc<Self>> {
+        let is_in_part = matches!(mode, ReadMode::MappedInPart(_));
         let (mapping, cache) = match mode {
-            ReadMode::Mapped(cache) => (Some(file.map()?), cache),
+            ReadMode::Mapped(cache) | ReadMode::MappedInPart(cache) => (Some(file.map()?), cache),
             ReadMode::Cached(cache) => (None, cache),
         };
         let mut tail = Tail::read(&file, mapping.as_ref(), expected, bytes)?;
@@ -127,7 +128,10 @@ impl Table {
             tail.index.blocks(),
             tail.properties.largest_entry_bytes,
         );
-        Ok(Arc::new(Self { tail, source: source.shifted(seq_no_shift) }))
+        let source = source.shifted(seq_no_shift);
+        // Not before the tail was read, which is one piece.
+        let source = if is_in_part { source.in_part() } else { source };
+        Ok(Arc::new(Self { tail, source }))
     }
 
     /// The file it is read from: all of its bytes, as long as the table is held, whatever becomes of

@@ -53,10 +53,12 @@ impl Disk {
     }
 }
 
-/// Every way to read: in place, through a cache that holds everything, a little, and nothing.
-pub(crate) fn modes() -> [ReadMode; 4] {
+/// Every way to read: in place, through a cache that holds everything, a little, and nothing; and in
+/// place where the system reads nothing ahead.
+pub(crate) fn modes() -> [ReadMode; 5] {
     let small = ReadMode::Cached(BlockCache::new(2000));
-    [mapped(), cached(), small, ReadMode::Cached(BlockCache::new(0))]
+    let in_part = ReadMode::MappedInPart(BlockCache::new(1 << 20));
+    [mapped(), cached(), small, ReadMode::Cached(BlockCache::new(0)), in_part]
 }
 
 pub(crate) fn mapped() -> ReadMode {
