@@ -5,6 +5,7 @@
 //!   flight on one thread, sharing their syncs. A client hears "stored" when its write is on disk.
 //! - A read of what is in memory takes about a microsecond, less than handing it to another thread. Reads
 //!   that may wait for a disk (more data than memory, long scans) go to `spawn_blocking`.
+//! - What is written is followed by a task as well: here it counts, elsewhere it would tell others.
 //! - Ordering a write waits only under pressure, when flushes lag behind. A deadline of zero turns the
 //!   wait into an error, and the server waits in its own way.
 //!
@@ -29,6 +30,7 @@ async fn main() -> Outcome<()> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     let server = tokio::spawn(accept(listener, db.clone()));
+    let follower = tokio::spawn(follow(db.clone(), CLIENTS * WRITES));
 
     let clients: Vec<_> =
         (0..CLIENTS).map(|number| tokio::spawn(client(address, number))).collect();
@@ -36,12 +38,14 @@ async fn main() -> Outcome<()> {
         client.await??;
     }
     server.abort();
+    let batches = follower.await??;
 
     let metrics = db.metrics();
     let stored = tokio::task::spawn_blocking(move || db.iter().count()).await?;
     assert_eq!(stored, CLIENTS * WRITES);
     println!(
-        "{CLIENTS} clients stored {stored} entries durably, sharing {} syncs",
+        "{CLIENTS} clients stored {stored} entries durably, sharing {} syncs; a follower saw {batches} \
+         batches",
         metrics.log_syncs
     );
     Ok(())
@@ -91,6 +95,18 @@ async fn put(db: &Db, key: &str, value: &str) -> lsm_engine::Result<()> {
             Err(error) => return Err(error),
         }
     }
+}
+
+/// Follows what is written until so many entries have come; returns in how many batches.
+async fn follow(db: Db, entries: usize) -> Outcome<usize> {
+    let mut changes = db.changes(0)?;
+    let (mut seen, mut batches) = (0, 0);
+    while seen < entries {
+        let change = changes.next_change().await?;
+        seen += change.entries.len();
+        batches += 1;
+    }
+    Ok(batches)
 }
 
 async fn client(address: std::net::SocketAddr, number: usize) -> Outcome<()> {

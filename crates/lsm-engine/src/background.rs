@@ -283,6 +283,7 @@ impl Shared {
             self.commit.reach(Goal::Visible(self.commit.appended()))?;
         }
         let mut did_work = self.prepare_ahead()?;
+        did_work |= self.give_up_old_history();
         did_work |= self.tidy_segments()?;
         did_work |= self.remove_garbage()?;
         did_work |= self.keep_time()?;

@@ -3,11 +3,14 @@
 //! The log is the feed: each frame below the durable position, and below `visible`, is one change. A
 //! follower reads the segments' files by itself, behind the writer, who never waits for it and does
 //! not know how far it is. So a follower that lags may find that a segment is gone: the options say how
-//! much of the log is kept for it (`history.rs`).
+//! much of the log is kept for it, and how long (`history.rs`).
 
 use std::collections::HashMap;
 use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use lsm_entry::{Entry, Record, Records, SeqNo, ValueKind};
@@ -94,7 +97,7 @@ pub enum ChangeKind {
 /// written. Keeps the database open.
 ///
 /// As an [`Iterator`] it waits for each next change, and ends with an error; the database being closed
-/// is one.
+/// is one. A task waits with [`next_change`](Self::next_change).
 pub struct Changes {
     db: Arc<Handle>,
     /// The number from which on nothing was told yet.
@@ -132,7 +135,8 @@ impl Db {
     /// the writer's next group says that they are on disk, or when it has closed.
     ///
     /// How far back the log goes, [`Options::changes_retention_bytes`] says: without it, to what a
-    /// recovery would need, and not beyond the last opening.
+    /// recovery would need, and not beyond the last opening. [`Options::changes_retention_ms`] bounds
+    /// how long it is kept.
     ///
     /// ```
     /// use lsm_engine::{ChangeKind, Db};
@@ -150,6 +154,7 @@ impl Db {
     /// ```
     ///
     /// [`Options::changes_retention_bytes`]: crate::Options::changes_retention_bytes
+    /// [`Options::changes_retention_ms`]: crate::Options::changes_retention_ms
     ///
     /// # Errors
     /// `HistoryGone` if the log does not go back so far any more (the error names the oldest change
@@ -192,11 +197,39 @@ impl Changes {
                 read_only::refresh(&shared)?;
                 continue;
             }
-            let is_there = || shared.feed_end() >= next || shared.check_open().is_err();
-            if !shared.commit.followers.wait(deadline, is_there) {
+            if !shared.commit.followers.wait(deadline, || shared.has_news_of(next)) {
                 return Ok(None);
             }
         }
+    }
+
+    /// The next change, as a future: no thread waits for it, and it needs no runtime of any kind. Dropping
+    /// it loses nothing.
+    ///
+    /// What is there already is read from the log's files as it is polled, as a rule out of the operating
+    /// system's cache.
+    ///
+    /// ```
+    /// # use lsm_engine::Db;
+    /// # use std::{future::Future, pin::pin, task::{Context, Poll, Waker}};
+    /// # let dir = tempfile::tempdir()?;
+    /// let db = Db::open(dir.path())?;
+    /// let mut changes = db.changes(0)?;
+    /// db.put("user:1", "Ada")?;
+    /// # let mut context = Context::from_waker(Waker::noop());
+    /// # let Poll::Ready(Ok(change)) = pin!(changes.next_change()).poll(&mut context) else { panic!() };
+    /// # stringify! {
+    /// let change = changes.next_change().await?;
+    /// # };
+    /// assert_eq!(change.entries.len(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// It resolves to those of [`next_within`](Self::next_within), and `Invalid` on a database opened
+    /// read-only, whose writer calls nobody in this process.
+    pub fn next_change(&mut self) -> NextChange<'_> {
+        NextChange(self)
     }
 
     /// The number of the last change that was told: to go on from with [`Db::changes`].
@@ -375,6 +408,33 @@ impl Iterator for Changes {
     }
 }
 
+/// The next change of a feed, when there is one: see [`Changes::next_change`].
+#[derive(Debug)]
+#[must_use = "a future does nothing unless it is awaited"]
+pub struct NextChange<'a>(&'a mut Changes);
+
+impl Future for NextChange<'_> {
+    type Output = Result<Change>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<Change>> {
+        let changes = &mut *self.get_mut().0;
+        let shared = Arc::clone(&changes.db.shared);
+        if shared.is_read_only {
+            let reason = "a database opened read-only is followed with next_within, by a thread";
+            return Poll::Ready(Err(Error::invalid(reason)));
+        }
+        loop {
+            if let Some(change) = changes.next_there().transpose() {
+                return Poll::Ready(change);
+            }
+            let next = changes.next;
+            if shared.commit.followers.wake_unless(context.waker(), || shared.has_news_of(next)) {
+                return Poll::Pending;
+            }
+        }
+    }
+}
+
 impl fmt::Debug for Changes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Changes").field("seq_no", &self.seq_no()).finish_non_exhaustive()
@@ -385,6 +445,11 @@ impl Shared {
     /// The newest number that followers are told of: on disk, and seen by readers here.
     fn feed_end(&self) -> SeqNo {
         self.commit.visible().min(self.commit.durable())
+    }
+
+    /// Whether a follower who is due for `next` has something to hear, if only that this is the end.
+    fn has_news_of(&self, next: SeqNo) -> bool {
+        self.feed_end() >= next || self.check_open().is_err()
     }
 }
 

@@ -13,6 +13,7 @@ use crate::background::Step;
 use crate::batch::WriteBatch;
 use crate::error::Result;
 use crate::events::{Event, Listener};
+use crate::history::Retention;
 use crate::iter::Iter;
 use crate::keyspace::{Keyspace, check_name};
 use crate::options::{Durability, KeyspaceOptions, Options, WriteOptions};
@@ -316,6 +317,19 @@ impl Db {
         self.shared().limiter.set_rate(bytes_per_second);
     }
 
+    /// Changes how much of the log is kept for followers, and for how long at most, as
+    /// [`Options::changes_retention_bytes`] and [`Options::changes_retention_ms`] say it for an opening.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// let db = lsm_engine::Db::open(dir.path())?;
+    /// db.set_changes_retention(256 << 20, Some(24 * 3600 * 1000)); // A day, or 256 MiB.
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn set_changes_retention(&self, bytes: u64, ms: Option<u64>) {
+        self.shared().set_retention(Retention { bytes_max: bytes, age_ms_max: ms });
+    }
+
     /// Waits until no background work is left: nothing to flush, no plan to carry out, no file to
     /// remove. Helps with the work meanwhile.
     ///
@@ -527,6 +541,7 @@ impl Shared {
             None => self.shut(),
         };
         self.closed.store(true, Ordering::Release);
+        self.commit.followers.call();
         drop(lock.take());
         drop(lock);
         // Last, and under no lock: listeners may still look at the database.

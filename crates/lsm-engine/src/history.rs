@@ -1,12 +1,12 @@
 //! Log segments that no recovery needs any more, kept for those who follow what is written.
 //!
-//! Oldest first they are given up: when they are more than the options allow, and when the disk is
-//! full. A segment that a crash left unfinished is history up to where recovery found its end; what it
+//! Oldest first they are given up: when they are more, or older, than the options allow, and when the
+//! disk is full. A segment that a crash left unfinished is history up to where recovery found its end; what it
 //! holds behind that bears numbers which the next segment gives out anew, and is passed over.
 
 use std::collections::VecDeque;
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 
 use lsm_entry::SeqNo;
 use lsm_io::{DirEntry, SharedFs};
@@ -15,19 +15,56 @@ use lsm_wal::{FrameReader, FrameStep, SegmentInfo};
 
 use crate::shared::Shared;
 
-/// The kept segments, oldest first.
+/// How much is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Retention {
+    pub(crate) bytes_max: u64,
+    /// `None`: however old.
+    pub(crate) age_ms_max: Option<u64>,
+}
+
+/// A kept segment, and since when nothing but followers needs it.
+#[derive(Clone, Copy, Debug)]
+struct Kept {
+    segment: SegmentInfo,
+    since_ms: u64,
+}
+
 #[derive(Debug)]
-pub(crate) struct History {
-    bytes_max: u64,
-    kept: Mutex<VecDeque<SegmentInfo>>,
+pub(crate) struct History(Mutex<State>);
+
+#[derive(Debug)]
+struct State {
+    retention: Retention,
+    /// Oldest first.
+    kept: VecDeque<Kept>,
+}
+
+impl State {
+    /// Takes out what is more, or older, than is to be kept.
+    fn give_up(&mut self, now_ms: u64) -> Vec<SegmentInfo> {
+        let Retention { bytes_max, age_ms_max } = self.retention;
+        let mut bytes: u64 = self.kept.iter().map(|kept| kept.segment.bytes).sum();
+        let mut given_up = Vec::new();
+        while let Some(oldest) = self.kept.front() {
+            let age_ms = now_ms.saturating_sub(oldest.since_ms);
+            if bytes <= bytes_max && age_ms_max.is_none_or(|age_ms_max| age_ms < age_ms_max) {
+                break;
+            }
+            bytes -= oldest.segment.bytes;
+            given_up.extend(self.kept.pop_front().map(|kept| kept.segment));
+        }
+        given_up
+    }
 }
 
 impl History {
-    pub(crate) fn new(bytes_max: u64) -> Self {
-        Self { bytes_max, kept: Mutex::default() }
+    pub(crate) fn new(retention: Retention) -> Self {
+        Self(Mutex::new(State { retention, kept: VecDeque::new() }))
     }
 
-    /// Takes in what an open finds: the segments of the log that was replayed, and older ones.
+    /// Takes in what an open finds at `now_ms`: the segments of the log that was replayed, and older
+    /// ones. Their age counts from here, for nobody has noted since when they are kept.
     pub(crate) fn find(
         &mut self,
         fs: &SharedFs,
@@ -35,8 +72,9 @@ impl History {
         listing: &[DirEntry],
         state: &ManifestState,
         replayed: Vec<SegmentInfo>,
+        now_ms: u64,
     ) {
-        if self.bytes_max == 0 {
+        if self.lock().retention.bytes_max == 0 {
             return;
         }
         let mut older: Vec<(u64, &DirEntry)> = listing
@@ -66,32 +104,24 @@ impl History {
                 end = first;
             }
         }
-        self.kept = Mutex::new(found);
-        drop(self.keep(Vec::new()));
+        drop(self.keep(found.into(), now_ms));
     }
 
     /// Whether a segment is kept.
     pub(crate) fn holds(&self, number: u64) -> bool {
-        self.lock().iter().any(|segment| segment.number == number)
+        self.lock().kept.iter().any(|kept| kept.segment.number == number)
     }
 
-    /// Keeps released segments; returns those that are given up for them.
-    fn keep(&self, released: Vec<SegmentInfo>) -> Vec<SegmentInfo> {
-        let mut kept = self.lock();
-        kept.extend(released);
-        let mut bytes: u64 = kept.iter().map(|segment| segment.bytes).sum();
-        let mut given_up = Vec::new();
-        while bytes > self.bytes_max
-            && let Some(oldest) = kept.pop_front()
-        {
-            bytes -= oldest.bytes;
-            given_up.push(oldest);
-        }
-        given_up
+    /// Keeps segments that were released at `now_ms`; returns those that are given up for them.
+    fn keep(&self, released: Vec<SegmentInfo>, now_ms: u64) -> Vec<SegmentInfo> {
+        let mut state = self.lock();
+        let released = released.into_iter().map(|segment| Kept { segment, since_ms: now_ms });
+        state.kept.extend(released);
+        state.give_up(now_ms)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<SegmentInfo>> {
-        self.kept.lock().expect("no holder panicked")
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().expect("no holder panicked")
     }
 }
 
@@ -111,15 +141,38 @@ impl Shared {
             let mut order = self.commit.lock_order();
             let released = order.log().release_before(seq_no);
             // Order: under the write mutex, so that whoever looks finds a segment in one or the other.
-            self.history.keep(released)
+            self.history.keep(released, self.database_time_ms())
+        };
+        self.release_segments(given_up);
+    }
+
+    /// Gives up what has become too old for followers; `false` if there was nothing. Background work.
+    pub(crate) fn give_up_old_history(&self) -> bool {
+        let mut history = self.history.lock();
+        if history.retention.age_ms_max.is_none() || history.kept.is_empty() {
+            return false;
+        }
+        let given_up = history.give_up(self.database_time_ms());
+        drop(history);
+        let did_work = !given_up.is_empty();
+        self.release_segments(given_up);
+        did_work
+    }
+
+    /// From now on this much is kept.
+    pub(crate) fn set_retention(&self, retention: Retention) {
+        let given_up = {
+            let mut history = self.history.lock();
+            history.retention = retention;
+            history.give_up(self.database_time_ms())
         };
         self.release_segments(given_up);
     }
 
     /// Gives up all history, for room on the disk.
     pub(crate) fn give_up_history(&self) {
-        let given_up = std::mem::take(&mut *self.history.lock());
-        self.release_segments(given_up.into());
+        let given_up = std::mem::take(&mut self.history.lock().kept);
+        self.release_segments(given_up.into_iter().map(|kept| kept.segment).collect());
     }
 
     /// The segment that holds `seq_no`, or the first number that some segment does.
@@ -128,11 +181,12 @@ impl Shared {
             return self.listed_segment_of(seq_no);
         }
         let mut order = self.commit.lock_order();
-        let kept = self.history.lock();
+        let history = self.history.lock();
+        let kept = history.kept.iter().map(|kept| &kept.segment);
         let log = order.log().segments();
         let current = log.last().copied();
         let mut oldest = None;
-        for segment in kept.iter().chain(log) {
+        for segment in kept.chain(log) {
             let is_current = current.is_some_and(|current| current.number == segment.number);
             if segment.first_seq_no <= seq_no && (is_current || seq_no < segment.end_seq_no) {
                 return Ok(*segment);

@@ -127,7 +127,7 @@ mod write;
 pub use background::Step;
 pub use batch::{BatchWithin, MAX_VALUE_BYTES, WriteBatch};
 pub use budget::MemoryMetrics;
-pub use changes::{Change, ChangeKind, Changes, EntryChange};
+pub use changes::{Change, ChangeKind, Changes, EntryChange, NextChange};
 pub use checkpoint::{CheckpointOptions, CheckpointProgress, CheckpointReport};
 pub use db::Db;
 pub use destroy::{destroy, destroy_in};

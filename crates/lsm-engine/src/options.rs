@@ -18,6 +18,7 @@ pub use self::listing::OptionRow;
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::events::Listener;
+use crate::history::Retention;
 use crate::operator::Operator;
 use crate::reserve::RESERVE_BYTES_MIN;
 
@@ -99,8 +100,12 @@ pub struct Options {
     pub log_bytes_max: u64,
     /// Bytes of log segments that are kept for followers ([`Db::changes`](crate::Db::changes)) beyond
     /// those that recovery needs (default 0). The disk holds at most so much more, a segment apart;
-    /// they are given up while it is full.
+    /// they are given up while it is full. Changeable live.
     pub changes_retention_bytes: u64,
+    /// How long a segment is kept for followers, within `changes_retention_bytes`, in milliseconds from
+    /// when recovery has no need of it any more, or from the opening that found it; `None`: as long as
+    /// there is room. Changeable live.
+    pub changes_retention_ms: Option<u64>,
     /// Age at which a memtable is flushed although it is not full; `None`: never.
     pub flush_interval_ms: Option<u64>,
     /// Where blocks of uncompressed tables are read from.
@@ -141,6 +146,7 @@ impl Default for Options {
             log_segment_bytes: 64 * MIB,
             log_bytes_max: 512 * MIB,
             changes_retention_bytes: 0,
+            changes_retention_ms: None,
             flush_interval_ms: None,
             read_mode: ReadMode::Mapped,
             map_log: true,
@@ -159,6 +165,12 @@ impl Options {
     pub fn effective_memtable_bytes(&self) -> u64 {
         let derived = (self.memory_bytes / 8).min(self.memtables_part_bytes() / 4);
         self.memtable_bytes.unwrap_or(derived.clamp(64 << 10, 64 * MIB))
+    }
+
+    /// How much of the log is kept for followers.
+    pub(crate) fn changes_retention(&self) -> Retention {
+        let (bytes_max, age_ms_max) = (self.changes_retention_bytes, self.changes_retention_ms);
+        Retention { bytes_max, age_ms_max }
     }
 
     /// The part of `memory_bytes` that the cache takes, with what belongs to open tables and cursors.

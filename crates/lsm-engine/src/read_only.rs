@@ -108,7 +108,7 @@ pub(crate) fn open(dir: &Path, options: Options) -> Result<Arc<Shared>> {
         hash_seed,
         commit,
         segments: Default::default(),
-        history: History::new(0),
+        history: History::new(options.changes_retention()),
         manifest: Mutex::new(None),
         keyspaces: ArcSwap::from_pointee(found.keyspaces),
         default_keyspace,

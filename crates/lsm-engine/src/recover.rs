@@ -329,7 +329,7 @@ fn recover(
             Replayed { core, flushed_through, memtable, sealed: Vec::new(), tables: Vec::new() },
         );
     }
-    let mut history = History::new(options.changes_retention_bytes);
+    let mut history = History::new(options.changes_retention());
     let mut edit = ManifestEdit::default();
     let given = options.keyspace.merge_operator.as_ref();
     let default = &keyspaces[&DEFAULT_KEYSPACE].core;
@@ -344,7 +344,7 @@ fn recover(
         state.last_seq_no = state.last_seq_no.max(last);
         report.note_log(&log, recovery.entries);
         if log.losses.is_empty() {
-            history.find(&fs, dir, listing, &state, log.segments);
+            history.find(&fs, dir, listing, &state, log.segments, recovery.now_ms);
         }
     }
     // No number is given out twice, whatever the log has lost.

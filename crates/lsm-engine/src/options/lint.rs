@@ -176,6 +176,16 @@ impl Options {
                 "take at least four segments, or shorter ones",
             );
         }
+        if let Some(age_ms) = self.changes_retention_ms
+            && self.changes_retention_bytes == 0
+        {
+            findings.add(
+                "changes_retention_ms",
+                age_ms,
+                "changes_retention_bytes is 0, so nothing is kept for followers, however young",
+                "set changes_retention_bytes to what the disk can spare",
+            );
+        }
         if matches!(self.recovery, RecoveryMode::Salvage) {
             findings.add(
                 "recovery",
@@ -357,6 +367,7 @@ mod tests {
         check_found("log_bytes_max", |options| options.log_segment_bytes = 512 * MIB);
         check_found("recovery", |options| options.recovery = RecoveryMode::Salvage);
         check_found("reserve_bytes", |options| options.reserve_bytes = Some(0));
+        check_found("changes_retention_ms", |options| options.changes_retention_ms = Some(1000));
     }
 
     #[test]

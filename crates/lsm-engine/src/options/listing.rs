@@ -72,6 +72,7 @@ list_options!(options: Options {
     without_operators => yes_or_no(options.without_operators),
     keyspace => "see the options of keyspaces".into(),
     changes_retention_bytes => options.changes_retention_bytes.to_string(),
+    changes_retention_ms => or_none(options.changes_retention_ms),
     reserve_bytes => or_derived(options.reserve_bytes, options.reserve_bytes_max()),
     listener => if options.listener.is_some() { "one".into() } else { "none".into() },
     env => "the system's".into(),

@@ -1,14 +1,19 @@
 //! The change feed: every durable batch, in order, once, for as long as the log goes back.
 
 use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use lsm_engine::{
-    Change, ChangeKind, Changes, Db, Durability, ErrorKind, Options, Reads, Step, WriteBatch,
+    Change, ChangeKind, Changes, Db, Durability, Env, ErrorKind, Options, Reads, Step, WriteBatch,
 };
 use lsm_io::{CrashPolicy, SimFs, every};
 
-use crate::{content, key, open, threaded, tiny_options};
+use crate::{content, files_in, key, open, threaded, tiny_options};
 
 /// What a follower has made of the changes: contents by keyspace.
 type Copy = BTreeMap<String, BTreeMap<Vec<u8>, Vec<u8>>>;
@@ -239,6 +244,127 @@ fn after_a_crash_anywhere_a_follower_from_the_beginning_has_what_the_store_has()
         let db = open_keeping(&fs.crash_image(policy, step));
         check_followed(&db);
     }
+}
+
+/// Options of a database that keeps its log for `age_ms` by a clock that the test sets.
+fn ageing(fs: &SimFs, clock: &Arc<AtomicU64>, age_ms: u64) -> Options {
+    let options = Options { changes_retention_ms: Some(age_ms), ..keeping(fs) };
+    let clock = Arc::clone(clock);
+    let clock = Arc::new(move || 1_700_000_000_000 + clock.load(Ordering::Relaxed));
+    Options { env: Env { clock, ..options.env }, ..options }
+}
+
+/// The oldest change that is there.
+#[track_caller]
+fn check_oldest(db: &Db, is_first: bool) {
+    db.settle().expect("settles");
+    let outcome = db.changes(0);
+    assert_eq!(outcome.is_ok(), is_first, "{outcome:?}");
+    if let Err(error) = outcome {
+        assert_eq!(error.kind(), ErrorKind::HistoryGone, "{error}");
+        let oldest = error.oldest_change().expect("named");
+        db.changes(oldest - 1).expect("that is there");
+    }
+}
+
+#[test]
+fn history_is_kept_no_longer_than_its_age_and_ages_from_each_opening() {
+    let (fs, clock) = (SimFs::new(1), Arc::new(AtomicU64::new(0)));
+    let at = |ms| clock.store(ms, Ordering::Relaxed);
+    let write = |db: &Db| {
+        for n in 0..600 {
+            db.put(key(n), vec![1; 200]).expect("writes");
+        }
+        db.flush().expect("flushes");
+    };
+    let db = Db::open_with("db", ageing(&fs, &clock, 1000)).expect("opens");
+    write(&db);
+    at(999);
+    check_oldest(&db, true);
+    write(&db);
+    at(1000);
+    check_oldest(&db, false);
+    let files = files_in(&fs, "db").len();
+    at(5000);
+    db.settle().expect("settles");
+    assert!(files_in(&fs, "db").len() < files, "nobody has to write for it");
+    write(&db);
+    let since = db.visible_seq_no() - 500;
+    db.close().expect("closes");
+    at(9000);
+    let db = Db::open_with("db", ageing(&fs, &clock, 1000)).expect("opens");
+    db.settle().expect("settles");
+    db.changes(since).expect("nobody knows how old that is");
+    at(10_000);
+    db.settle().expect("settles");
+    db.changes(since).expect_err("it is old now");
+}
+
+#[test]
+fn how_much_history_is_kept_is_changed_live() {
+    let (fs, clock) = (SimFs::new(1), Arc::new(AtomicU64::new(0)));
+    let db = Db::open_with("db", ageing(&fs, &clock, 1000)).expect("opens");
+    for n in 0..600 {
+        db.put(key(n), vec![1; 200]).expect("writes");
+    }
+    db.flush().expect("flushes");
+    db.set_changes_retention(1 << 30, None);
+    clock.store(1_000_000, Ordering::Relaxed);
+    check_oldest(&db, true);
+    db.set_changes_retention(1 << 30, Some(1_000_001));
+    check_oldest(&db, true);
+    db.set_changes_retention(64 << 10, None);
+    check_oldest(&db, false);
+}
+
+/// Counts how often a task is woken.
+#[derive(Default)]
+struct Woken(AtomicU64);
+
+impl std::task::Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_task_is_woken_for_the_next_change_and_for_the_end() {
+    let fs = SimFs::new(1);
+    let db = open(&fs);
+    let mut changes = db.changes(0).expect("follows");
+    let woken = Arc::new(Woken::default());
+    let waker = std::task::Waker::from(Arc::clone(&woken));
+    let mut context = Context::from_waker(&waker);
+    let mut poll = |changes: &mut Changes| pin!(changes.next_change()).poll(&mut context);
+    assert!(poll(&mut changes).is_pending());
+    assert!(poll(&mut changes).is_pending(), "another future for the same change");
+    db.put_with("a", "1", Durability::Os.into()).expect("writes");
+    assert_eq!(woken.0.load(Ordering::Relaxed), 0, "it is not on disk");
+    db.sync().expect("syncs");
+    assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+    let Poll::Ready(Ok(change)) = poll(&mut changes) else { panic!("it is on disk") };
+    assert_eq!(change.last_seq_no, db.visible_seq_no());
+    db.put("b", "2").expect("writes");
+    assert_eq!(woken.0.load(Ordering::Relaxed), 1, "nobody waited");
+    assert!(matches!(poll(&mut changes), Poll::Ready(Ok(_))));
+    assert!(poll(&mut changes).is_pending());
+    db.clone().close().expect("closes");
+    assert_eq!(woken.0.load(Ordering::Relaxed), 2);
+    let Poll::Ready(Err(error)) = poll(&mut changes) else { panic!("it is closed") };
+    assert_eq!(error.kind(), ErrorKind::Closed);
+}
+
+#[test]
+fn a_task_cannot_follow_another_process() {
+    let fs = SimFs::new(1);
+    let _db = open(&fs);
+    let reader = Db::open_read_only_with("db", tiny_options(&fs)).expect("opens beside it");
+    let mut changes = reader.changes(0).expect("follows");
+    let mut context = Context::from_waker(std::task::Waker::noop());
+    let Poll::Ready(Err(error)) = pin!(changes.next_change()).poll(&mut context) else {
+        panic!("nobody would wake it")
+    };
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
 }
 
 #[test]
