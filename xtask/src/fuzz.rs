@@ -14,6 +14,7 @@ use std::time::Duration;
 use crate::Result;
 use crate::dispatch::simulator;
 use crate::invocation::Invocation;
+use crate::turn::Turn;
 use crate::workspace;
 
 use self::run::{Finished, run_target};
@@ -37,6 +38,8 @@ const INSTRUMENTED: &str = "-Cpasses=sancov-module \
 pub(crate) struct Plan {
     /// Only this target.
     pub(crate) target: Option<String>,
+    /// Only those whose turn it is.
+    pub(crate) turn: Turn,
     /// For how long each.
     pub(crate) seconds: u64,
     /// How many at once.
@@ -115,10 +118,14 @@ fn targets(plan: &Plan) -> Result<Vec<(String, String)>> {
             return Err(format!("there is no target \"{wanted}\"; these are:\n{listed}").into());
         }
     }
-    Ok(targets)
+    Ok(plan.turn.of(targets))
 }
 
 fn run_blindly(plan: &Plan) -> Result<bool> {
-    let target = plan.target.as_ref().map(|name| format!(" --target {name}")).unwrap_or_default();
-    simulator(&format!("fuzz --seconds {}{target}", plan.seconds)).run()
+    for (target, _) in targets(plan)? {
+        if !simulator(&format!("fuzz --seconds {} --target {target}", plan.seconds)).run()? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }

@@ -31,6 +31,7 @@ mod step;
 mod suites;
 mod torture;
 mod tree;
+mod turn;
 mod unsafe_files;
 mod words;
 mod workspace;
@@ -62,8 +63,8 @@ enum Task {
         /// Run the remaining steps after one has failed
         #[arg(long)]
         keep_going: bool,
-        /// Minutes that the crash smoke may take
-        #[arg(long, value_name = "N", default_value_t = 5)]
+        /// Minutes that the crash smoke may take, on two threads
+        #[arg(long, value_name = "N", default_value_t = 3)]
         crash_minutes: u32,
         /// Random histories that the engine is compared with the model over
         #[arg(long, value_name = "N", default_value_t = 2_000)]
@@ -142,6 +143,8 @@ enum Task {
         /// How many at once
         #[arg(long, value_name = "N", default_value_t = 1)]
         jobs: usize,
+        #[command(flatten)]
+        turn: turn::Turn,
     },
 }
 
@@ -193,7 +196,9 @@ fn run(task: Task) -> Result<bool> {
         Task::Sanitize { sanitizer, package } => sanitize::run(sanitizer, package.as_deref()),
         Task::Packages => packages::run(),
         Task::Planted(choice) => planted::run(&choice),
-        Task::Fuzz { target, seconds, jobs } => fuzz::run(&fuzz::Plan { target, seconds, jobs }),
+        Task::Fuzz { target, seconds, jobs, turn } => {
+            fuzz::run(&fuzz::Plan { target, turn, seconds, jobs })
+        }
     }
 }
 

@@ -20,8 +20,9 @@ pub(crate) use rules::{orders, stale};
 use scratch::Scratch;
 use verdict::Verdict;
 
+use crate::Result;
+use crate::turn::Turn;
 use crate::workspace::{self, Workspace};
-use crate::{Result, invocation::Invocation};
 
 /// Which bugs to plant, and whether at all.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -32,12 +33,9 @@ pub(crate) struct Choice {
     /// Only say which bugs there are
     #[arg(long)]
     list: bool,
-    /// Plant only so many of those that a plain `cargo test` notices, whose turn it is
-    #[arg(long, value_name = "N")]
-    count: Option<usize>,
-    /// Whose turn it is: the next number continues where this one ends
-    #[arg(long, value_name = "SEED", default_value_t = 0, requires = "count")]
-    rotate: u64,
+    // Of those that a plain `cargo test` notices.
+    #[command(flatten)]
+    turn: Turn,
     /// Plant nothing: every check must pass, or it proves nothing by failing
     #[arg(long)]
     unplanted: bool,
@@ -46,15 +44,12 @@ pub(crate) struct Choice {
 impl Choice {
     /// A few bugs, others at each commit.
     pub(crate) fn of_this_commit(count: usize) -> Self {
-        let commit = Invocation::new("git").arguments(["rev-parse", "--short=8", "HEAD"]).output();
-        let number = commit.ok().and_then(|hash| u64::from_str_radix(hash.trim(), 16).ok());
-        Self { count: Some(count), rotate: number.unwrap_or(0), ..Self::default() }
+        Self { turn: Turn::of_this_commit(count), ..Self::default() }
     }
 
     /// The words that choose the same.
     pub(crate) fn words(&self) -> String {
-        let count = self.count.map(|count| format!(" --count {count} --rotate {}", self.rotate));
-        format!("{}{}", self.names.join(" "), count.unwrap_or_default()).trim().to_owned()
+        format!("{} {}", self.names.join(" "), self.turn.words()).trim().to_owned()
     }
 
     fn of(&self, bugs: Vec<Bug>) -> Result<Vec<Bug>> {
@@ -64,28 +59,16 @@ impl Choice {
         }
         let is_named = |bug: &Bug| self.names.is_empty() || self.names.contains(&bug.name);
         let named: Vec<Bug> = bugs.into_iter().filter(is_named).collect();
-        Ok(match self.count {
-            Some(count) => {
-                in_turn(named.into_iter().filter(is_plain).collect(), count, self.rotate)
-            }
-            None => named,
-        })
+        if self.turn.is_all() {
+            return Ok(named);
+        }
+        Ok(self.turn.of(named.into_iter().filter(is_plain).collect()))
     }
 }
 
 /// Whether `cargo test` alone notices it, anywhere and at once.
 fn is_plain(bug: &Bug) -> bool {
     bug.checks.iter().all(bug::Check::is_plain)
-}
-
-/// The `turn`th `count` of `bugs`, which begin again after the last.
-fn in_turn<T: Clone>(bugs: Vec<T>, count: usize, turn: u64) -> Vec<T> {
-    if bugs.is_empty() {
-        return bugs;
-    }
-    let total = bugs.len() as u64;
-    let first = (turn % total) * count as u64 % total;
-    bugs.iter().cycle().skip(first as usize).take(count.min(bugs.len())).cloned().collect()
 }
 
 /// What came of one bug.
@@ -201,15 +184,6 @@ fn matrix(outcomes: &[Outcome]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn turns_follow_each_other_through_the_whole_list() {
-        let bugs = vec!["a", "b", "c", "d"];
-        assert_eq!(in_turn(bugs.clone(), 3, 0), ["a", "b", "c"]);
-        assert_eq!(in_turn(bugs.clone(), 3, 1), ["d", "a", "b"]);
-        assert_eq!(in_turn(bugs.clone(), 9, 0), ["a", "b", "c", "d"]);
-        assert_eq!(in_turn(bugs, 1, u64::MAX), ["d"]);
-    }
 
     #[test]
     fn an_unknown_bug_is_refused() {

@@ -6,11 +6,15 @@ use crate::Result;
 use crate::dispatch::simulator;
 use crate::invocation::Invocation;
 use crate::step::Step;
+use crate::turn::Turn;
 use crate::workspace::Workspace;
 use crate::{alone, checks, examples, fuzz, instructions, loom, packages, planted};
 
-/// How long the build server runs each fuzz target.
+/// How long the build server runs a fuzz target.
 const FUZZ_SECONDS: u64 = 20;
+
+/// How many of the targets each build runs; which ones changes with the commit.
+const FUZZ_TARGETS: usize = 10;
 
 /// How many planted bugs each build tries; which ones changes with the commit.
 const PLANTED: usize = 3;
@@ -50,24 +54,22 @@ pub(crate) fn ci(crash_minutes: u32, histories: u64, seed: u64) -> Result<Vec<St
         instructions::run(&instructions::Arguments::default())
     }));
     // Two at once: each target is one thread.
-    let plan = fuzz::Plan { target: None, seconds: FUZZ_SECONDS, jobs: 2 };
-    let rerun = format!("cargo xtask fuzz --seconds {FUZZ_SECONDS} --jobs 2");
+    let turn = Turn::of_this_commit(FUZZ_TARGETS);
+    let rerun = format!("cargo xtask fuzz --seconds {FUZZ_SECONDS} --jobs 2 {}", turn.words());
+    let plan = fuzz::Plan { target: None, turn, seconds: FUZZ_SECONDS, jobs: 2 };
     steps.push(Step::new("fuzz", rerun, move || fuzz::run(&plan)));
     let turn = planted::Choice::of_this_commit(PLANTED);
     let rerun = format!("cargo xtask planted {}", turn.words());
     steps.push(Step::new("planted bugs", rerun, move || planted::run(&turn)));
     steps.push(simulated(&workspace, "model", &format!("--histories {histories} --seed {seed}")));
-    steps.push(simulated(&workspace, "crash", &format!("--minutes {crash_minutes} --seed {seed}")));
+    let crash = format!("--jobs 2 --minutes {crash_minutes} --seed {seed}");
+    steps.push(simulated(&workspace, "crash", &crash));
     steps.push(simulated(&workspace, "kill", &format!("--cycles 100 --seed {seed}")));
     steps.push(simulated(&workspace, "cut", &format!("--cuts 200 --seed {seed}")));
     steps.push(simulated(&workspace, "full-disk", &format!("--rounds 10 --seed {seed}")));
     steps.push(simulated(&workspace, "failed-sync", &format!("--rounds 10 --seed {seed}")));
-    steps.push(Step::command(
-        "linearizability",
-        Invocation::cargo("run --release --package lsm-sim --features linearizability --")
-            .arguments(["linearizability", "--histories", "1000"])
-            .arguments(["--seed".to_owned(), seed.to_string()]),
-    ));
+    let histories = format!("--histories 1000 --seed {seed}");
+    steps.push(simulated(&workspace, "linearizability", &histories));
     Ok(steps)
 }
 

@@ -1,9 +1,10 @@
 //! Runs every harness, piece by piece, until the goals of `torture/harness.rs` are reached or time
 //! is up; what each piece counted goes into a ledger, so that runs over one state of the code add up.
 //!
-//! The harness that is furthest from its goal goes first. A piece takes about a minute and owns a
-//! range of seeds that no other piece has had; interrupting a run loses the pieces under way and
-//! nothing else. To see which harnesses there are and what they are to reach, open `harness.rs`;
+//! The harness that has the least left to do goes first, so that a run which ends early leaves few
+//! goals open. Harnesses that wait for disks and processes run beside those that compute, by workers
+//! of their own. A piece takes about a minute and owns a range of seeds that no other piece has had;
+//! interrupting a run loses the pieces under way and nothing else. To see which harnesses there are and what they are to reach, open `harness.rs`;
 //! what is kept of a piece, `ledger.rs`; how one is run, `piece.rs`; the table that comes of it,
 //! `report.rs` and `page.rs`; what "one state of the code" means, `source.rs`.
 
@@ -34,7 +35,8 @@ pub(crate) struct Arguments {
     /// The harnesses to run, by name or by the first word of it; all of them if none is named
     #[arg(long, value_name = "HARNESS")]
     only: Vec<String>,
-    /// Pieces under way at once; 1 if the machine has other work
+    /// Pieces that compute under way at once, with as many beside them that wait for disks; 1 if the
+    /// machine has other work
     #[arg(long, value_name = "N", default_value_t = 2)]
     jobs: usize,
     /// Count although code is changed and not committed; the ledger and the report say so
@@ -120,6 +122,15 @@ struct State {
     stopped: Vec<String>,
 }
 
+/// What a worker is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Worker {
+    /// For what keeps a core busy; for the rest when there is no more of that.
+    Computes,
+    /// For what leaves it to others most of the time.
+    Waits,
+}
+
 /// What a worker is to do next.
 struct Assignment<'a> {
     harness: &'a Harness,
@@ -128,9 +139,12 @@ struct Assignment<'a> {
 
 impl Run {
     fn work_in_threads(&self, count: usize) -> Result<bool> {
-        let work = || self.work().map_err(|error| error.to_string());
+        let work = |worker| self.work(worker).map_err(|error| error.to_string());
         std::thread::scope(|scope| {
-            let workers: Vec<_> = (0..count.max(1)).map(|_| scope.spawn(work)).collect();
+            let workers: Vec<_> = (0..count.max(1))
+                .flat_map(|_| [Worker::Computes, Worker::Waits])
+                .map(|worker| scope.spawn(move || work(worker)))
+                .collect();
             let mut held = true;
             for worker in workers {
                 held &= worker.join().expect("no worker panics")?;
@@ -140,9 +154,9 @@ impl Run {
     }
 
     /// One worker: piece after piece. Returns whether everything held.
-    fn work(&self) -> Result<bool> {
+    fn work(&self, worker: Worker) -> Result<bool> {
         let mut held = true;
-        while let Some(Assignment { harness, seed }) = self.next() {
+        while let Some(Assignment { harness, seed }) = self.next(worker) {
             if Source::read()? != self.source {
                 return Err("code was changed under the run; start it again".into());
             }
@@ -161,19 +175,27 @@ impl Run {
         Ok(held)
     }
 
-    /// The harness that is furthest from its goal and may be begun now.
-    fn next(&self) -> Option<Assignment<'_>> {
+    /// The harness that has the least left to do, of those that may be begun now and are this worker's;
+    /// once all goals are reached, the one that is the least beyond its own.
+    fn next(&self, worker: Worker) -> Option<Assignment<'_>> {
         if self.until.is_some_and(|until| Instant::now() >= until) {
             return None;
         }
         let mut state = self.state.lock().expect("no worker panics");
-        let candidates = self.harnesses.iter().filter(|h| state.may_begin(h));
-        let reached = |harness: &Harness| harness.goal.share_reached(state.entries_of(harness));
-        let (harness, share) = candidates
-            .map(|harness| (harness, reached(harness)))
-            .min_by(|(_, one), (_, other)| one.total_cmp(other))?;
+        let rank = |harness: &'_ Harness| {
+            let share = harness.goal.share_reached(state.entries_of(harness));
+            let is_others = harness.waits && worker == Worker::Computes;
+            (share >= 1.0, is_others, harness.minutes_left(share), share)
+        };
+        let may_take = |harness: &&Harness| {
+            state.may_begin(harness) && (harness.waits || worker == Worker::Computes)
+        };
+        let candidates =
+            self.harnesses.iter().filter(may_take).map(|harness| (harness, rank(harness)));
+        let (harness, (is_reached, ..)) =
+            candidates.min_by(|(_, one), (_, other)| one.partial_cmp(other).expect("numbers"))?;
         // Whoever gave the time wants it used; whoever did not wants the goals.
-        if self.until.is_none() && share >= 1.0 {
+        if self.until.is_none() && is_reached {
             return None;
         }
         let seed = state.begin(harness);

@@ -89,6 +89,8 @@ pub struct Thoroughness {
     pub stride: u64,
     /// Crash each recovery at every n-th of its calls; `None`: not at all.
     pub recovery_stride: Option<u64>,
+    /// Under so many of the policies, others at each call, the recovery is crashed too.
+    pub recovery_policies: usize,
 }
 
 /// A crash after which something was wrong.
@@ -117,7 +119,7 @@ pub fn crash_at_every_step(
     while step < end {
         // Known to whoever catches a panic.
         let at = RefCell::new(None);
-        count += caught(|| crash_at(history, step, how.recovery_stride, &at))
+        count += caught(|| crash_at(history, step, how, &at))
             .map_err(|wrong| failed(at.take(), wrong))?;
         step += how.stride;
     }
@@ -139,7 +141,7 @@ fn steps(history: &History, from_op: usize) -> Result<(u64, u64), String> {
 fn crash_at(
     history: &History,
     step: u64,
-    recovery_stride: Option<u64>,
+    how: Thoroughness,
     at: &RefCell<Option<CrashPoint>>,
 ) -> Result<CrashCount, String> {
     let fs = SimFs::new(history.seed).crash_at(step);
@@ -151,12 +153,15 @@ fn crash_at(
     })?;
     scene.push(format!("during.{during}"));
     let mut count = CrashCount { points: 1, ..CrashCount::default() };
-    for policy in CrashPolicy::ALL {
+    // Those under which the recovery is crashed too take turns.
+    let first = (history.seed ^ step) as usize % CrashPolicy::ALL.len();
+    for turn in 0..CrashPolicy::ALL.len() {
+        let policy = CrashPolicy::ALL[(first + turn) % CrashPolicy::ALL.len()];
         let point = CrashPoint { step, policy, seed: history.seed ^ step << 8, then: None };
         at.replace(Some(point));
         recover_and_check(&fs.crash_image(policy, point.seed), history, &model)?;
         let mut images = 1;
-        if let Some(stride) = recovery_stride {
+        if let Some(stride) = how.recovery_stride.filter(|_| turn < how.recovery_policies) {
             let two_level = crash_recovery(&fs, point, history, &model, stride, at)?;
             count.two_level += two_level;
             images += two_level;

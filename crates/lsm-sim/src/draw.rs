@@ -22,12 +22,25 @@ pub enum Mix {
 }
 
 impl Mix {
-    /// A random op.
-    pub fn draw(self, rng: &mut Rng) -> Op {
-        match self {
-            Self::Short => self.short(rng),
-            Self::Crash => self.crash(rng),
-            Self::Long => self.long(rng),
+    /// A random op that may follow another: some happen only where something has gone before.
+    pub fn draw_after(self, rng: &mut Rng, last: Option<&Op>) -> Op {
+        match (self, last) {
+            // What is in flight soon lands by itself, and then nobody waits for it.
+            (Self::Crash, Some(Op::WriteAsync { .. })) if rng.chance(0.4) => self.wait(rng),
+            (Self::Crash, Some(Op::WriteTtl { ttl_ms, .. })) if rng.chance(0.3) => {
+                Op::Tick(*ttl_ms)
+            }
+            (Self::Crash, _) => self.crash(rng),
+            (Self::Short, _) => self.short(rng),
+            (Self::Long, _) => self.long(rng),
+        }
+    }
+
+    fn wait(self, rng: &mut Rng) -> Op {
+        match rng.below(8) {
+            0..4 => Op::Wait(rng.below(3) as u8),
+            4..7 => Op::WaitDurable(rng.below(4) as u8),
+            _ => Op::Sync,
         }
     }
 
@@ -54,11 +67,11 @@ impl Mix {
             20..24 => self.delete_range(rng),
             24..40 => self.batch(rng),
             40..50 => Op::WriteAsync { writes: self.writes(rng) },
-            50..64 => self.read(rng),
-            64..69 => Op::Flush,
-            69..73 => self.compact(rng),
-            73..86 => Op::Background(random_step(rng)),
-            86..98 => self.rare(rng),
+            50..66 => self.read(rng),
+            66..70 => Op::Flush,
+            70..73 => self.compact(rng),
+            73..85 => Op::Background(random_step(rng)),
+            85..98 => self.rare(rng),
             _ => Op::Reopen,
         }
     }

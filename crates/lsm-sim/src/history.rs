@@ -83,8 +83,13 @@ impl History {
         let mut rng = Rng::new(seed);
         let setup = Setup::random(&mut rng);
         let create = Op::Create { keyspace: 1, choice: Choice::random(&mut rng) };
-        let ops = std::iter::once(create).chain((1..length).map(|_| mix.draw(&mut rng)));
-        Self { seed, setup, ops: ops.take(length).collect(), crash: None }
+        let mut ops = vec![create];
+        while ops.len() < length {
+            let op = mix.draw_after(&mut rng, ops.last());
+            ops.push(op);
+        }
+        ops.truncate(length);
+        Self { seed, setup, ops, crash: None }
     }
 
     /// A history of these operations, its setup drawn from a seed.

@@ -1,6 +1,7 @@
 //! All short sequences of operations that matter to the disk.
 
 use lsm_engine::{Durability, Step};
+use lsm_io::CrashPolicy;
 use lsm_workload::Rng;
 
 use crate::crash::Thoroughness;
@@ -75,7 +76,9 @@ pub fn sequence(number: u64, seed: u64, recovery_stride: Option<u64>) -> (Histor
         rest /= alphabet.len() as u64;
     }
     let from_op = if length == 0 { 0 } else { ops.len() - 1 };
-    (History::of(seed, ops), Thoroughness { from_op, stride: 1, recovery_stride })
+    let recovery_policies = CrashPolicy::ALL.len();
+    let how = Thoroughness { from_op, stride: 1, recovery_stride, recovery_policies };
+    (History::of(seed, ops), how)
 }
 
 #[cfg(test)]

@@ -14,6 +14,10 @@ pub(crate) struct Harness {
     pub(crate) seconds_max: u64,
     /// Whether two pieces of it must not run at once.
     pub(crate) is_alone: bool,
+    /// Whether it waits for disks and processes rather than compute: it keeps no core to itself.
+    pub(crate) waits: bool,
+    /// How long one worker takes to its goal, roughly.
+    pub(crate) minutes: f64,
     pub(crate) goal: Goal,
 }
 
@@ -34,9 +38,7 @@ pub(crate) struct Goal {
 }
 
 /// What libFuzzer is set on, five minutes each.
-const FUZZ_TARGETS: [&str; 12] = [
-    "records",
-    "filter",
+const FUZZ_TARGETS: [&str; 10] = [
     "log",
     "replay",
     "block",
@@ -58,6 +60,8 @@ pub(crate) fn all() -> Vec<Harness> {
         // Before its time begins the first one builds everything, instrumented.
         seconds_max: 1800,
         is_alone: true,
+        waits: false,
+        minutes: 5.3,
         goal: Goal::of(&format!("fuzz.seconds.{target}"), 300),
     });
     let others = vec![
@@ -67,6 +71,8 @@ pub(crate) fn all() -> Vec<Harness> {
             seeds_a_piece: 1_000_000,
             seconds_max: 600,
             is_alone: false,
+            waits: false,
+            minutes: 20.0,
             goal: Goal::of("crash.images", 1_000_000),
         },
         Harness {
@@ -75,6 +81,8 @@ pub(crate) fn all() -> Vec<Harness> {
             seeds_a_piece: 100,
             seconds_max: 600,
             is_alone: false,
+            waits: false,
+            minutes: 12.0,
             goal: Goal::of("model.operations", 100_000_000),
         },
         Harness {
@@ -83,6 +91,8 @@ pub(crate) fn all() -> Vec<Harness> {
             seeds_a_piece: 1,
             seconds_max: 600,
             is_alone: false,
+            waits: true,
+            minutes: 3.0,
             goal: Goal::of("kill.cycles", 2_000),
         },
         Harness {
@@ -91,6 +101,8 @@ pub(crate) fn all() -> Vec<Harness> {
             seeds_a_piece: 1,
             seconds_max: 600,
             is_alone: false,
+            waits: true,
+            minutes: 60.0,
             goal: Goal::of("cut.cuts", 20_000),
         },
         Harness {
@@ -99,6 +111,8 @@ pub(crate) fn all() -> Vec<Harness> {
             seeds_a_piece: 1,
             seconds_max: 600,
             is_alone: false,
+            waits: true,
+            minutes: 1.0,
             goal: Goal::of("full_disk.rounds", 200),
         },
         Harness {
@@ -107,6 +121,8 @@ pub(crate) fn all() -> Vec<Harness> {
             seeds_a_piece: 1,
             seconds_max: 600,
             is_alone: false,
+            waits: true,
+            minutes: 7.0,
             goal: Goal::of("failed_sync.rounds", 100),
         },
         Harness {
@@ -116,6 +132,8 @@ pub(crate) fn all() -> Vec<Harness> {
             seeds_a_piece: 1,
             seconds_max: 1800,
             is_alone: true,
+            waits: false,
+            minutes: 6.4,
             goal: Goal::of("damage.bits", 250_000),
         },
         Harness {
@@ -124,6 +142,8 @@ pub(crate) fn all() -> Vec<Harness> {
             seeds_a_piece: 1_000,
             seconds_max: 600,
             is_alone: false,
+            waits: false,
+            minutes: 2.4,
             goal: Goal::of("faults.points", 10_000),
         },
         Harness {
@@ -132,6 +152,8 @@ pub(crate) fn all() -> Vec<Harness> {
             seeds_a_piece: 25,
             seconds_max: 600,
             is_alone: false,
+            waits: false,
+            minutes: 0.5,
             goal: Goal::of("worlds.runs", 1_000),
         },
         Harness {
@@ -140,6 +162,8 @@ pub(crate) fn all() -> Vec<Harness> {
             seeds_a_piece: 1_000,
             seconds_max: 600,
             is_alone: false,
+            waits: false,
+            minutes: 1.0,
             goal: Goal::of("linearizability.histories", 5_000),
         },
         Harness {
@@ -149,15 +173,19 @@ pub(crate) fn all() -> Vec<Harness> {
             seeds_a_piece: 1,
             seconds_max: 3600,
             is_alone: true,
+            waits: false,
+            minutes: 6.0,
             goal: Goal::of("loom.executions", 10_000),
         },
         Harness {
             name: "planted".to_owned(),
-            command: Command::Task("planted".to_owned()),
-            // The whole list, and each build anew: the one piece that takes long.
+            // Each build anew: a few of them at a time. The whole list is `cargo xtask planted`.
+            command: Command::Task("planted --count 5 --rotate {seed}".to_owned()),
             seeds_a_piece: 1,
-            seconds_max: 4 * 3600,
+            seconds_max: 1800,
             is_alone: true,
+            waits: false,
+            minutes: 15.0,
             goal: Goal::of("planted.caught", 25),
         },
     ];
@@ -165,6 +193,12 @@ pub(crate) fn all() -> Vec<Harness> {
 }
 
 impl Harness {
+    /// How long one worker has yet to go, of which these pieces are done: nothing once its goal is
+    /// reached.
+    pub(crate) fn minutes_left(&self, share_reached: f64) -> f64 {
+        self.minutes * (1.0 - share_reached).max(0.0)
+    }
+
     /// Whether `name` is its name, or the first word of it.
     pub(crate) fn is_called(&self, name: &str) -> bool {
         self.name == name || self.name.split(' ').next() == Some(name)

@@ -58,7 +58,10 @@ impl Programs {
 
     fn invocation(&self, harness: &Harness, seed: u64) -> Invocation {
         match &harness.command {
-            Command::Task(words) => Invocation::cargo("xtask").arguments(words.split_whitespace()),
+            Command::Task(words) => {
+                let words = words.replace("{seed}", &seed.to_string());
+                Invocation::cargo("xtask").arguments(words.split_whitespace())
+            }
             Command::Simulator(words) => {
                 let words = words.replace("{seed}", &seed.to_string());
                 Invocation::new(self.simulator.display().to_string())

@@ -39,24 +39,42 @@ fn nowhere() -> Ledger {
     Ledger::at("nowhere".into())
 }
 
-#[test]
-fn the_harness_furthest_from_its_goal_is_next() {
-    let mut entries = Vec::new();
-    for harness in harness::all() {
+/// Entries that reach every goal, but for the harnesses in `open`, which are halfway there.
+fn reached_but(open: &[&str]) -> Vec<Entry> {
+    let reached = |harness: Harness| {
         let goal = &harness.goal;
-        // Of small goals no fewer parts than there are.
-        let count = if harness.name == "model" { goal.count / 4 } else { goal.count.div_ceil(2) };
-        entries.push(entry(&harness.name, 0, &[(&goal.figure, count)]));
-    }
-    assert_eq!(run_over(&entries, nowhere()).next().unwrap().harness.name, "model");
+        let is_open = open.contains(&harness.name.as_str());
+        let count = if is_open { goal.count / 2 } else { goal.count };
+        entry(&harness.name, 0, &[(&goal.figure, count)])
+    };
+    harness::all().into_iter().map(reached).collect()
+}
+
+#[track_caller]
+fn check_next(open: &[&str], worker: Worker, expected: Option<&str>) {
+    let run = run_over(&reached_but(open), nowhere());
+    let next = run.next(worker).map(|assignment| assignment.harness.name.clone());
+    assert_eq!(next.as_deref(), expected, "{open:?}");
+}
+
+#[test]
+fn the_harness_with_the_least_left_to_do_is_next() {
+    check_next(&["model", "crash", "faults"], Worker::Computes, Some("faults"));
+    check_next(&["model", "crash"], Worker::Computes, Some("model"));
+}
+
+#[test]
+fn what_waits_is_left_to_workers_that_wait_as_long_as_there_is_something_to_compute() {
+    check_next(&["crash", "kill", "cut"], Worker::Computes, Some("crash"));
+    check_next(&["crash", "kill", "cut"], Worker::Waits, Some("kill"));
+    check_next(&["kill", "cut"], Worker::Computes, Some("kill"));
+    check_next(&["crash"], Worker::Waits, None);
 }
 
 #[test]
 fn a_run_ends_when_every_goal_is_reached() {
-    let reached = harness::all()
-        .into_iter()
-        .map(|harness| entry(&harness.name, 0, &[(&harness.goal.figure, harness.goal.count)]));
-    assert!(run_over(&reached.collect::<Vec<_>>(), nowhere()).next().is_none());
+    check_next(&[], Worker::Computes, None);
+    check_next(&[], Worker::Waits, None);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use lsm_io::CrashPolicy;
 use lsm_sim::crash::{CrashCount, Failure, Thoroughness, crash_at_every_step, shrink};
 use lsm_sim::jobs::in_parallel;
 use lsm_sim::sequences::{sequence, sequence_count};
@@ -28,8 +29,8 @@ pub(crate) struct Args {
 
 /// Operations of the short sequences.
 const SEQUENCE: u32 = 3;
-/// Operations of the long histories.
-const LONG: usize = 60;
+/// Operations of the long histories, and by how much they differ.
+const LONG: std::ops::Range<u64> = 60..180;
 /// Images after which each dimension must have some.
 const COVERED_AFTER: u64 = 200_000;
 
@@ -68,14 +69,25 @@ fn is_long(number: u64) -> bool {
 
 fn piece(number: u64, seed: u64) -> (History, Thoroughness) {
     if is_long(number) {
-        let history = History::drawn(seed.wrapping_add(number), Mix::Crash, LONG);
-        return (history, Thoroughness { from_op: 0, stride: 11, recovery_stride: Some(13) });
+        let seed = seed.wrapping_add(number);
+        let length = LONG.start + seed % (LONG.end - LONG.start);
+        let history = History::drawn(seed, Mix::Crash, length as usize);
+        // Some of the calls of many histories show more than all calls of a few, most of which are
+        // made in the same scene.
+        let (recovery_stride, recovery_policies) = (Some(13), 2);
+        let how = Thoroughness { from_op: 0, stride: 23, recovery_stride, recovery_policies };
+        return (history, how);
     }
     // In an order of the seed's: a run that ends early has not always seen the same ones.
     let number = scattered(number / 2, sequence_count(SEQUENCE), seed);
-    // All recoveries of the shorter ones are crashed at each call, of the longest at some.
-    let is_shorter = number < sequence_count(SEQUENCE - 1);
-    sequence(number, seed, Some(if is_shorter { 1 } else { 9 }))
+    // The shorter a sequence, the more of the recoveries from it are crashed, and at more calls.
+    let (recovery_stride, recovery_policies) = match number {
+        number if number < sequence_count(1) => (1, CrashPolicy::ALL.len()),
+        number if number < sequence_count(2) => (3, 2),
+        _ => (11, 1),
+    };
+    let (history, how) = sequence(number, seed, Some(recovery_stride));
+    (history, Thoroughness { recovery_policies, ..how })
 }
 
 /// The place of `number` in an order of the numbers below `count` that follows from the seed.

@@ -14,7 +14,7 @@ pub fn fuzz_ops(data: &[u8]) {
     let Some((seed, ops)) = data.split_first() else { return };
     let draw = |chunk: &[u8]| {
         let chunk = [chunk[0], chunk[1], chunk[2], chunk[3]];
-        Mix::Short.draw(&mut Rng::new(u64::from(u32::from_le_bytes(chunk))))
+        Mix::Short.draw_after(&mut Rng::new(u64::from(u32::from_le_bytes(chunk))), None)
     };
     let ops = ops.chunks_exact(4).take(OPS_MAX).map(draw).collect();
     let history = History { ops, ..History::random(u64::from(*seed), 0) };

@@ -265,7 +265,7 @@ mod tests {
         let mut rng = Rng::new(7);
         for mix in [Mix::Short, Mix::Crash, Mix::Long] {
             for _ in 0..3000 {
-                let op = mix.draw(&mut rng);
+                let op = mix.draw_after(&mut rng, None);
                 assert_eq!(op.to_string().parse::<Op>(), Ok(op));
             }
         }

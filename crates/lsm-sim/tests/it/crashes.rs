@@ -24,7 +24,8 @@ fn no_crash_in_a_short_sequence_loses_anything() {
 fn no_crash_in_a_long_history_loses_anything() {
     for seed in 0..4 {
         let history = History::drawn(seed, Mix::Crash, 60);
-        let how = Thoroughness { from_op: 0, stride: 9, recovery_stride: Some(31) };
+        let how =
+            Thoroughness { from_op: 0, stride: 9, recovery_stride: Some(31), recovery_policies: 8 };
         assert!(check_crashes(&history, how).points > 5);
     }
 }
