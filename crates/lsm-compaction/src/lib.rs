@@ -19,8 +19,9 @@
 //! To see what a plan is, open `plan.rs`; the policies, `leveled.rs`, `tiered.rs`,
 //! `lazy_leveled.rs`, `fifo.rs`; which entries survive, `retention.rs` and `survivors.rs`;
 //! what is written in the place of merge operands, `fold.rs`; where range deletes are cut, `clip.rs`;
-//! which tables they cover whole, `covered.rs`; at what times entries are read, `read_times.rs`; which
-//! tables have expired, `expired.rs`; when writes are slowed, `pressure.rs`.
+//! which tables they cover whole, `covered.rs`; when tombstones are merged for their own sake,
+//! `tombstones.rs`; at what times entries are read, `read_times.rs`; which tables have expired,
+//! `expired.rs`; when writes are slowed, `pressure.rs`.
 
 mod blobs;
 mod clip;
@@ -42,6 +43,7 @@ mod read_times;
 mod retention;
 mod survivors;
 mod tiered;
+mod tombstones;
 
 pub use blobs::{blobs_to_move, plan_blobs};
 pub use clip::Clipper;
@@ -62,3 +64,4 @@ pub use read_times::ReadTimes;
 pub use retention::{DropReason, Retention, Verdict};
 pub use survivors::{MergeError, MergeStats, for_each_survivor};
 pub use tiered::TieredOptions;
+pub use tombstones::plan_tombstones;

@@ -22,6 +22,7 @@ use lsm_manifest::{FileKind, file_name};
 use crate::env::Spawn;
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Event, Work};
+use crate::keyspace::KeyspaceCore;
 use crate::shared::Shared;
 use crate::waiter::Goal;
 
@@ -316,22 +317,45 @@ impl Shared {
         }
     }
 
-    /// Seals memtables that have held their first entry for longer than `flush_interval_ms`.
+    /// Seals memtables that have held their first entry for longer than `flush_interval_ms`, or
+    /// tombstones for half of their limit, or so many tombstones that scans step over little else; and
+    /// wakes who merges where tombstones have become too old.
     fn seal_by_age(&self) {
-        let Some(interval_ms) = self.options.flush_interval_ms else { return };
-        let now_ms = self.database_time_ms();
         for core in self.live_keyspaces() {
-            if core.view.load().active.is_empty() {
+            let view = core.view.load_full();
+            let limit_ms = core.options().tombstone_age_limit_ms;
+            if let Some(limit_ms) = limit_ms
+                && view.tree.oldest_tombstone_ms().is_some_and(|oldest_ms| {
+                    self.database_time_ms().saturating_sub(oldest_ms) >= limit_ms
+                })
+            {
+                self.background.wake_compaction();
+            }
+            let is_swamp = core.is_swamp.swap(false, Ordering::Relaxed);
+            if view.active.is_empty() {
                 continue;
             }
-            let since_ms = core.active_since_ms.load(Ordering::Relaxed);
-            if since_ms == 0 {
-                core.active_since_ms.store(now_ms, Ordering::Relaxed);
-            } else if now_ms.saturating_sub(since_ms) >= interval_ms {
+            let has_tombstones =
+                view.active.tombstones() > 0 || view.active.range_deletes().is_some();
+            let half_ms = limit_ms.filter(|_| has_tombstones).map(|limit_ms| limit_ms / 2);
+            let is_dense = view.active.tombstones() * 4 >= view.active.entries();
+            let interval_ms = self.options.flush_interval_ms.into_iter().chain(half_ms).min();
+            let is_due = is_swamp && is_dense;
+            if is_due || interval_ms.is_some_and(|ms| self.is_older(&core, ms)) {
                 let _order = self.commit.lock_order();
                 self.seal(&core);
             }
         }
+    }
+
+    /// Whether the active memtable has held its first entry for so long.
+    fn is_older(&self, core: &KeyspaceCore, interval_ms: u64) -> bool {
+        let now_ms = self.database_time_ms();
+        let since_ms = core.active_since_ms.load(Ordering::Relaxed);
+        if since_ms == 0 {
+            core.active_since_ms.store(now_ms, Ordering::Relaxed);
+        }
+        since_ms > 0 && now_ms.saturating_sub(since_ms) >= interval_ms
     }
 
     /// Seals the memtable that keeps the oldest segment alive once the log has grown too large, so

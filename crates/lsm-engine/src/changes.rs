@@ -71,7 +71,7 @@ pub enum ChangeKind {
     DeleteRange {
         /// The first of them.
         lower: Vec<u8>,
-        /// The first key behind them.
+        /// The first key behind them; empty: there is none.
         upper: Vec<u8>,
     },
     /// An operand was added to a key's value.

@@ -18,8 +18,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use lsm_compaction::{
-    Action, MergeError, Plan, PlanInput, RangePlan, Retention, RunningPlan, blobs_to_move, merge,
-    plan_blobs, plan_collapse, plan_covered, plan_expired, plan_ingest, plan_range,
+    Action, CompactionPolicy, MergeError, Plan, PlanInput, RangePlan, Retention, RunningPlan,
+    blobs_to_move, merge, plan_blobs, plan_collapse, plan_covered, plan_expired, plan_ingest,
+    plan_range, plan_tombstones,
 };
 use lsm_entry::{Fragments, MergingCursor};
 use lsm_manifest::{FileKind, ManifestEdit, parse_file_name};
@@ -158,6 +159,13 @@ impl Shared {
             }
             let input = PlanInput { version, running, snapshots, now_ms };
             let policy = &options.compaction;
+            if !matches!(policy, CompactionPolicy::Fifo(_)) {
+                let limit_ms = options.tombstone_age_limit_ms;
+                let planned = plan_tombstones(&input, limit_ms, policy.table_bytes());
+                if planned.is_some() {
+                    return planned;
+                }
+            }
             let planned = policy.as_policy().plan(&input);
             let planned = planned.or_else(|| {
                 if !policy.keeps_one_run() {
@@ -343,6 +351,12 @@ impl Shared {
         let times = self.snapshots.read_times(self.database_time_ms());
         let mut retention = Retention::at(times);
         let mut outputs = Outputs::new(self.workshop(), spec);
+        let options = core.options();
+        // The FIFO policy goes by the time when a table was written, and merges nothing for its tombstones.
+        let is_fifo = matches!(options.compaction, CompactionPolicy::Fifo(_));
+        if options.tombstone_age_limit_ms.is_some() && !is_fifo {
+            outputs.hand_on_age(plan_tables(plan));
+        }
         retention = retention.with_range_deletes(range_deletes(&inputs)?).folding(core.operator());
         let should_stop = || self.background.is_stopping() || self.commit.poison().is_some();
         let merged = merge(&mut cursor, plan, &mut retention, &mut outputs, &should_stop);

@@ -47,6 +47,8 @@ pub(crate) struct KeyspaceCore {
     pub(crate) lookups_merged: AtomicU64,
     /// When the active memtable took its first write, in milliseconds since 1970; 0: it is empty.
     pub(crate) active_since_ms: AtomicU64,
+    /// A scan has stepped over many entries for few.
+    pub(crate) is_swamp: AtomicBool,
 }
 
 impl KeyspaceCore {

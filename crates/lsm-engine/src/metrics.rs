@@ -106,6 +106,12 @@ pub struct Metrics {
     // Reads beyond memory.
     /// Tables whose filter said "perhaps" for a key that they did not hold.
     pub filter_false_positives: u64,
+    /// Entries that scans stepped over because they do not count: older versions, tombstones, what was
+    /// written later. Counted when a scan ends.
+    pub entries_passed: u64,
+    /// Milliseconds since the oldest tombstone in a table was written, at most; `None`: there is none.
+    /// Kept through merges in keyspaces with a `tombstone_age_limit_ms`.
+    pub oldest_tombstone_age_ms: Option<u64>,
     /// Tables and blocks that point reads touch.
     pub touched: TouchMetrics,
     /// Blocks found in the cache.
@@ -294,6 +300,13 @@ impl Metrics {
             no_space: shared.no_room(),
             reserve_bytes: shared.reserve.bytes(),
             filter_false_positives: stats.filter_false_positives.total(),
+            entries_passed: stats.entries_passed.total(),
+            oldest_tombstone_age_ms: shared
+                .live_keyspaces()
+                .into_iter()
+                .filter_map(|core| core.view.load().tree.oldest_tombstone_ms())
+                .min()
+                .map(|oldest_ms| shared.database_time_ms().saturating_sub(oldest_ms)),
             touched: shared.samples.touched(),
             cache_hits: cache.hits(),
             cache_misses: cache.misses(),

@@ -258,6 +258,11 @@ pub struct KeyspaceOptions {
     /// are. Lower saves more writing; higher saves reads a jump from the key to the value. At least
     /// 64; below 1 KiB little is gained. Merge operands always stay with their keys.
     pub blob_threshold_bytes: Option<u64>,
+    /// Milliseconds after which what was deleted has left the disk, tombstones included; `None`: when
+    /// merges come by. Half of it may pass in memory; then the range of an overdue table is merged to
+    /// the bottom, whatever that costs. A snapshot that sees what was deleted keeps it, and what a
+    /// FIFO keyspace holds goes by that policy alone.
+    pub tombstone_age_limit_ms: Option<u64>,
 }
 
 impl Default for KeyspaceOptions {
@@ -270,6 +275,7 @@ impl Default for KeyspaceOptions {
             ttl_ms: None,
             merge_operator: None,
             blob_threshold_bytes: None,
+            tombstone_age_limit_ms: None,
         }
     }
 }
@@ -302,6 +308,9 @@ impl KeyspaceOptions {
         }
         if let Some(ttl) = self.ttl_ms {
             at_least("ttl_ms", ttl, 1)?;
+        }
+        if let Some(limit_ms) = self.tombstone_age_limit_ms {
+            at_least("tombstone_age_limit_ms", limit_ms, 1)?;
         }
         self.merge_operator.as_ref().map_or(Ok(()), Operator::check)?;
         if let Some(bytes) = self.blob_threshold_bytes {
@@ -354,6 +363,9 @@ impl KeyspaceOptions {
                     options.ttl_ms = if value == "none" { None } else { ttl()? };
                 }
                 "merge_operator" => options.merge_operator = Some(Operator::saved(value)),
+                "tombstone_age_limit_ms" => {
+                    options.tombstone_age_limit_ms = Some(value.parse().map_err(|_| wrong())?);
+                }
                 // An option that a newer version wrote and that this one can do without.
                 _ => {}
             }
@@ -381,8 +393,11 @@ impl fmt::Display for KeyspaceOptions {
             writeln!(f, "blob_threshold_bytes: {bytes}")?;
         }
         self.ttl_ms.map_or(Ok(()), |ttl| writeln!(f, "ttl_ms: {ttl}"))?;
-        match &self.merge_operator {
-            Some(operator) => writeln!(f, "merge_operator: {}", operator.name()),
+        if let Some(operator) = &self.merge_operator {
+            writeln!(f, "merge_operator: {}", operator.name())?;
+        }
+        match self.tombstone_age_limit_ms {
+            Some(limit_ms) => writeln!(f, "tombstone_age_limit_ms: {limit_ms}"),
             None => Ok(()),
         }
     }
@@ -435,6 +450,7 @@ mod tests {
             ttl_ms: Some(3_600_000),
             merge_operator: Some(Operator::saved("somebody's")),
             blob_threshold_bytes: Some(4096),
+            tombstone_age_limit_ms: Some(7),
             ..KeyspaceOptions::default()
         };
         assert_eq!(KeyspaceOptions::parse(&options.to_string()).unwrap(), options);

@@ -157,6 +157,14 @@ impl<'a> Outputs<'a> {
         Self { workshop, spec, current: None, finished: Vec::new(), separator, files }
     }
 
+    /// Tombstones of the inputs stay as old as they were: the tables count as written then.
+    pub(crate) fn hand_on_age<'t>(&mut self, inputs: impl Iterator<Item = &'t Arc<TableRecord>>) {
+        let with_tombstones = inputs.filter(|table| table.tombstones + table.range_deletes > 0);
+        let oldest_ms = with_tombstones.map(|table| table.created_ms).min();
+        let created_ms = &mut self.workshop.created_ms;
+        *created_ms = oldest_ms.map_or(*created_ms, |oldest_ms| oldest_ms.min(*created_ms));
+    }
+
     /// Everything written and durable, names included: the tables may enter the manifest.
     pub(crate) fn finish(mut self) -> Result<WrittenTables> {
         self.cut()?;

@@ -145,6 +145,12 @@ impl Metrics {
     fn write_reads(&self, page: &mut Page) {
         let help = "Tables whose filter wrongly said perhaps";
         page.counter("lsm_filter_false_positives_total", help, self.filter_false_positives);
+        let help = "Entries that scans stepped over because they do not count";
+        page.counter("lsm_entries_passed_total", help, self.entries_passed);
+        if let Some(age_ms) = self.oldest_tombstone_age_ms {
+            let help = "At most so long ago the oldest tombstone in a table was written";
+            page.gauge("lsm_oldest_tombstone_seconds", help, age_ms as f64 / 1000.0);
+        }
         let TouchMetrics { reads, tables, blocks } = self.touched;
         let help = "Point reads of which it was counted what they touch";
         page.counter("lsm_sampled_reads_total", help, reads);

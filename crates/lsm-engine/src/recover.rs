@@ -274,6 +274,7 @@ pub(crate) fn new_core(state: &KeyspaceState, view: View) -> Result<Arc<Keyspace
         lookups: Counter::default(),
         lookups_merged: AtomicU64::new(0),
         active_since_ms: AtomicU64::new(0),
+        is_swamp: false.into(),
     });
     // Of this library's own operators the name is enough.
     if let Some(operator) = &operator {

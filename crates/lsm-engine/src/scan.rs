@@ -13,6 +13,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use lsm_blob::BlobValue;
 use lsm_entry::{BlobRef, Cursor, Direction, MAX_SEQ_NO, MergingCursor, SeqNo, Tag};
@@ -30,6 +31,9 @@ use crate::view::View;
 
 /// Entries after which a scan looks whether its view is stale.
 const STALENESS_CHECK_ENTRIES: u32 = 256;
+
+/// Entries that a scan has to step over for its keyspace to be looked at (see `background.rs`).
+const SWAMP_ENTRIES: u64 = 4096;
 
 /// A position among the entries that a reader sees, lending their keys and values: the fastest
 /// scan. It reads one moment, whatever is written meanwhile.
@@ -69,6 +73,8 @@ pub struct EntryCursor {
     /// How many entries can be walked over, in the direction of the last movement, of which nothing
     /// has to be asked; the merged cursor stands at the entry then.
     plain: Plain,
+    /// Entries that were stepped over because they do not count.
+    passed: u64,
     /// Why nothing can be read here: the keyspace was dropped before, or is another database's.
     refusal: Option<Error>,
 }
@@ -111,8 +117,9 @@ impl EntryCursor {
     /// Another cursor over what this one reads, also if its keyspace was dropped meanwhile.
     pub(crate) fn beside(&self) -> Self {
         let view = Arc::clone(&self.view);
-        let beside = Self::over(self.moment.clone(), &self.core, view, self.refusal.clone());
-        Self { loads_values: self.loads_values, ..beside }
+        let mut beside = Self::over(self.moment.clone(), &self.core, view, self.refusal.clone());
+        beside.loads_values = self.loads_values;
+        beside
     }
 
     /// The same, for whoever wants no values: those in blob files are not read, and seem empty.
@@ -144,6 +151,7 @@ impl EntryCursor {
             entries_until_check: STALENESS_CHECK_ENTRIES,
             _charge: charge,
             plain: Plain::default(),
+            passed: 0,
             refusal,
         }
     }
@@ -393,6 +401,7 @@ impl EntryCursor {
     fn settle_forward(&mut self, mut leaves_key: bool) -> Result<()> {
         while let Some(entry) = self.merged.entry() {
             if !self.moment.sees(entry.seq_no) || leaves_key && is_same(entry.key, &self.key) {
+                self.passed += 1;
                 self.merged.next()?;
                 continue;
             }
@@ -407,6 +416,7 @@ impl EntryCursor {
                     // None of its older versions counts.
                     self.remember_key();
                     leaves_key = true;
+                    self.passed += 1;
                     self.merged.next()?;
                 }
                 Meaning::Operand(_) => return self.fold_forward(),
@@ -483,6 +493,7 @@ impl EntryCursor {
                         (is_seen, place) = (true, Some(found));
                     }
                 }
+                self.passed += 1;
                 self.merged.prev()?;
             }
             if !self.operands.is_empty() {
@@ -494,6 +505,7 @@ impl EntryCursor {
                 is_seen = true;
             }
             if is_seen {
+                self.passed -= 1;
                 match place {
                     None => self.position = Position::BeforeEntry,
                     Some(place) => self.stand_at_large(place, Position::BeforeLarge)?,
@@ -538,6 +550,17 @@ impl EntryCursor {
         self.view = Guard::into_inner(present);
         self.merged = merge_view(&self.view, &self.moment);
         true
+    }
+}
+
+impl Drop for EntryCursor {
+    fn drop(&mut self) {
+        if self.passed > 0 {
+            self.moment.db.shared.stats.entries_passed.add(self.passed);
+        }
+        if self.passed >= SWAMP_ENTRIES {
+            self.core.is_swamp.store(true, Ordering::Relaxed);
+        }
     }
 }
 

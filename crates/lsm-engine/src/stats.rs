@@ -56,6 +56,7 @@ impl Counter {
 #[derive(Debug, Default)]
 pub(crate) struct Stats {
     pub(crate) filter_false_positives: Counter,
+    pub(crate) entries_passed: Counter,
     pub(crate) entries_written: Counter,
     pub(crate) user_bytes_written: Counter,
     pub(crate) flushes: Counter,

@@ -93,6 +93,13 @@ impl Tree {
         })
     }
 
+    /// When the oldest tombstone, or range delete, in its tables was written at the earliest.
+    pub(crate) fn oldest_tombstone_ms(&self) -> Option<u64> {
+        let records = self.tables().map(|table| table.record());
+        let with_tombstones = records.filter(|it| it.tombstones + it.range_deletes > 0);
+        with_tombstones.map(|record| record.created_ms).min()
+    }
+
     pub(crate) fn tables(&self) -> impl Iterator<Item = &Arc<LiveTable>> {
         self.runs.iter().flat_map(|run| &run.tables)
     }

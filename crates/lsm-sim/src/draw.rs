@@ -136,10 +136,10 @@ impl Mix {
             17..20 => Op::Ingest { writes: self.ingested(rng) },
             5 => Op::ForgetTickets,
             6..8 => Op::WaitDurable(rng.below(4) as u8),
-            8..11 => Op::Create { keyspace, choice: Choice::random_with_ttl(rng) },
+            8..11 => Op::Create { keyspace, choice: Choice::random_with_times(rng) },
             11..13 => Op::Drop(keyspace),
             _ => {
-                let choice = Choice::random_with_ttl(rng);
+                let choice = Choice::random_with_times(rng);
                 Op::SetOptions { keyspace: random_keyspace(rng), choice }
             }
         }

@@ -36,6 +36,8 @@ pub struct Choice {
     pub ttl_ms: Option<u64>,
     /// From which length on values lie in blob files; 0: none do.
     pub blob_threshold_bytes: u32,
+    /// How long what was deleted may stay on the disk.
+    pub tombstone_age_limit_ms: Option<u64>,
 }
 
 impl Choice {
@@ -48,13 +50,17 @@ impl Choice {
             filters: rng.chance(0.8),
             ttl_ms: None,
             blob_threshold_bytes: *rng.pick(BLOB_THRESHOLDS),
+            tombstone_age_limit_ms: None,
         }
     }
 
-    /// The same, sometimes with a time to live for every put that does not say.
-    pub fn random_with_ttl(rng: &mut Rng) -> Self {
+    /// The same, sometimes with a time to live for every put that does not say, or a time within
+    /// which what was deleted is gone.
+    pub fn random_with_times(rng: &mut Rng) -> Self {
         let choice = Self::random(rng);
-        Self { ttl_ms: rng.chance(0.3).then(|| *rng.pick(&[50, 2_000, 60_000])), ..choice }
+        let ttl_ms = rng.chance(0.3).then(|| *rng.pick(&[50, 2_000, 60_000]));
+        let tombstone_age_limit_ms = rng.chance(0.4).then(|| *rng.pick(&[1, 1_000, 60_000]));
+        Self { ttl_ms, tombstone_age_limit_ms, ..choice }
     }
 
     /// The choice that led to these options, if one did.
@@ -68,6 +74,7 @@ impl Choice {
                 filters: options.filter_bits_per_key.is_some(),
                 ttl_ms: options.ttl_ms,
                 blob_threshold_bytes: options.blob_threshold_bytes.unwrap_or(0) as u32,
+                tombstone_age_limit_ms: options.tombstone_age_limit_ms,
             })
         });
         choices.find(|choice| choice.options() == *options)
@@ -113,6 +120,7 @@ impl Choice {
                 0 => None,
                 bytes => Some(bytes.into()),
             },
+            tombstone_age_limit_ms: self.tombstone_age_limit_ms,
         }
     }
 }
@@ -125,10 +133,10 @@ impl fmt::Display for Choice {
         if let Some(ttl_ms) = self.ttl_ms {
             write!(f, " {ttl_ms}")?;
         }
-        match self.blob_threshold_bytes {
-            0 => Ok(()),
-            bytes => write!(f, " blobs{bytes}"),
+        if self.blob_threshold_bytes > 0 {
+            write!(f, " blobs{}", self.blob_threshold_bytes)?;
         }
+        self.tombstone_age_limit_ms.map_or(Ok(()), |limit_ms| write!(f, " forget{limit_ms}"))
     }
 }
 
@@ -142,16 +150,17 @@ impl FromStr for Choice {
             names.iter().position(|it| *it == name).map(|place| place as u8).ok_or_else(wrong)
         };
         let mut words: Vec<&str> = text.split_whitespace().collect();
-        let blobs = match words.last().and_then(|last| last.strip_prefix("blobs")) {
-            Some(blobs) => {
-                words.pop();
-                blobs
+        // What may follow the rest.
+        let (mut ttl_ms, mut tombstone_age_limit_ms, mut blobs) = (None, None, "0");
+        for word in words.drain(4.min(words.len())..) {
+            if let Some(bytes) = word.strip_prefix("blobs") {
+                blobs = bytes;
+            } else if let Some(limit_ms) = word.strip_prefix("forget") {
+                tombstone_age_limit_ms = Some(limit_ms.parse().map_err(|_| wrong())?);
+            } else {
+                ttl_ms = Some(word.parse().map_err(|_| wrong())?);
             }
-            None => "0",
-        };
-        // What follows the rest is a time to live, if there is one.
-        let ttl_ms = words.get(4).map(|ttl_ms| ttl_ms.parse().map_err(|_| wrong())).transpose()?;
-        words.truncate(4);
+        }
         let &[policy, compression, block_bytes, filters] = words.as_slice() else {
             return Err(wrong());
         };
@@ -164,6 +173,7 @@ impl FromStr for Choice {
             filters: place(&["bare", "filters"], filters)? == 1,
             ttl_ms,
             blob_threshold_bytes: blobs.ok_or_else(wrong)?,
+            tombstone_age_limit_ms,
         })
     }
 }
@@ -240,7 +250,7 @@ mod tests {
     fn a_choice_reads_back_from_its_text() {
         let mut rng = Rng::new(7);
         for _ in 0..100 {
-            let choice = Choice::random_with_ttl(&mut rng);
+            let choice = Choice::random_with_times(&mut rng);
             assert_eq!(choice.to_string().parse(), Ok(choice));
         }
         assert!("leveled lz4 17 bare".parse::<Choice>().is_err());

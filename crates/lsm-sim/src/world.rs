@@ -421,6 +421,8 @@ impl World {
         note(!self.scans.is_empty(), "scans.under_way");
         note(self.reader.is_some(), "reader.beside");
         note(model.has_expired(), "values.expired");
+        let is_limited = |choice: &Choice| choice.tombstone_age_limit_ms.is_some();
+        note(model.catalog.iter().flatten().any(is_limited), "deletes.limited");
         note(model.unseen() > 1, "log.group_in_flight");
         note(self.recycled() > 0, "log.recycled");
         names

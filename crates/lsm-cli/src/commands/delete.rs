@@ -1,34 +1,35 @@
-//! `lsm delete`: removes one record, or all whose keys begin alike.
+//! `lsm delete`: removes one record, or all of a range.
 
 use std::ffi::{OsStr, OsString};
 
 use clap::{ArgGroup, Args};
-use lsm_engine::{Db, Key, Keyspace, Reads, WriteBatch, WriteOptions};
+use lsm_engine::{Keyspace, Reads, WriteOptions};
 use serde_json::json;
 
 use crate::exit::{Exit, Failure};
 use crate::format::Format;
-use crate::key_range::KeyRange;
+use crate::key_range::{BoundArgs, KeyRange};
 use crate::output::Output;
 use crate::question::Consent;
 use crate::target::Target;
 use crate::units::counted;
 
-/// Records removed together.
-const BATCH_RECORDS: usize = 1000;
-
-/// Remove a key, or all that begin with a prefix, durably; asks first
+/// Remove a key, all that begin with a prefix, or a range, durably; asks first
 #[derive(Args, Debug)]
-#[command(group(ArgGroup::new("what").required(true).args(["key", "prefix"])))]
+#[command(group(
+    ArgGroup::new("what").required(true).multiple(true).args(["key", "prefix", "from", "to"])
+))]
 pub(crate) struct DeleteArgs {
     #[command(flatten)]
     target: Target,
     /// The key
-    #[arg(allow_hyphen_values = true)]
+    #[arg(allow_hyphen_values = true, conflicts_with_all = ["prefix", "from", "to"])]
     key: Option<OsString>,
     /// Every key that begins so
     #[arg(long, value_name = "P", allow_hyphen_values = true)]
     prefix: Option<OsString>,
+    #[command(flatten)]
+    bounds: BoundArgs,
     #[command(flatten)]
     format: Format,
     #[command(flatten)]
@@ -37,10 +38,9 @@ pub(crate) struct DeleteArgs {
 
 pub(crate) fn run(args: &DeleteArgs) -> Result<Exit, Failure> {
     let (db, keyspace) = args.target.write()?;
-    let deleted = match (&args.key, &args.prefix) {
-        (Some(key), _) => delete_key(args, &keyspace, key)?,
-        (None, Some(prefix)) => delete_prefix(args, &db, &keyspace, prefix)?,
-        (None, None) => return Err(Failure::usage("a key or --prefix is needed")),
+    let deleted = match &args.key {
+        Some(key) => delete_key(args, &keyspace, key)?,
+        None => delete_range(args, &keyspace)?,
     };
     drop(keyspace);
     db.close()?;
@@ -63,15 +63,16 @@ fn delete_key(args: &DeleteArgs, keyspace: &Keyspace, key: &OsStr) -> Result<u64
     Ok(1)
 }
 
-fn delete_prefix(
-    args: &DeleteArgs,
-    db: &Db,
-    keyspace: &Keyspace,
-    prefix: &OsStr,
-) -> Result<u64, Failure> {
+/// Counts what is there, asks, and removes it with one record.
+fn delete_range(args: &DeleteArgs, keyspace: &Keyspace) -> Result<u64, Failure> {
     let bytes = args.format.bytes;
-    let prefix = bytes.parse_argument("--prefix", prefix)?;
-    let range = KeyRange::prefix(&prefix);
+    let mut range = args.bounds.range(bytes)?;
+    let mut beginning = String::new();
+    if let Some(prefix) = &args.prefix {
+        let prefix = bytes.parse_argument("--prefix", prefix)?;
+        beginning = format!(" beginning with \"{}\"", bytes.show(&prefix));
+        range = range.and(KeyRange::prefix(&prefix));
+    }
     let mut count = 0;
     for entry in keyspace.range(range.bounds()) {
         entry?;
@@ -81,17 +82,7 @@ fn delete_prefix(
         return Ok(0);
     }
     let records = counted(count, "record", "records");
-    args.consent.ask(&format!("Delete {records} beginning with \"{}\"?", bytes.show(&prefix)))?;
-    let mut batch = WriteBatch::new();
-    // The scan reads one moment, so it does not mind what is deleted behind it.
-    for entry in keyspace.range(range.bounds()) {
-        let (key, _): (Key, _) = entry?;
-        batch.within(keyspace).delete(&key);
-        if batch.len() == BATCH_RECORDS {
-            db.write(&batch)?;
-            batch.clear();
-        }
-    }
-    db.write(&batch)?;
+    args.consent.ask(&format!("Delete {records}{beginning}?"))?;
+    keyspace.delete_range(range.bounds())?;
     Ok(count)
 }

@@ -300,8 +300,27 @@ impl KeyspaceOptions {
                 "begin the list with none or lz4",
             );
         }
+        let is_fifo = matches!(self.compaction, CompactionPolicy::Fifo(_));
+        if let Some(limit_ms) = self.tombstone_age_limit_ms {
+            let name = "tombstone_age_limit_ms";
+            if is_fifo {
+                findings.add(
+                    name,
+                    limit_ms,
+                    "with the FIFO policy nothing is merged for the sake of what was deleted",
+                    "take another policy, or give FIFO an age_max_ms",
+                );
+            } else if limit_ms < 60_000 {
+                findings.add(
+                    name,
+                    limit_ms,
+                    "a few deletes are enough to have whole ranges written anew each time it passes",
+                    "take the longest time that whoever asked for it allows, hours or days",
+                );
+            }
+        }
         let table_bytes = self.compaction.table_bytes();
-        if table_bytes < MIB && !matches!(self.compaction, CompactionPolicy::Fifo(_)) {
+        if table_bytes < MIB && !is_fifo {
             findings.add(
                 "compaction",
                 &self.compaction,
@@ -317,7 +336,7 @@ impl KeyspaceOptions {
 
 #[cfg(test)]
 mod tests {
-    use lsm_compaction::LeveledOptions;
+    use lsm_compaction::{FifoOptions, LeveledOptions};
 
     use super::*;
 
@@ -391,6 +410,13 @@ mod tests {
         check_found("block_bytes", |options| options.keyspace.block_bytes = 256);
         check_found("blob_threshold_bytes", |options| {
             options.keyspace.blob_threshold_bytes = Some(100);
+        });
+        check_found("tombstone_age_limit_ms", |options| {
+            options.keyspace.tombstone_age_limit_ms = Some(50);
+        });
+        check_found("tombstone_age_limit_ms", |options| {
+            options.keyspace.compaction = CompactionPolicy::Fifo(FifoOptions::default());
+            options.keyspace.tombstone_age_limit_ms = Some(86_400_000);
         });
         check_found("compaction", |options| {
             let leveled = LeveledOptions { table_bytes: 64 << 10, ..LeveledOptions::default() };

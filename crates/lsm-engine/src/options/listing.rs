@@ -91,6 +91,7 @@ list_options!(options: KeyspaceOptions {
     ttl_ms => or_none(options.ttl_ms),
     merge_operator => or_none(options.merge_operator.as_ref().map(Operator::name)),
     blob_threshold_bytes => or_none(options.blob_threshold_bytes),
+    tombstone_age_limit_ms => or_none(options.tombstone_age_limit_ms),
 });
 
 fn yes_or_no(is_set: bool) -> String {

@@ -28,6 +28,7 @@ mod repairing;
 mod reserve;
 mod restoring;
 mod scans;
+mod tombstones;
 mod transactions;
 mod ttl;
 mod verifying;

@@ -165,7 +165,7 @@ impl<'a> Words<'a> {
     }
 
     fn choice(&mut self) -> Result<Choice, String> {
-        let words: Vec<&str> = self.rest.by_ref().take(6).collect();
+        let words: Vec<&str> = self.rest.by_ref().collect();
         words.join(" ").parse()
     }
 

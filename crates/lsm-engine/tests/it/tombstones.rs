@@ -1,0 +1,135 @@
+//! Tombstones that pile up are merged first, and leave the disk within their limit.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use lsm_engine::{Db, Durability, Env, KeyspaceOptions, Options, Reads, Step};
+use lsm_io::SimFs;
+
+use crate::{key, tiny_options};
+
+/// Pushes at one end and deletes at the other, as long as `live` jobs wait.
+fn run_queue(db: &Db, jobs: u32, live: u32) {
+    for n in 0..jobs {
+        db.put_with(key(n), "a job", Durability::Memory.into()).expect("pushes");
+        if n >= live {
+            db.delete_with(key(n - live), Durability::Memory.into()).expect("pops");
+        }
+        if n % 1000 == 0 {
+            db.settle().expect("settles");
+        }
+    }
+}
+
+/// Entries that a scan of everything steps over.
+fn passed_by_a_scan(db: &Db) -> u64 {
+    let before = db.metrics().entries_passed;
+    db.iter().for_each(|entry| drop(entry.expect("reads")));
+    db.metrics().entries_passed - before
+}
+
+#[test]
+fn a_scan_of_a_queue_steps_over_little_more_than_it_yields() {
+    let fs = SimFs::new(0);
+    let options = Options { memtable_bytes: Some(1 << 20), ..tiny_options(&fs) };
+    let db = Db::open_with("db", options).expect("opens");
+    run_queue(&db, 60_000, 2_000);
+    // The first scan may find a memtable full of them; then that is flushed, and merged.
+    passed_by_a_scan(&db);
+    db.step(Step::Log).expect("looks after it");
+    db.settle().expect("settles");
+    assert_eq!(db.iter().count(), 2_000);
+    let passed = passed_by_a_scan(&db);
+    assert!(passed <= 2 * 2_000, "{passed} entries were stepped over for 2000");
+}
+
+/// A database with a limit of ten seconds, and its clock.
+fn limited(fs: &SimFs) -> (Db, Arc<AtomicU64>) {
+    let clock = Arc::new(AtomicU64::new(1_000_000));
+    let told = Arc::clone(&clock);
+    let options = tiny_options(fs);
+    let env = Env { clock: Arc::new(move || told.load(Ordering::Relaxed)), ..options.env };
+    let keyspace =
+        KeyspaceOptions { tombstone_age_limit_ms: Some(10_000), ..KeyspaceOptions::default() };
+    (Db::open_with("db", Options { env, keyspace, ..options }).expect("opens"), clock)
+}
+
+/// Lets background work happen until none is left.
+fn rest(db: &Db) {
+    for _ in 0..3 {
+        db.step(Step::Log).expect("looks at the clock");
+        db.settle().expect("settles");
+    }
+}
+
+fn holds(fs: &SimFs, bytes: &[u8]) -> bool {
+    let tables =
+        fs.files().into_iter().filter(|(path, _)| path.extension().is_some_and(|e| e == "sst"));
+    tables.into_iter().any(|(path, _)| {
+        let content = lsm_io::Fs::open(fs, &path, lsm_io::OpenMode::Read)
+            .and_then(|file| {
+                let mut content = vec![0; file.len()? as usize];
+                file.read_at(0, &mut content)?;
+                Ok(content)
+            })
+            .expect("reads");
+        content.windows(bytes.len()).any(|window| window == bytes)
+    })
+}
+
+#[test]
+fn what_was_deleted_leaves_the_disk_within_the_limit() {
+    for ranged in [false, true] {
+        let fs = SimFs::new(0);
+        let (db, clock) = limited(&fs);
+        let now = |seconds: u64| clock.store(1_000_000 + seconds * 1000, Ordering::Relaxed);
+        for n in 0..100 {
+            db.put(key(n), "something else").expect("writes");
+        }
+        db.put("secret", "to be forgotten").expect("writes");
+        db.flush().expect("flushes");
+        db.compact_range::<&[u8]>(..).expect("merges");
+        if ranged {
+            db.delete_prefix("secret").expect("deletes");
+        } else {
+            db.delete("secret").expect("deletes");
+        }
+        rest(&db);
+        assert!(holds(&fs, b"to be forgotten"), "nothing hurries yet");
+        // Half of the time in memory, counted from when it is first looked at.
+        now(5);
+        rest(&db);
+        assert!(db.metrics().oldest_tombstone_age_ms.is_some(), "it is in a table");
+        now(14);
+        rest(&db);
+        let age_ms = db.metrics().oldest_tombstone_age_ms;
+        assert_eq!(age_ms, Some(9_000), "merges in between make it no younger");
+        now(15);
+        rest(&db);
+        assert!(!holds(&fs, b"to be forgotten"), "its time is over");
+        assert_eq!(db.metrics().oldest_tombstone_age_ms, None);
+        assert_eq!(db.iter().count(), 100);
+    }
+}
+
+#[test]
+fn a_merge_on_the_way_makes_a_tombstone_no_younger() {
+    let fs = SimFs::new(0);
+    let (db, clock) = limited(&fs);
+    db.put("secret", "to be forgotten").expect("writes");
+    db.put("z", "").expect("writes");
+    db.compact_range::<&[u8]>(..).expect("merges");
+    // A snapshot keeps the tombstone through a merge.
+    let snapshot = db.snapshot();
+    db.delete("secret").expect("deletes");
+    db.flush().expect("flushes");
+    clock.fetch_add(6_000, Ordering::Relaxed);
+    db.compact_range::<&[u8]>(..).expect("merges");
+    assert_eq!(db.metrics().oldest_tombstone_age_ms, Some(6_000));
+    clock.fetch_add(6_000, Ordering::Relaxed);
+    rest(&db);
+    assert!(holds(&fs, b"to be forgotten"), "the snapshot sees it");
+    drop(snapshot);
+    rest(&db);
+    assert!(!holds(&fs, b"to be forgotten"));
+}
