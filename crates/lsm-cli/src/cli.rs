@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{
     bench, checkpoint, compact, delete, demo, dump, explain, export, get, history, ingest,
-    keyspaces, load, options, put, repair, restore, scan, shape, stats, tail, verify,
+    keyspaces, load, merge, options, put, repair, restore, scan, shape, stats, tail, verify,
 };
 use crate::exit::{Exit, Failure};
 
@@ -35,6 +35,7 @@ enum Command {
     Export(export::ExportArgs),
     Get(get::GetArgs),
     Put(put::PutArgs),
+    Merge(merge::MergeArgs),
     Delete(delete::DeleteArgs),
     Scan(scan::ScanArgs),
     Tail(tail::TailArgs),
@@ -66,6 +67,7 @@ impl Cli {
             Command::Export(args) => export::run(args),
             Command::Get(args) => get::run(args),
             Command::Put(args) => put::run(args),
+            Command::Merge(args) => merge::run(args),
             Command::Delete(args) => delete::run(args),
             Command::Scan(args) => scan::run(args),
             Command::Tail(args) => tail::run(args),

@@ -13,6 +13,7 @@ pub(crate) mod history;
 pub(crate) mod ingest;
 pub(crate) mod keyspaces;
 pub(crate) mod load;
+pub(crate) mod merge;
 pub(crate) mod options;
 pub(crate) mod put;
 pub(crate) mod repair;

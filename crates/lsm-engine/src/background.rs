@@ -288,6 +288,7 @@ impl Shared {
         did_work |= self.tidy_segments()?;
         did_work |= self.remove_garbage()?;
         did_work |= self.keep_time()?;
+        self.snapshots.meet(self.database_time_ms());
         self.seal_by_age();
         self.seal_by_log_size();
         did_work |= self.keep_reserve();

@@ -40,6 +40,7 @@ use crate::limiter::{LimitedFile, Priority};
 use crate::outputs::Workshop;
 use crate::recover::apply;
 use crate::shared::Shared;
+use crate::spans::span;
 use crate::tables::LiveTable;
 use crate::unfinished::{Unfinished, check_free};
 use crate::view::Tree;
@@ -137,6 +138,7 @@ impl Db {
         options: &CheckpointOptions,
         mut progress: impl FnMut(CheckpointProgress),
     ) -> Result<CheckpointReport> {
+        span!(INFO, "checkpoint", directory = dir.as_ref().display().to_string());
         let shared = self.shared();
         shared.check_open()?;
         check_outside(dir.as_ref(), &shared.dir)?;

@@ -36,6 +36,7 @@ use crate::histogram::Histogram;
 use crate::options::Durability;
 use crate::pace::Pace;
 use crate::poison::Poison;
+use crate::spans::span;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Instant, Mutex, MutexGuard};
 use crate::waiter::{Goal, Told, Waiter};
@@ -374,6 +375,7 @@ impl Commit {
     }
 
     fn round(&self) -> lsm_io::Result<()> {
+        span!(TRACE, "commit");
         if self.wants_sync() {
             self.pace.gather();
         }

@@ -36,6 +36,7 @@ use crate::reads::Scan;
 use crate::run_cursor::RunCursor;
 use crate::shared::Shared;
 use crate::source::Source;
+use crate::spans::span;
 use crate::view::Tree;
 
 /// What stands in the way of new plans, by keyspace.
@@ -276,6 +277,7 @@ impl Shared {
     }
 
     fn carry_out(&self, core: &KeyspaceCore, plan: &Plan, tree: &Arc<Tree>) -> Result<()> {
+        span!(DEBUG, "compaction", keyspace = core.name.as_str(), reason = plan.reason.as_str());
         let began = Instant::now();
         let written = match plan.action {
             Action::Drop | Action::Move => None,

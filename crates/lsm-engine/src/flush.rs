@@ -30,6 +30,7 @@ use crate::keyspace::KeyspaceCore;
 use crate::limiter::Priority;
 use crate::outputs::{OutputSpec, Outputs, Workshop, WrittenTables};
 use crate::shared::Shared;
+use crate::spans::span;
 use crate::waiter::Goal;
 
 /// Tables of level 0 are cut at this size, which only oversized memtables reach.
@@ -119,6 +120,7 @@ impl Shared {
             self.commit.reach(Goal::Durable(last))?;
             self.commit.reach(Goal::Visible(last))?;
         }
+        span!(DEBUG, "flush", keyspace = core.name.as_str());
         let began = Instant::now();
         let snapshots = self.snapshots.copy();
         let retention = Retention::new(snapshots, self.database_time_ms());

@@ -110,6 +110,7 @@ mod segments;
 mod shared;
 mod snapshot;
 mod source;
+mod spans;
 mod stats;
 mod swap;
 mod sync;

@@ -128,6 +128,9 @@ pub struct Metrics {
     pub snapshots: usize,
     /// The oldest of them.
     pub oldest_snapshot: Option<SeqNo>,
+    /// How long that has been there, in milliseconds, to within a quarter of a second: taking a snapshot
+    /// asks no clock.
+    pub oldest_snapshot_age_ms: Option<u64>,
     /// The tree, level by level, all keyspaces together.
     pub levels: Vec<LevelMetrics>,
     /// Bytes at the deepest level of each keyspace, where nothing is shadowed.
@@ -314,6 +317,7 @@ impl Metrics {
             memory: shared.memory_metrics(),
             snapshots: snapshots.len(),
             oldest_snapshot: snapshots.first().copied(),
+            oldest_snapshot_age_ms: shared.snapshots.meet(shared.database_time_ms()),
             levels: trees.levels,
             bottom_bytes: trees.bottom_bytes,
             blobs: trees.blobs,

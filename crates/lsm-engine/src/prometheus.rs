@@ -198,6 +198,10 @@ impl Metrics {
         if let Some(oldest) = self.oldest_snapshot {
             page.gauge("lsm_oldest_snapshot_seq_no", "The oldest of them", oldest);
         }
+        if let Some(age_ms) = self.oldest_snapshot_age_ms {
+            let help = "How long the oldest of them has been there";
+            page.gauge("lsm_oldest_snapshot_age_seconds", help, age_ms as f64 / 1000.0);
+        }
         let help = "Records written after the oldest snapshot";
         page.gauge("lsm_behind_snapshot_records", help, self.records_behind_oldest_snapshot());
         let levels = || (0..).zip(&self.levels);

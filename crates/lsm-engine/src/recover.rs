@@ -41,7 +41,7 @@ use crate::flush::flush_edit;
 use crate::history::History;
 use crate::keyspace::KeyspaceCore;
 use crate::limiter::RateLimiter;
-use crate::options::{KeyspaceOptions, Options};
+use crate::options::{KeyspaceOptions, LintFinding, Options};
 use crate::outputs::WrittenTables;
 use crate::poison::{NamesOnce, Poison};
 use crate::pressure::PressureGate;
@@ -49,6 +49,7 @@ use crate::replay::{Recovery, Replayed, replay_log};
 use crate::reserve::Reserve;
 use crate::segments::first_segment_bytes;
 use crate::shared::Shared;
+use crate::spans::span;
 use crate::stats::Counter;
 use crate::sync::ArcSwap;
 use crate::tables::TableStore;
@@ -95,10 +96,13 @@ pub struct RecoveryReport {
     /// The most that this process may use, if the system tells: its container's limit, or what the
     /// machine has, in bytes.
     pub memory_limit_bytes: Option<u64>,
+    /// What looks unwise about the options on this machine: see [`Options::lint`].
+    pub unwise: Vec<LintFinding>,
 }
 
 /// Opens, creating where the options allow it.
 pub(crate) fn open(dir: &Path, mut options: Options) -> Result<Arc<Shared>> {
+    span!(INFO, "open", directory = dir.display().to_string());
     let began = Instant::now();
     options.check()?;
     let events = Events::of(&options)?;
@@ -470,6 +474,7 @@ impl RecoveryReport {
     pub(crate) fn note_memory(&mut self, options: &Options) {
         self.memory_bytes = options.memory_bytes;
         self.memory_limit_bytes = lsm_io::memory_limit_bytes();
+        self.unwise = options.lint();
     }
 
     pub(crate) fn note_log(&mut self, log: &LogReport, entries: u64) {

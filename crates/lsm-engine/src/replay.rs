@@ -22,6 +22,7 @@ use crate::limiter::RateLimiter;
 use crate::note::Note;
 use crate::options::Options;
 use crate::outputs::{Workshop, WrittenTables};
+use crate::spans::span;
 
 /// A keyspace under recovery: what the log brings for it.
 pub(crate) struct Replayed {
@@ -231,6 +232,7 @@ pub(crate) fn replay_log(
     keyspaces: &mut BTreeMap<u32, Replayed>,
     closed_cleanly: bool,
 ) -> Result<LogReport> {
+    span!(INFO, "replay");
     let fs = &recovery.options.env.fs;
     let (dir, mode, manifest) = (recovery.dir, recovery.options.recovery, recovery.manifest);
     let mut visit = |frame: FrameRef<'_>| match frame.kind {

@@ -37,6 +37,8 @@ struct Readers {
     count: usize,
     /// The earliest of their times. One who has none sees nothing that expires.
     time_ms: u64,
+    /// When they were first met by whoever looks for old ones; taking a snapshot asks for no time.
+    met_ms: Option<u64>,
 }
 
 impl SnapshotList {
@@ -72,6 +74,16 @@ impl SnapshotList {
         }
     }
 
+    /// Meets those who came since it was last called; returns for how long the oldest has been known.
+    pub(crate) fn meet(&self, now_ms: u64) -> Option<u64> {
+        let mut counts = self.counts.lock().expect("no holder panicked");
+        // Numbers only grow: below one that is known already all are.
+        let new = counts.values_mut().rev().take_while(|readers| readers.met_ms.is_none());
+        new.for_each(|readers| readers.met_ms = Some(now_ms));
+        let (_, oldest) = counts.first_key_value()?;
+        Some(oldest.met_ms.map_or(0, |met_ms| now_ms.saturating_sub(met_ms)))
+    }
+
     /// All of them, ascending.
     pub(crate) fn copy(&self) -> Vec<SeqNo> {
         self.counts.lock().expect("no holder panicked").keys().copied().collect()
@@ -89,7 +101,8 @@ impl SnapshotList {
 }
 
 fn count_in(counts: &mut BTreeMap<SeqNo, Readers>, seq_no: SeqNo, time_ms: Option<u64>) {
-    let readers = counts.entry(seq_no).or_insert(Readers { count: 0, time_ms: u64::MAX });
+    let readers =
+        counts.entry(seq_no).or_insert(Readers { count: 0, time_ms: u64::MAX, met_ms: None });
     readers.count += 1;
     readers.time_ms = readers.time_ms.min(time_ms.unwrap_or(u64::MAX));
 }

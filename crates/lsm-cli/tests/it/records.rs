@@ -16,6 +16,37 @@ fn what_is_put_is_got_and_what_is_deleted_is_not() {
 }
 
 #[test]
+fn what_is_merged_is_added_by_the_keyspaces_operator() {
+    let place = Place::new();
+    let get = |keyspace: &str, key: &str| {
+        place.run(&["get", "--hex", "--keyspace", keyspace, key]).check_code(0).text()
+    };
+    place.run(&["merge", "--keyspace", "hits", "--operator", "counter", "61", "5"]).check_code(0);
+    place.run(&["merge", "--keyspace", "hits", "61", "-7", "1"]).check_code(0);
+    assert_eq!(get("hits", "3631"), "ffffffffffffffff\n");
+    place.run(&["merge", "--keyspace", "log", "--operator", "append", "k", "ab"]).check_code(0);
+    place.run(&["merge", "--keyspace", "log", "k", "c", "d"]).check_code(0);
+    assert_eq!(place.run(&["get", "--keyspace", "log", "k"]).check_code(0).text(), "abcd\n");
+    let set = ["merge", "--keyspace", "tags", "--operator", "set-union", "k", "b", "a", "b"];
+    place.run(&set).check_code(0);
+    assert_eq!(get("tags", "6b"), "01000000610100000062\n");
+}
+
+#[test]
+fn nothing_is_merged_without_an_operator_or_against_it() {
+    let place = Place::new();
+    place.run(&["put", "key", "value"]).check_code(0);
+    let without = place.run(&["merge", "key", "1"]).check_code(2);
+    assert!(without.stderr.contains("has no merge operator"), "{}", without.stderr);
+    place.run(&["merge", "--keyspace", "hits", "--operator", "counter", "k", "1"]).check_code(0);
+    let word = place.run(&["merge", "--keyspace", "hits", "k", "one"]).check_code(2);
+    assert!(word.stderr.contains("\"one\" is not a number"), "{}", word.stderr);
+    let other = ["merge", "--keyspace", "hits", "--operator", "append", "k", "1"];
+    let other = place.run(&other).check_code(2);
+    assert!(other.stderr.contains("lsm.counter"), "{}", other.stderr);
+}
+
+#[test]
 fn a_delete_that_nobody_confirms_deletes_nothing() {
     let place = Place::new();
     place.run(&["put", "user:1", "Ada"]).check_code(0);

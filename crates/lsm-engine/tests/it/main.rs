@@ -29,6 +29,8 @@ mod reserve;
 mod restoring;
 mod scans;
 mod tombstones;
+#[cfg(feature = "tracing")]
+mod tracing;
 mod transactions;
 mod ttl;
 mod verifying;

@@ -49,6 +49,29 @@ fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
+#[test]
+fn the_oldest_snapshot_has_an_age_and_what_it_holds_back() {
+    let time = Time::new(SimFs::new(1));
+    let db = time.open();
+    let age = |db: &Db| db.metrics().oldest_snapshot_age_ms;
+    assert_eq!(age(&db), None);
+    db.put("key", "1").expect("writes");
+    let first = db.snapshot();
+    db.step(Step::Log).expect("steps");
+    time.set(5000);
+    db.put("key", "2").expect("writes");
+    let second = db.snapshot();
+    db.put("key", "3").expect("writes");
+    assert_eq!(age(&db), Some(5000));
+    assert_eq!(db.metrics().records_behind_oldest_snapshot(), 2);
+    time.set(6000);
+    drop(first);
+    assert_eq!(age(&db), Some(1000), "that of the second");
+    assert_eq!(db.metrics().records_behind_oldest_snapshot(), 1);
+    drop(second);
+    assert_eq!((age(&db), db.metrics().records_behind_oldest_snapshot()), (None, 0));
+}
+
 /// Every way to read one key agrees on whether it is there.
 #[track_caller]
 fn check_there<R: Reads>(reads: &R, key: &str, is_there: bool) {
