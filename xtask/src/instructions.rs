@@ -37,6 +37,10 @@ pub(crate) struct Arguments {
     /// Put the counts on record instead of comparing them
     #[arg(long, conflicts_with = "names")]
     update: bool,
+    /// Count a build that measures nothing of itself, against the usual counts on record: what metrics
+    /// cost, the other way round
+    #[arg(long, conflicts_with = "update")]
+    unmeasured: bool,
 }
 
 /// Counts, prints a table and compares, as far as this machine can.
@@ -45,7 +49,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
         return Ok(Outcome::Skipped("valgrind is not installed".to_owned()));
     };
     let conditions = Conditions::here(valgrind)?;
-    let program = build()?;
+    let program = build(arguments.unmeasured)?;
     let names = choose(callgrind::operations(&program)?, &arguments.names)?;
     let record = Record::read()?;
     let differences = record.conditions.differences(&conditions);
@@ -68,6 +72,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
         println!("  NOTHING WAS COMPARED: {reason}");
         return Ok(Outcome::Skipped(reason));
     }
+    if arguments.unmeasured {
+        println!("  so many percent fewer instructions without metrics");
+        return Ok(Outcome::Passed);
+    }
     let is_whole = arguments.names.is_empty();
     let mut complaints: Vec<String> =
         counts.iter().filter_map(|count| complaint(count, record.count_of(&count.name))).collect();
@@ -84,14 +92,21 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
 }
 
 /// Compiles the program in the build that the counts are about; where it lies.
-fn build() -> Result<String> {
+fn build(unmeasured: bool) -> Result<String> {
     // One unit of code generation: how code is divided among several changes what is inlined.
-    let invocation =
+    let mut invocation =
         Invocation::cargo("build --quiet --profile bench --package").arguments([PACKAGE]);
+    let mut target = Workspace::read()?.target_directory;
+    if unmeasured {
+        target = target.join("unmeasured");
+        invocation = invocation
+            .arguments(["--target-dir".to_owned(), target.display().to_string()])
+            .variable("RUSTFLAGS", "--cfg lsm_unmeasured");
+    }
     if !invocation.run()? {
         return Err(format!("`{invocation}` failed").into());
     }
-    let program = Workspace::read()?.target_directory.join("release").join(PACKAGE);
+    let program = target.join("release").join(PACKAGE);
     Ok(program.display().to_string())
 }
 

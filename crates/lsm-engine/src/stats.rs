@@ -11,7 +11,8 @@ use crate::events::Work;
 
 pub(crate) const STRIPES: usize = 8;
 
-/// A counter that threads add to without sharing a cache line.
+/// A counter that threads add to without sharing a cache line. In a build with `--cfg lsm_unmeasured`
+/// nothing is counted or timed: `cargo xtask instructions --unmeasured` shows what that saves.
 #[derive(Debug, Default)]
 pub(crate) struct Counter {
     stripes: [Stripe; STRIPES],
@@ -43,6 +44,9 @@ impl Counter {
     /// Returns what its stripe counted before.
     #[inline]
     pub(crate) fn add(&self, count: u64) -> u64 {
+        if cfg!(lsm_unmeasured) {
+            return 1;
+        }
         self.stripes[stripe()].0.fetch_add(count, Ordering::Relaxed)
     }
 
