@@ -11,7 +11,7 @@ use crate::policy::{PlanInput, Policy};
 /// How the FIFO policy behaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FifoOptions {
-    /// Bytes of tables beyond which the oldest run goes.
+    /// Bytes of tables and their blob files beyond which the oldest run goes.
     pub bytes_max: u64,
     /// Age, in milliseconds, beyond which a run goes; 0: none.
     pub age_max_ms: u64,
@@ -51,7 +51,7 @@ impl Policy for FifoOptions {
             let inputs = vec![PlanInputRun { level, run: oldest.id, tables }];
             planner.make(Action::Drop, inputs, place, reason)
         };
-        let bytes = version.bytes();
+        let bytes = version.bytes() + version.blob_bytes();
         if bytes > self.bytes_max {
             return drop_oldest(format!(
                 "there are {bytes} bytes and the limit is {}",

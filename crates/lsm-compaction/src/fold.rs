@@ -24,7 +24,8 @@ pub(crate) struct Operands {
 enum Base {
     /// This.
     Known(Option<Vec<u8>>),
-    /// Something outside of what is being merged, of another stripe, or that may still expire.
+    /// Something outside of what is being merged, of another stripe, that may still expire, or that
+    /// cannot be read.
     Unknown,
 }
 
@@ -120,7 +121,9 @@ fn base_of(
         None => Base::Unknown,
         Some(next) if !continues(newest, &next, retention) => Base::Unknown,
         Some(next) if next.tag.is_tombstone() || retention.has_expired(&next) => Base::Known(None),
-        Some(next) if next.tag == Tag::PUT => Base::Known(Some(next.value.to_vec())),
+        Some(next) if next.tag.without_blob() == Tag::PUT => {
+            retention.value_of(&next).map_or(Base::Unknown, |value| Base::Known(Some(value)))
+        }
         Some(_) => Base::Unknown,
     }
 }

@@ -61,7 +61,7 @@ pub use policy::{CompactionPolicy, PlanInput, Policy};
 pub use pressure::{Backlog, Pressure, PressureCause, PressureLimits, pressure};
 pub use range::{RangePlan, plan_range};
 pub use read_times::ReadTimes;
-pub use retention::{DropReason, Retention, Verdict};
+pub use retention::{DropReason, FetchValue, Retention, Verdict};
 pub use survivors::{MergeError, MergeStats, for_each_survivor};
 pub use tiered::TieredOptions;
 pub use tombstones::plan_tombstones;

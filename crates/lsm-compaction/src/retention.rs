@@ -48,11 +48,15 @@ impl Verdict {
     }
 }
 
+/// Fetches the value of an entry that lies elsewhere; `None` if it cannot be read.
+pub type FetchValue = dyn Fn(&Entry<'_>) -> Option<Vec<u8>> + Send + Sync;
+
 /// Judges entries in internal order, one after the other.
 #[derive(Clone)]
 pub struct Retention {
     times: ReadTimes,
     operator: Option<Arc<dyn MergeOperator>>,
+    fetch: Option<Arc<FetchValue>>,
     key: Vec<u8>,
     has_key: bool,
     /// The stripe of the last entry of the key that hides older ones.
@@ -78,6 +82,7 @@ impl Retention {
         Self {
             times,
             operator: None,
+            fetch: None,
             key: Vec::new(),
             has_key: false,
             hidden_stripe: None,
@@ -91,6 +96,13 @@ impl Retention {
     #[must_use]
     pub fn folding(mut self, operator: Option<Arc<dyn MergeOperator>>) -> Self {
         self.operator = operator;
+        self
+    }
+
+    /// The same, folding also onto values that lie elsewhere. What cannot be fetched is not folded onto.
+    #[must_use]
+    pub fn fetching(mut self, fetch: Arc<FetchValue>) -> Self {
+        self.fetch = Some(fetch);
         self
     }
 
@@ -192,6 +204,15 @@ impl Retention {
     /// What is written for operands instead of them hides what is older in their stripe.
     pub(crate) fn hide_older_than(&mut self, seq_no: SeqNo) {
         self.hidden_stripe = Some(self.stripe(seq_no));
+    }
+
+    /// The value of an entry, wherever it lies; `None` if it cannot be told.
+    pub(crate) fn value_of(&self, entry: &Entry<'_>) -> Option<Vec<u8>> {
+        match &self.fetch {
+            _ if !entry.tag.is_blob() => Some(entry.value.to_vec()),
+            Some(fetch) => fetch(entry),
+            None => None,
+        }
     }
 
     pub(crate) fn operator(&self) -> Option<&Arc<dyn MergeOperator>> {

@@ -22,7 +22,7 @@ use lsm_compaction::{
     blobs_to_move, merge, plan_blobs, plan_collapse, plan_covered, plan_expired, plan_ingest,
     plan_range, plan_tombstones,
 };
-use lsm_entry::{Fragments, MergingCursor};
+use lsm_entry::{Entry, Fragments, MergingCursor};
 use lsm_manifest::{FileKind, ManifestEdit, parse_file_name};
 use lsm_sstable::Origin;
 use lsm_version::{Place, TableRecord, VersionEdit};
@@ -160,7 +160,8 @@ impl Shared {
             }
             let input = PlanInput { version, running, snapshots, now_ms };
             let policy = &options.compaction;
-            if !matches!(policy, CompactionPolicy::Fifo(_)) {
+            let is_fifo = matches!(policy, CompactionPolicy::Fifo(_));
+            if !is_fifo {
                 let limit_ms = options.tombstone_age_limit_ms;
                 let planned = plan_tombstones(&input, limit_ms, policy.table_bytes());
                 if planned.is_some() {
@@ -178,7 +179,11 @@ impl Shared {
                 core.lookups_merged.store(lookups, Ordering::Relaxed);
                 Some(plan)
             });
-            planned.or_else(|| plan_blobs(version, running, policy.table_bytes()))
+            // What a FIFO keyspace holds goes whole, in its time, and counts by its age.
+            if planned.is_some() || is_fifo {
+                return planned;
+            }
+            plan_blobs(version, running, policy.table_bytes())
         });
         let Some((plan, tree, ticket)) = planned else { return Ok(false) };
         // Another thread may find a plan that does not overlap this one.
@@ -359,7 +364,13 @@ impl Shared {
         if options.tombstone_age_limit_ms.is_some() && !is_fifo {
             outputs.hand_on_age(plan_tables(plan));
         }
-        retention = retention.with_range_deletes(range_deletes(&inputs)?).folding(core.operator());
+        let files = tree.blobs.clone();
+        // Damage is told to whoever reads the key; a merge leaves what it cannot read as it is.
+        let fetch = move |entry: &Entry<'_>| Some(files.load(entry.blob()?).ok()?.to_vec());
+        retention = retention
+            .with_range_deletes(range_deletes(&inputs)?)
+            .folding(core.operator())
+            .fetching(Arc::new(fetch));
         let should_stop = || self.background.is_stopping() || self.commit.poison().is_some();
         let merged = merge(&mut cursor, plan, &mut retention, &mut outputs, &should_stop);
         let stats = merged.map_err(|error| match error {
@@ -390,7 +401,7 @@ impl Shared {
         Ok(ancestors.intersection(&there).copied().collect())
     }
 
-    /// About how many bytes the tables in the range take.
+    /// About how many bytes the tables in the range take, with the large values to which they refer.
     pub(crate) fn approximate_size(&self, core: &KeyspaceCore, scan: &Scan) -> u64 {
         let (lower, upper) = (scan.lower_key(), scan.upper_key());
         let view = core.view.load();
@@ -404,7 +415,9 @@ impl Shared {
             let is_inside =
                 record.lower >= lower && upper.as_ref().is_none_or(|upper| record.upper <= *upper);
             // A table that hangs over an end counts half: blocks are not opened to ask.
-            bytes += if is_inside { record.bytes } else { record.bytes / 2 };
+            let large: u64 = record.blobs.iter().map(|share| share.value_bytes).sum();
+            let whole = record.bytes + large;
+            bytes += if is_inside { whole } else { whole / 2 };
         }
         bytes
     }

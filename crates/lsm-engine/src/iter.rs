@@ -10,7 +10,7 @@ use crate::keyspace::KeyspaceCore;
 use crate::reads::Scan;
 use crate::scan::EntryCursor;
 use crate::snapshot::Registered;
-use crate::value::{Key, Slice, Value};
+use crate::value::{Key, Value};
 
 /// The entries of a range, ascending, from both ends. It reads one moment, whatever is written
 /// meanwhile. After an error it yields nothing more.
@@ -87,7 +87,7 @@ impl Iter {
                 cursor
             }
         };
-        let Some(key) = cursor.key() else { return Ok(None) };
+        let Some((key, value)) = cursor.entry() else { return Ok(None) };
         let is_inside = match &self.scan.upper {
             Bound::Unbounded => true,
             Bound::Included(upper) => key <= upper.as_slice(),
@@ -97,7 +97,7 @@ impl Iter {
         if !is_inside || has_met {
             return Ok(None);
         }
-        Ok(cursor.value_to_keep().map(|value| (Slice::copied(key), value)))
+        Ok(Some(cursor.keep((key, value))))
     }
 
     fn step_back(&mut self) -> Result<Option<(Key, Value)>> {
@@ -122,7 +122,7 @@ impl Iter {
                 cursor
             }
         };
-        let Some(key) = cursor.key() else { return Ok(None) };
+        let Some((key, value)) = cursor.entry() else { return Ok(None) };
         let is_inside = match &self.scan.lower {
             Bound::Unbounded => true,
             Bound::Included(lower) => key >= lower.as_slice(),
@@ -133,7 +133,7 @@ impl Iter {
         if !is_inside || has_met {
             return Ok(None);
         }
-        Ok(cursor.value_to_keep().map(|value| (Slice::copied(key), value)))
+        Ok(Some(cursor.keep((key, value))))
     }
 
     /// Latches the end: of the range, or of what could be read.

@@ -239,7 +239,8 @@ impl Keyspace {
         self.db.shared.compact_range(&self.core, &Scan::range(range))
     }
 
-    /// About how many bytes the tables in `range` take on disk. Costs no disk access.
+    /// About how many bytes the tables in `range` take on disk, and the large values to which they
+    /// refer. Costs no disk access.
     pub fn approximate_size<K: AsRef<[u8]>>(&self, range: impl RangeBounds<K>) -> u64 {
         self.db.shared.approximate_size(&self.core, &Scan::range(range))
     }

@@ -200,17 +200,18 @@ pub struct CpuTimes {
 }
 
 impl Metrics {
-    /// Bytes written to log and tables for each byte that users wrote; 0 before the first write.
+    /// Bytes written to log, tables and blob files for each byte that users wrote; 0 before the first
+    /// write.
     pub fn write_amplification(&self) -> f64 {
         let written =
             self.log_bytes_written + self.flush_bytes_written + self.compaction_bytes_written;
         ratio(written, self.user_bytes_written)
     }
 
-    /// Bytes of all tables for each byte at the deepest levels, which is about what a reader sees; 0
-    /// where there is no table. `lsm stats --count` measures it exactly, reading everything.
+    /// Bytes of all tables and blob files for each byte at the deepest levels and each live one in blob
+    /// files, which is about what a reader sees; 0 where there is no table. `lsm stats --count` measures it exactly, reading everything.
     pub fn space_amplification(&self) -> f64 {
-        ratio(self.table_bytes(), self.bottom_bytes)
+        ratio(self.table_bytes() + self.blobs.bytes, self.bottom_bytes + self.blobs.live_bytes)
     }
 
     /// Bytes of all live tables.

@@ -10,7 +10,7 @@ use lsm_compaction::Pressure;
 
 use crate::budget::MemoryMetrics;
 use crate::histogram::Times;
-use crate::metrics::{CpuTimes, Metrics};
+use crate::metrics::{BlobMetrics, CpuTimes, Metrics};
 use crate::samples::{PathTimes, TouchMetrics};
 
 /// Ends of the buckets of a histogram, in nanoseconds, as powers of two: from 64 ns to 69 s.
@@ -83,6 +83,9 @@ impl Metrics {
             page.labelled("lsm_disk_written_bytes_total", "cause", cause, bytes);
         }
         page.counter("lsm_flushes_total", "Memtables flushed", self.flushes);
+        let help =
+            "Bytes of blob files that flushes, merges and bulk loads wrote, among theirs, too";
+        page.counter("lsm_blob_written_bytes_total", help, self.blob_bytes_written);
         let help = "Bulk loads that became part of a keyspace";
         page.counter("lsm_ingests_total", help, self.ingests);
         page.counter("lsm_compactions_total", "Merges carried out", self.compactions);
@@ -96,7 +99,7 @@ impl Metrics {
         page.gauge("lsm_running_compactions", help, self.compactions_running);
         let help = "Bytes that wait to be merged";
         page.gauge("lsm_compaction_debt_bytes", help, self.compaction_debt_bytes);
-        let help = "Files of dead tables that wait to be removed";
+        let help = "Dead files that wait to be removed";
         page.gauge("lsm_files_to_remove", help, self.files_to_remove);
         let CpuTimes { log, flush, compaction } = self.cpu;
         let name = "lsm_background_cpu_seconds_total";
@@ -224,7 +227,14 @@ impl Metrics {
         levels().for_each(|(n, it)| page.labelled("lsm_level_raw_bytes", "level", n, it.raw_bytes));
         let help = "Bytes at the deepest level of each keyspace";
         page.gauge("lsm_bottom_bytes", help, self.bottom_bytes);
-        let help = "Bytes of tables for each byte at the deepest levels";
+        let BlobMetrics { files, bytes, live_values, live_bytes, garbage_bytes } = self.blobs;
+        page.gauge("lsm_blob_files", "Files of large values", files);
+        page.gauge("lsm_blob_file_bytes", "Their bytes", bytes);
+        page.gauge("lsm_blob_values", "Large values to which tables refer", live_values);
+        page.gauge("lsm_blob_live_bytes", "Bytes of those", live_bytes);
+        let help = "Bytes of large values to which no table refers any more";
+        page.gauge("lsm_blob_garbage_bytes", help, garbage_bytes);
+        let help = "Bytes of tables and blob files for each byte that counts, by estimate";
         page.gauge("lsm_space_amplification", help, self.space_amplification());
     }
 }

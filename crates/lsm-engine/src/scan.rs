@@ -309,12 +309,21 @@ impl EntryCursor {
     /// Key and value here, or `None` at no entry.
     #[inline]
     pub fn entry(&self) -> Option<(&[u8], &[u8])> {
+        if self.position == Position::AtEntry {
+            return self.merged.entry().map(|entry| (entry.key, entry.user_value()));
+        }
+        self.entry_elsewhere()
+    }
+
+    /// The entry here, if it is not where the sources stand, or its value is not.
+    #[inline(never)]
+    fn entry_elsewhere(&self) -> Option<(&[u8], &[u8])> {
         match self.position {
             Position::End => None,
-            Position::AtEntry => self.merged.entry().map(|entry| (entry.key, entry.user_value())),
             Position::BeforeEntry | Position::WithinEntry => Some((&self.key, &self.value)),
             Position::AtLarge => self.merged.entry().map(|entry| (entry.key, self.large())),
             Position::BeforeLarge => Some((&self.key, self.large())),
+            Position::AtEntry => self.merged.entry().map(|entry| (entry.key, entry.user_value())),
         }
     }
 
@@ -322,14 +331,14 @@ impl EntryCursor {
         self.large.as_deref().unwrap_or_default()
     }
 
-    /// The value here, for longer than the cursor stays.
-    pub(crate) fn value_to_keep(&self) -> Option<Slice> {
-        match (self.position, &self.large) {
-            (Position::AtLarge | Position::BeforeLarge, Some(large)) => {
-                Some(Slice::blob(large.clone()))
-            }
-            _ => self.value().map(Slice::copied),
-        }
+    /// What [`entry`](Self::entry) found, for longer than the cursor stays.
+    #[inline]
+    pub(crate) fn keep(&self, (key, value): (&[u8], &[u8])) -> (Slice, Slice) {
+        let value = match (self.position, &self.large) {
+            (Position::AtLarge | Position::BeforeLarge, Some(large)) => Slice::blob(large.clone()),
+            _ => Slice::copied(value),
+        };
+        (Slice::copied(key), value)
     }
 
     /// The current entry as a table holds it that refers to no blob file, its expiry included, while

@@ -57,7 +57,8 @@ impl std::ops::AddAssign for CrashCount {
 /// All that an enumeration must have images of.
 fn dimensions() -> Vec<String> {
     let words = "compression.none compression.lz4 compression.zstd tables.with_filters \
-                 tables.without_filters deletes.limited reads.mapped reads.cached log.mapped log.written \
+                 tables.without_filters values.apart values.beside_keys deletes.limited \
+                 reads.mapped reads.cached log.mapped log.written \
                  log.group_in_flight log.recycled keyspaces.several keyspaces.dropped \
                  checkpoints.made snapshots.held scans.under_way reader.beside values.expired during.open during.put \
                  during.delete during.batch during.write_ttl during.write_async during.wait during.wait_durable \

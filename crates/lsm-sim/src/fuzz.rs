@@ -64,6 +64,12 @@ pub const TARGETS: &[Target] = &[
         run: lsm_sstable::fuzz::fuzz_sealed_table,
         corpus: "crates/lsm-sstable/tests/corpus",
     },
+    Target { name: "blob", run: lsm_blob::fuzz::fuzz_blob, corpus: "fuzz/corpus/blob" },
+    Target {
+        name: "sealed_blob",
+        run: lsm_blob::fuzz::fuzz_sealed_blob,
+        corpus: "fuzz/corpus/blob",
+    },
     Target {
         name: "current",
         run: lsm_manifest::fuzz::fuzz_current,

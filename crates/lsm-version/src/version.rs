@@ -212,6 +212,11 @@ impl Version {
         self.blobs.iter()
     }
 
+    /// Bytes of the blob files to which tables refer.
+    pub fn blob_bytes(&self) -> u64 {
+        self.blobs().map(|blob| blob.record.bytes).sum()
+    }
+
     /// A blob file to which tables refer.
     pub fn blob(&self, number: u64) -> Option<&BlobUse> {
         self.blobs.get(number)

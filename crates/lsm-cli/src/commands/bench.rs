@@ -68,6 +68,9 @@ pub(crate) struct BenchArgs {
     /// Compression of tables below level 0
     #[arg(long, value_enum, default_value_t = Codec::None)]
     compression: Codec,
+    /// Values of N bytes or more lie apart from their keys, in blob files [default: none do]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(64..))]
+    blob_threshold: Option<u64>,
     /// Compaction policy: leveled, tiered or lazy-leveled, with options in parentheses as
     /// `keyspaces` prints them [default: the engine's]
     #[arg(long)]

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
-use lsm_entry::{Entry, ValueKind};
+use lsm_entry::{BlobRef, Entry, ValueKind};
 use serde_json::{Value, json};
 
 use crate::exit::{Exit, Failure};
@@ -13,6 +13,7 @@ use crate::format::{BytesFormat, Format};
 use crate::output::Output;
 use crate::units::count;
 
+mod blob;
 mod edit_field;
 mod manifest;
 mod table;
@@ -25,6 +26,8 @@ pub(crate) enum DumpCommand {
     Wal(EntryFileArgs),
     /// A table, `NNNNNN.sst`: properties, blocks and entries
     Table(EntryFileArgs),
+    /// A blob file, `NNNNNN.blob`: the large values in it
+    Blob(FileArgs),
     /// A manifest, `NNNNNN.manifest`: edits
     Manifest(FileArgs),
 }
@@ -81,7 +84,7 @@ pub(crate) fn kind_name(kind: ValueKind) -> &'static str {
 pub(crate) fn run(command: &DumpCommand) -> Result<Exit, Failure> {
     let file = match command {
         DumpCommand::Wal(args) | DumpCommand::Table(args) => &args.file,
-        DumpCommand::Manifest(args) => args,
+        DumpCommand::Blob(args) | DumpCommand::Manifest(args) => args,
     };
     let metadata = fs::metadata(&file.file).map_err(|error| Failure::input(&file.file, &error))?;
     if metadata.is_dir() {
@@ -92,6 +95,7 @@ pub(crate) fn run(command: &DumpCommand) -> Result<Exit, Failure> {
     match command {
         DumpCommand::Wal(args) => wal::dump(&mut dump, args)?,
         DumpCommand::Table(args) => table::dump(&mut dump, args)?,
+        DumpCommand::Blob(args) => blob::dump(&mut dump, args)?,
         DumpCommand::Manifest(args) => manifest::dump(&mut dump, args)?,
     }
     dump.out.finish()?;
@@ -133,8 +137,13 @@ impl Dump {
         let text = || {
             let mut text = format!("{:>16}  {kind:<13}  ", count(entry.seq_no));
             text.push_str(&bytes.show(entry.key).to_string());
-            if !entry.tag.is_tombstone() {
-                text.push_str(&format!("\t{}", bytes.show(entry.user_value())));
+            match entry.blob() {
+                _ if entry.tag.is_tombstone() => {}
+                Some(Some(BlobRef { file, offset, bytes })) => {
+                    let long = count(u64::from(bytes));
+                    text.push_str(&format!("\t{long} bytes at {offset} of {file:06}.blob"));
+                }
+                _ => text.push_str(&format!("\t{}", bytes.show(entry.user_value()))),
             }
             if let Some(ms) = entry.expires_at_ms() {
                 text.push_str(&format!("\texpires at {ms} ms"));
@@ -151,6 +160,9 @@ impl Dump {
             });
             if let Some(keyspace) = keyspace {
                 object["keyspace_id"] = json!(keyspace);
+            }
+            if let Some(Some(BlobRef { file, offset, bytes })) = entry.blob() {
+                object["value"] = json!({ "blob": file, "offset": offset, "bytes": bytes });
             }
             if let Some(ms) = entry.expires_at_ms() {
                 object["expires_at_ms"] = json!(ms);

@@ -148,10 +148,12 @@ impl LiveStats {
 /// The files of a directory by kind, in the order in which they are printed.
 fn count_files(dir: &Path) -> Result<Vec<(&'static str, FileStats)>, Failure> {
     let mut tables = FileStats::default();
+    let mut blobs = tables;
     let (mut log, mut manifests, mut reserve, mut other) = (tables, tables, tables, tables);
     for entry in StdFs.list(dir)?.iter().filter(|entry| !entry.is_dir) {
         let files = match parse_file_name(&entry.name).0 {
             FileKind::Table => &mut tables,
+            FileKind::Blob => &mut blobs,
             FileKind::Log => &mut log,
             FileKind::Manifest => &mut manifests,
             FileKind::Reserve => &mut reserve,
@@ -162,6 +164,7 @@ fn count_files(dir: &Path) -> Result<Vec<(&'static str, FileStats)>, Failure> {
     }
     Ok(vec![
         ("tables", tables),
+        ("large values", blobs),
         ("log", log),
         ("manifest", manifests),
         ("reserve", reserve),
@@ -212,6 +215,17 @@ fn print_metrics(out: &mut Output, metrics: &Metrics) -> Result<(), Failure> {
     writeln!(out, "  waiting to be merged  {debt}")?;
     let amplification = ratio(metrics.table_bytes(), metrics.bottom_bytes);
     writeln!(out, "  space amplification   {amplification}, by estimate")?;
+    let blobs = &metrics.blobs;
+    if blobs.files > 0 {
+        writeln!(
+            out,
+            "  large values          {} of {} in {}, and {} that nothing refers to any more",
+            count(blobs.live_values),
+            bytes(blobs.live_bytes),
+            counted(blobs.files as u64, "blob file", "blob files"),
+            bytes(blobs.garbage_bytes)
+        )?;
+    }
     let limit = memory.limit_bytes.map_or("not known".into(), bytes);
     writeln!(
         out,
@@ -313,6 +327,13 @@ fn stats_json(
         "visible_seq_no": db.visible_seq_no(),
         "compaction_debt_bytes": metrics.compaction_debt_bytes,
         "space_amplification_estimate": metrics.space_amplification(),
+        "blobs": {
+            "files": metrics.blobs.files,
+            "bytes": metrics.blobs.bytes,
+            "live_values": metrics.blobs.live_values,
+            "live_bytes": metrics.blobs.live_bytes,
+            "garbage_bytes": metrics.blobs.garbage_bytes,
+        },
         "memory_budget_bytes": metrics.memory.budget_bytes,
         "memory_limit_bytes": metrics.memory.limit_bytes,
         "unflushed_entries": db.recovery_report().entries_replayed,

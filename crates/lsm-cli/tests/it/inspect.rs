@@ -1,5 +1,7 @@
 //! Looking inside: stats, shape, history, explain, dump, compact.
 
+use lsm_engine::{Db, KeyspaceOptions, Options};
+
 use crate::program::{Place, lsm, run};
 
 fn load(place: &Place, records: std::ops::Range<u32>) {
@@ -138,6 +140,40 @@ fn dumps_show_what_is_in_each_kind_of_file() {
     let text = run(lsm().args(["dump", "manifest"]).arg(&place.files("manifest")[0]));
     assert!(text.text().contains("create keyspace 0 \"default\""), "{}", text.text());
     run(lsm().args(["dump", "table"]).arg(place.db())).check_code(2);
+}
+
+#[test]
+fn large_values_are_counted_and_dumped() {
+    let place = Place::new();
+    let options = Options {
+        keyspace: KeyspaceOptions { blob_threshold_bytes: Some(100), ..KeyspaceOptions::default() },
+        ..Options::default()
+    };
+    let db = Db::open_with(place.db(), options).unwrap();
+    db.put("short", "value").unwrap();
+    db.put("long", [b'v'; 100]).unwrap();
+    db.close().unwrap();
+    let [stats] = place.run(&["stats", "--json"]).json_lines().try_into().unwrap();
+    assert_eq!(stats["blobs"]["live_values"], 1, "{stats}");
+    assert_eq!(stats["blobs"]["live_bytes"], 100);
+    assert_eq!(stats["files"]["large values"]["files"], 1);
+    let text = place.run(&["stats"]).check_code(0).text();
+    assert!(text.contains("1 of 100 B in 1 blob file, and 0 B that nothing"), "{text}");
+    let metrics = place.run(&["stats", "--prometheus"]).check_code(0).text();
+    assert!(metrics.contains("\nlsm_blob_live_bytes 100\n"), "{metrics}");
+    let dump = |kind: &str, ending: &str| {
+        let run = run(lsm().args(["dump", kind]).arg(&place.files(ending)[0]).arg("--json"));
+        run.check_code(0).json_lines()
+    };
+    let [properties, value] = dump("blob", "blob").try_into().unwrap();
+    assert_eq!(value["value"], "v".repeat(100));
+    let number = &properties["number"];
+    let table = dump("table", "sst");
+    let long = table.iter().find(|line| line["key"] == "long").unwrap();
+    assert_eq!(long["value"]["blob"], *number);
+    let manifest = dump("manifest", "manifest");
+    let text = serde_json::to_string(&manifest).unwrap();
+    assert!(text.contains("\"add_blob\"") && text.contains("\"refer\""), "{text}");
 }
 
 #[test]

@@ -2,11 +2,11 @@
 
 use expect_test::{Expect, expect};
 use lsm_compaction::{
-    Action, CompactionPolicy, FifoOptions, LeveledOptions, Plan, PlanInput, RangePlan,
-    plan_collapse, plan_range,
+    Action, CompactionPolicy, FifoOptions, LeveledOptions, Plan, PlanInput, Policy, RangePlan,
+    plan_blobs, plan_collapse, plan_range,
 };
-use lsm_version::Version;
 use lsm_version::picture::picture_table;
+use lsm_version::{BlobRecord, BlobShare, TableRecord, Version, VersionEdit};
 
 fn show(plan: Option<Plan>) -> String {
     let Some(plan) = plan else { return "nothing to do\n".into() };
@@ -144,6 +144,60 @@ fn fifo_drops_the_oldest_run_first() {
             because there are 300 bytes and the limit is 250
         "#]],
     );
+}
+
+#[test]
+fn fifo_counts_the_large_values_of_its_tables() {
+    let version = Version::parse("L0: a-f c-k");
+    let (place, table) =
+        version.tables().next().map(|(place, table)| (place, table.clone())).unwrap();
+    let share = BlobShare { file: 9, values: 1, value_bytes: 100 };
+    let edit = VersionEdit {
+        removed: vec![(place, table.number)],
+        added: vec![(place, TableRecord { blobs: vec![share], ..(*table).clone() }.into())],
+        blobs: vec![
+            BlobRecord {
+                number: 9,
+                bytes: 180,
+                values: 1,
+                value_bytes: 100,
+                ..BlobRecord::default()
+            }
+            .into(),
+        ],
+    };
+    let version = version.apply(&edit).expect("fits");
+    let fifo = FifoOptions { bytes_max: 379, ..FifoOptions::default() };
+    let input = PlanInput { version: &version, running: &[], snapshots: &[], now_ms: 0 };
+    let plan = fifo.plan(&input).expect("it is too much");
+    assert_eq!(plan.reason, "there are 380 bytes and the limit is 379");
+}
+
+#[test]
+fn a_blob_file_of_half_garbage_is_given_up_table_by_table() {
+    let version = Version::parse("L3: a-f g-k");
+    let tables: Vec<_> = version.tables().map(|(place, table)| (place, table.clone())).collect();
+    let plan_of = |live: u64| {
+        let share = BlobShare { file: 9, values: 1, value_bytes: live };
+        let edit = VersionEdit {
+            removed: vec![(tables[1].0, tables[1].1.number)],
+            added: vec![(
+                tables[1].0,
+                TableRecord { blobs: vec![share], ..(*tables[1].1).clone() }.into(),
+            )],
+            blobs: vec![
+                BlobRecord { number: 9, values: 2, value_bytes: 100, ..BlobRecord::default() }
+                    .into(),
+            ],
+        };
+        plan_blobs(&version.apply(&edit).expect("fits"), &[], 100)
+    };
+    assert_eq!(plan_of(51), None);
+    expect![[r#"
+        merge L3 g-k into L3
+        because blob file 9 holds 100 bytes, 50 of them garbage
+    "#]]
+    .assert_eq(&show(plan_of(50)));
 }
 
 #[test]

@@ -241,6 +241,30 @@ fn operands_are_merged_with_a_large_value() {
     check("in tables");
     db.compact_range::<&[u8]>(..).expect("merges");
     check("merged");
+    let history = db.default_keyspace().history(key(3)).expect("reads");
+    assert_eq!(history.len(), 1, "they are folded: {history:?}");
+    assert_eq!(db.metrics().blobs.live_values, 4, "what they came to is apart again");
+}
+
+#[test]
+fn a_merge_keeps_operands_above_a_large_value_that_it_cannot_read() {
+    let fs = SimFs::new(1);
+    let options = options(&fs);
+    let merge_operator = Some(Operator::new(Append));
+    let keyspace = KeyspaceOptions { merge_operator, ..options.keyspace.clone() };
+    // Mapped, the file would stay as it was when it was first read.
+    let read_mode = ReadMode::Cached;
+    let db = Db::open_with("db", Options { keyspace, read_mode, ..options }).expect("opens");
+    db.put(key(3), value(3)).expect("writes");
+    db.flush().expect("flushes");
+    db.merge(key(3), "1").expect("writes");
+    db.flush().expect("flushes");
+    let blob = files(&fs, "db", "blob").pop().expect("is there");
+    damage(&fs, &blob, 4);
+    db.compact_range::<&[u8]>(..).expect("merges");
+    assert_eq!(db.get(key(3)).expect_err("is damaged").kind(), ErrorKind::Corrupt);
+    damage(&fs, &blob, 4);
+    assert_eq!(db.get(key(3)).expect("reads").expect("is there"), [&value(3)[..], b"1"].concat());
 }
 
 #[test]

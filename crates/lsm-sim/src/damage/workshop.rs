@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use lsm_blob::BlobFile;
 use lsm_engine::{Compression, Db, Durability, Keyspace, ReadMode, SeqNo, Step, WriteBatch};
 use lsm_io::{Fs, OpenMode, SimFs};
 use lsm_manifest::{FileKind, Manifest, parse_file_name};
@@ -21,7 +22,7 @@ use super::specimen::{DIR, History, Mark, Specimen, frames, options};
 
 /// What is left of the zeros at the end of a log segment.
 const TAIL_BYTES: usize = 600;
-/// Bytes of a block's checksum, which stands behind it.
+/// Bytes of the checksum of a block or large value, which stands behind it.
 const SEAL_BYTES: u64 = 8;
 /// The database that is damaged, and another with the same files.
 const ID: u64 = 0x5EED;
@@ -54,6 +55,7 @@ pub fn specimens() -> Vec<Specimen> {
     let (path, _) = newest_segment(&recycled.shop.fs);
     specimens.push(recycled.specimen_of("log_recycled", path, Vec::new()));
     specimens.extend(closed.others());
+    specimens.push(large().specimen("blob", FileKind::Blob));
     specimens
 }
 
@@ -68,6 +70,23 @@ fn closed(compression: Compression) -> Made {
         shop.flush();
         shop.remember("before the last writes");
         shop.write_some(50..56);
+        shop.remember("before its database was closed");
+        shop.close();
+    })
+}
+
+/// Values apart from their keys, in two blob files, some of which nothing refers to any more. Closed.
+fn large() -> Made {
+    make_with(Compression::None, Some(LARGE_BYTES), |shop| {
+        for (key, number) in [(1, 2), (2, 9), (3, 3), (4, 4)] {
+            shop.write(&[(0, key, Some(number))]);
+        }
+        shop.flush();
+        shop.remember("before its database was closed for the first time");
+        shop.reopen();
+        shop.write(&[(0, 2, None), (0, 3, Some(34)), (0, 5, Some(35))]);
+        shop.flush();
+        shop.write(&[(0, 3, Some(36)), (0, 6, Some(10))]);
         shop.remember("before its database was closed");
         shop.close();
     })
@@ -131,6 +150,8 @@ fn newest_segment(fs: &SimFs) -> (PathBuf, usize) {
     (path, batches)
 }
 
+/// From this length on values are large.
+const LARGE_BYTES: u64 = 300;
 /// The number of a value that is longer than a first segment.
 const LONG_VALUE: u32 = u32::MAX;
 const LONG_VALUE_BYTES: usize = 260 << 10;
@@ -146,8 +167,16 @@ struct Made {
 }
 
 fn make(compression: Compression, work: impl Fn(&mut Workshop)) -> Made {
+    make_with(compression, None, work)
+}
+
+fn make_with(
+    compression: Compression,
+    blob_threshold_bytes: Option<u64>,
+    work: impl Fn(&mut Workshop),
+) -> Made {
     let made = |id| {
-        let mut shop = Workshop::new(compression, id);
+        let mut shop = Workshop::new(compression, blob_threshold_bytes, id);
         work(&mut shop);
         shop.finish()
     };
@@ -164,7 +193,7 @@ impl Made {
         };
         let fs = self.shop.fs.clone();
         let mut files = of_kind(&self.shop);
-        if file_kind == FileKind::Table {
+        if matches!(file_kind, FileKind::Table | FileKind::Blob) {
             files.sort_by_key(|path| std::cmp::Reverse(fs.read_file(path).len()));
         }
         // Older segments may be there to be used again: they are no part of the log.
@@ -235,7 +264,7 @@ fn used_bytes(fs: &SimFs, path: &Path) -> usize {
     }
 }
 
-/// The blocks of a table, the frames of a log or manifest, the lines of a text.
+/// The blocks of a table, the values of a blob file, the frames of a log or manifest, the lines of a text.
 fn pieces(fs: &SimFs, path: &Path) -> Vec<Range<usize>> {
     let bytes = fs.read_file(path);
     match kind_of(path) {
@@ -250,6 +279,22 @@ fn pieces(fs: &SimFs, path: &Path) -> Vec<Range<usize>> {
             let mut pieces: Vec<_> = table.blocks().map(ends).map(|(a, b)| a..b).collect();
             let tail = pieces.last().map_or(0, |block| block.end);
             pieces.push(tail..bytes.len());
+            pieces
+        }
+        FileKind::Blob => {
+            let file = fs.open(path, OpenMode::Read).expect("opens");
+            let identity = BlobFile::read_identity(&file).expect("is a blob file");
+            let blobs = BlobFile::open_damaged(file, identity).expect("opens");
+            let mut pieces = Vec::new();
+            let mut end = 0;
+            let visit = &mut |_, value: &[u8]| {
+                let start = end;
+                end += 4 + value.len() + SEAL_BYTES as usize;
+                pieces.push(start..end);
+                Ok(())
+            };
+            blobs.visit_values(visit).expect("is whole");
+            pieces.push(end..bytes.len());
             pieces
         }
         FileKind::Log | FileKind::Manifest => {
@@ -274,6 +319,7 @@ fn pieces(fs: &SimFs, path: &Path) -> Vec<Range<usize>> {
 struct Workshop {
     fs: SimFs,
     compression: Compression,
+    blob_threshold_bytes: Option<u64>,
     id: u64,
     db: Option<Db>,
     keyspaces: Vec<Keyspace>,
@@ -288,10 +334,11 @@ struct Workshop {
 }
 
 impl Workshop {
-    fn new(compression: Compression, id: u64) -> Self {
+    fn new(compression: Compression, blob_threshold_bytes: Option<u64>, id: u64) -> Self {
         let mut shop = Self {
             fs: SimFs::new(id),
             compression,
+            blob_threshold_bytes,
             id,
             db: None,
             keyspaces: Vec::new(),
@@ -307,7 +354,8 @@ impl Workshop {
     }
 
     fn open(&mut self) {
-        let options = options(&self.fs, ReadMode::Cached, self.compression, self.id);
+        let mut options = options(&self.fs, ReadMode::Cached, self.compression, self.id);
+        options.keyspace.blob_threshold_bytes = self.blob_threshold_bytes;
         let db = Db::open_with(DIR, options).expect("opens");
         self.keyspaces = vec![db.default_keyspace().clone()];
         self.keyspaces.extend(

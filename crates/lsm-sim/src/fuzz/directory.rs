@@ -53,6 +53,7 @@ pub fn fuzz_hostile(data: &[u8]) {
     let name = specimen.path().file_name().unwrap_or_default().to_string_lossy();
     fs.damage(specimen.path(), |bytes| match parse_file_name(&name).0 {
         FileKind::Table => drop(lsm_sstable::fuzz::seal_all(bytes)),
+        FileKind::Blob => drop(lsm_blob::fuzz::seal_all(bytes)),
         FileKind::Log | FileKind::Manifest => lsm_wal::fuzz::seal_frames(bytes),
         _ => {}
     });

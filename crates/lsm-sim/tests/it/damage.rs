@@ -14,7 +14,7 @@ fn no_damage_to_any_kind_of_file_gives_a_wrong_answer() {
         println!("{tally}");
         assert!(tally.holds(), "{}", tally.failures.join("\n"));
     }
-    for kind in ["table", "log", "manifest", "current", "lock"] {
+    for kind in ["table", "blob", "log", "manifest", "current", "lock"] {
         assert!(tallies.iter().any(|tally| tally.kind.starts_with(kind)), "{kind} is left out");
     }
     for family in Family::ALL {

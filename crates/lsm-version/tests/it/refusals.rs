@@ -1,9 +1,9 @@
 //! Edits that do not fit: each is refused with a sentence, and changes nothing.
 
 use expect_test::{Expect, expect};
-use lsm_version::{LEVELS, Version, VersionEdit};
+use lsm_version::{BlobRecord, LEVELS, Version, VersionEdit};
 
-use crate::support::{add, place, remove, table};
+use crate::support::{add, place, referring, remove, table};
 
 /// Applies an edit to a tree of one table in level 0 (number 1) and two in level 1 (2 and 3).
 #[track_caller]
@@ -35,6 +35,17 @@ fn a_table_is_live_once() {
     check_refused(&add(&[(place(2, 1), table(1, "a", "z"))]), expect!["table 1 is live already"]);
     let twice = add(&[(place(2, 1), table(4, "a", "b")), (place(3, 1), table(4, "a", "b"))]);
     check_refused(&twice, expect!["table 4 is live already"]);
+}
+
+#[test]
+fn tables_refer_to_what_is_there_and_to_no_more() {
+    let refer = |bytes| (place(2, 1), referring(4, ["a", "b"], bytes));
+    check_refused(&add(&[refer(10)]), expect!["table 4 refers to blob file 9, which is not there"]);
+    let blob = BlobRecord { number: 9, values: 1, value_bytes: 9, ..BlobRecord::default() };
+    let too_much = VersionEdit { blobs: vec![blob.clone().into()], ..add(&[refer(10)]) };
+    check_refused(&too_much, expect!["table 4 refers to more of blob file 9 than is in it"]);
+    let twice = VersionEdit { blobs: vec![blob.clone().into(), blob.into()], ..add(&[refer(9)]) };
+    check_refused(&twice, expect!["blob file 9 is live already"]);
 }
 
 #[test]

@@ -105,6 +105,7 @@ pub(super) fn keyspace_options(args: &BenchArgs) -> Result<KeyspaceOptions, Fail
             Codec::Lz4 => vec![Compression::None, Compression::Lz4],
             Codec::Zstd => vec![Compression::None, Compression::Zstd(1)],
         },
+        blob_threshold_bytes: args.blob_threshold,
         ..KeyspaceOptions::default()
     };
     if let Some(text) = &args.policy {

@@ -5,7 +5,7 @@
 
 use lsm_io::Malformed;
 use lsm_io::bytes::ByteReader;
-use lsm_version::{Place, TableRecord};
+use lsm_version::{BlobRecord, BlobShare, Place, TableRecord};
 use serde_json::{Value, json};
 
 use crate::format::BytesFormat;
@@ -36,6 +36,15 @@ pub(super) enum EditField {
         keyspace: u64,
         place: Place,
         table: Box<TableRecord>,
+    },
+    AddBlob {
+        keyspace: u64,
+        blob: BlobRecord,
+    },
+    Refer {
+        keyspace: u64,
+        table: u64,
+        share: BlobShare,
     },
     FlushedThrough {
         keyspace: u64,
@@ -91,6 +100,7 @@ fn decode(tag: u64, body: &[u8], fields: &mut Vec<EditField>) -> Result<(), Malf
         11 => EditField::Number { name: "next_keyspace_id", number: reader.varint()? },
         12 => EditField::Number { name: "log_first_seq_no", number: reader.varint()? },
         13 => EditField::Number { name: "ingested", number: reader.varint()? },
+        14 => return decode_blobs(&mut reader, fields),
         129 => EditField::Options { text: body.to_vec() },
         _ => EditField::Unknown { tag, bytes: body.len() },
     };
@@ -112,6 +122,30 @@ fn decode_tables(
         let place = decode_place(reader)?;
         let table = Box::new(decode_table(reader)?);
         fields.push(EditField::AddTable { keyspace, place, table });
+    }
+    Ok(())
+}
+
+fn decode_blobs(reader: &mut ByteReader<'_>, fields: &mut Vec<EditField>) -> Result<(), Malformed> {
+    let keyspace = reader.varint()?;
+    for _ in 0..reader.varint()? {
+        let blob = BlobRecord {
+            number: reader.varint()?,
+            birth_database_id: reader.u128()?,
+            bytes: reader.varint()?,
+            checksum: reader.u64()?,
+            values: reader.varint()?,
+            value_bytes: reader.varint()?,
+        };
+        fields.push(EditField::AddBlob { keyspace, blob });
+    }
+    for _ in 0..reader.varint()? {
+        let table = reader.varint()?;
+        for _ in 0..reader.varint()? {
+            let (file, values) = (reader.varint()?, reader.varint()?);
+            let share = BlobShare { file, values, value_bytes: reader.varint()? };
+            fields.push(EditField::Refer { keyspace, table, share });
+        }
     }
     Ok(())
 }
@@ -145,6 +179,7 @@ fn decode_table(reader: &mut ByteReader<'_>) -> Result<TableRecord, Malformed> {
         expiry_min_ms: reader.varint()?.checked_sub(1),
         expiry_max_ms: reader.varint()?.checked_sub(1),
         created_ms: reader.varint()?,
+        // They stand in a field of their own.
         blobs: Vec::new(),
     })
 }
@@ -182,6 +217,18 @@ impl EditField {
                 counted(table.entries, "entry", "entries"),
                 format.show(&table.lower),
                 format.show(&table.upper)
+            ),
+            Self::AddBlob { keyspace, blob } => format!(
+                "add blob file {:06} of keyspace {keyspace}: {}, {}",
+                blob.number,
+                bytes(blob.bytes),
+                counted(blob.values, "value", "values")
+            ),
+            Self::Refer { keyspace, table, share } => format!(
+                "table {table:06} of keyspace {keyspace} refers to {} of blob file {:06}, {}",
+                counted(share.values, "value", "values"),
+                share.file,
+                bytes(share.value_bytes)
             ),
             Self::FlushedThrough { keyspace, seq_no } => {
                 format!(
@@ -239,6 +286,22 @@ impl EditField {
                 "expiry_min_ms": table.expiry_min_ms,
                 "expiry_max_ms": table.expiry_max_ms,
                 "created_ms": table.created_ms,
+            }}),
+            Self::AddBlob { keyspace, blob } => json!({ "add_blob": {
+                "keyspace_id": keyspace,
+                "number": blob.number,
+                "birth_database_id": format!("{:032x}", blob.birth_database_id),
+                "bytes": blob.bytes,
+                "checksum": format!("{:016x}", blob.checksum),
+                "values": blob.values,
+                "value_bytes": blob.value_bytes,
+            }}),
+            Self::Refer { keyspace, table, share } => json!({ "refer": {
+                "keyspace_id": keyspace,
+                "table": table,
+                "blob": share.file,
+                "values": share.values,
+                "value_bytes": share.value_bytes,
             }}),
             Self::FlushedThrough { keyspace, seq_no } => {
                 json!({ "flushed_through": { "keyspace_id": keyspace, "seq_no": seq_no } })

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lsm_entry::{Cursor, ValueKind};
+use lsm_entry::{BlobShare, Cursor, ValueKind};
 use lsm_io::{Fs, OpenMode, StdFs};
 use lsm_sstable::{BlockCache, Origin, ReadMode, Table};
 use serde_json::{Value, json};
@@ -50,7 +50,8 @@ fn properties(dump: &mut Dump, table: &Arc<Table>) -> Result<(), Failure> {
         Origin::Ingest => "ingest",
         Origin::Repair => "repair",
     };
-    let object = json!({
+    let share = |share: &BlobShare| json!({ "blob": share.file, "values": share.values, "value_bytes": share.value_bytes });
+    let mut object = json!({
         "type": "properties",
         "number": identity.file_number,
         "database_id": format!("{:032x}", identity.database_id),
@@ -78,6 +79,9 @@ fn properties(dump: &mut Dump, table: &Arc<Table>) -> Result<(), Failure> {
         "compression": properties.compression,
         "filter_bits_per_key": properties.filter_bits_per_key,
     });
+    if !properties.blobs.is_empty() {
+        object["blobs"] = properties.blobs.iter().map(share).collect();
+    }
     dump.heading("properties:")?;
     if dump.format.json {
         return dump.out.json(&object);
