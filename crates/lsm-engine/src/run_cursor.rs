@@ -187,4 +187,11 @@ impl Cursor for RunCursor {
     fn plain(&self, direction: Direction, seq_no: SeqNo) -> usize {
         self.cursor.as_ref().map_or(0, |cursor| cursor.plain(direction, seq_no))
     }
+
+    #[inline]
+    fn step_plain(&mut self, direction: Direction) {
+        if let Some(cursor) = &mut self.cursor {
+            cursor.step_plain(direction);
+        }
+    }
 }

@@ -210,7 +210,8 @@ impl EntryCursor {
     pub fn next(&mut self) -> Result<()> {
         if self.plain.forward > 0 {
             self.plain.forward -= 1;
-            return self.walk(Direction::Forward);
+            self.merged.step_plain(Direction::Forward);
+            return Ok(());
         }
         self.next_of_many()
     }
@@ -254,7 +255,8 @@ impl EntryCursor {
     pub fn prev(&mut self) -> Result<()> {
         if self.plain.backward > 0 {
             self.plain.backward -= 1;
-            return self.walk(Direction::Backward);
+            self.merged.step_plain(Direction::Backward);
+            return Ok(());
         }
         self.prev_of_many()
     }
@@ -360,19 +362,6 @@ impl EntryCursor {
     /// The newest sequence number that the cursor sees.
     pub fn seq_no(&self) -> SeqNo {
         self.moment.seq_no
-    }
-
-    /// Moves to the next entry in a direction in which it is plain.
-    #[inline]
-    fn walk(&mut self, direction: Direction) -> Result<()> {
-        let moved = match direction {
-            Direction::Forward => self.merged.next(),
-            Direction::Backward => self.merged.prev(),
-        };
-        if moved.is_err() {
-            (self.position, self.plain) = (Position::End, Plain::default());
-        }
-        Ok(moved?)
     }
 
     /// Looks how far the entries are plain from the one here on.

@@ -142,4 +142,11 @@ impl Cursor for Source {
             Self::Covered(_) => 0,
         }
     }
+
+    #[inline]
+    fn step_plain(&mut self, direction: Direction) {
+        if let Self::Run(cursor) = self {
+            cursor.step_plain(direction);
+        }
+    }
 }

@@ -92,4 +92,11 @@ pub trait Cursor {
         let _ = (direction, seq_no);
         0
     }
+
+    /// Moves on to an entry that [`plain`](Self::plain) has counted in this direction, nothing else having
+    /// moved the cursor since. Such entries lie side by side, so it is as good as free, and cannot fail.
+    /// Only a source that counts any has to do it.
+    fn step_plain(&mut self, direction: Direction) {
+        let _ = direction;
+    }
 }

@@ -401,4 +401,10 @@ impl<C: Cursor> Cursor for MergingCursor<C> {
         }
         self.sources[self.winner.source].plain(direction, seq_no).min(self.gallop)
     }
+
+    #[inline]
+    fn step_plain(&mut self, direction: Direction) {
+        self.sources[self.winner.source].step_plain(direction);
+        self.gallop -= 1;
+    }
 }

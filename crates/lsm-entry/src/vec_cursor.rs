@@ -144,4 +144,11 @@ impl Cursor for VecCursor {
         }
         (1..=stretch.remaining).take_while(follows).count()
     }
+
+    fn step_plain(&mut self, direction: Direction) {
+        let Ok(()) = match direction {
+            Direction::Forward => self.next(),
+            Direction::Backward => self.prev(),
+        };
+    }
 }

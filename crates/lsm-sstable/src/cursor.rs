@@ -257,4 +257,12 @@ impl Cursor for TableCursor {
             Direction::Backward => self.position.saturating_sub(1),
         }
     }
+
+    #[inline]
+    fn step_plain(&mut self, direction: Direction) {
+        match direction {
+            Direction::Forward => self.position += 1,
+            Direction::Backward => self.position -= 1,
+        }
+    }
 }

@@ -86,7 +86,13 @@ fn check_alike(
         }
         for direction in [Direction::Forward, Direction::Backward] {
             check_stretch(merged, flat, direction);
-            plain += check_plain(merged, flat, direction, rng.pick(&[50, 150, MAX_SEQ_NO]));
+            let ahead = check_plain(merged, flat, direction, rng.pick(&[50, 150, MAX_SEQ_NO]));
+            plain += ahead;
+            for _ in 0..rng.below(ahead as u64 + 1) {
+                merged.step_plain(direction);
+                flat.step_plain(direction);
+                assert_eq!(merged.entry(), flat.entry(), "seed {seed}, step {step}, plain");
+            }
         }
     }
     plain

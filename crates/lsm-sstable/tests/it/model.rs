@@ -198,6 +198,16 @@ fn entries_of_a_table_that_are_said_to_be_plain_are() {
             assert!(backward == 0 || all.into_iter().all(|at| is_plain(at) && begins_key(at)));
             assert_eq!(cursor.plain(Direction::Forward, seq_no_max - 1), 0, "some are not seen");
             plain += forward + backward;
+            let mut walks = |direction, at: &mut dyn Iterator<Item = usize>| {
+                for at in at {
+                    cursor.step_plain(direction);
+                    assert_eq!(cursor.entry(), Some(entries[at].as_entry()), "{direction:?} {at}");
+                }
+                let here = entries[here].as_entry();
+                cursor.seek(here.key, here.seq_no).expect("reads");
+            };
+            walks(Direction::Forward, &mut (here + 1..=here + forward));
+            walks(Direction::Backward, &mut (here - backward..here).rev());
             cursor.next().expect("reads");
         }
     }
