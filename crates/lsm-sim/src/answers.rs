@@ -77,7 +77,7 @@ impl World {
         }
     }
 
-    fn check_value(
+    pub(crate) fn check_value(
         &self,
         key: &[u8],
         expected: Option<u32>,
@@ -102,7 +102,11 @@ impl World {
         )))
     }
 
-    fn check_entry(&self, expected: Option<(usize, u32)>, found: Entry<'_>) -> Result<(), Stop> {
+    pub(crate) fn check_entry(
+        &self,
+        expected: Option<(usize, u32)>,
+        found: Entry<'_>,
+    ) -> Result<(), Stop> {
         let keys = (expected.map(|(rank, _)| key_at(rank)), found.map(|(key, _)| key));
         match keys {
             (None, None) => {

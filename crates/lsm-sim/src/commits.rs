@@ -123,7 +123,7 @@ impl World {
     }
 
     /// The engine has given a commit its place, or has failed to: then it may survive, or not.
-    fn ordered(
+    pub(crate) fn ordered(
         &mut self,
         result: lsm_engine::Result<SeqNo>,
         writes: Vec<Write>,
@@ -150,7 +150,7 @@ impl World {
     }
 
     /// The writes to keyspaces that are there.
-    fn present(&self, writes: &[Write]) -> Vec<Write> {
+    pub(crate) fn present(&self, writes: &[Write]) -> Vec<Write> {
         let is_there = |write: &&Write| self.keyspace(write.0).is_some();
         writes.iter().filter(is_there).copied().collect()
     }

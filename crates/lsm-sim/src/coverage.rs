@@ -34,7 +34,9 @@ impl Coverage {
         for op in &history.ops {
             self.count(format!("op {}", op.name()));
             match op {
-                Op::Write { durability, .. } | Op::DeleteRange { durability, .. } => {
+                Op::Write { durability, .. }
+                | Op::DeleteRange { durability, .. }
+                | Op::Transact { durability, .. } => {
                     self.count(format!("durability {durability:?}"));
                 }
                 Op::PowerCut(policy) => self.count(format!("crash {policy:?}")),

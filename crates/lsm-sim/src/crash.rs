@@ -58,10 +58,11 @@ impl std::ops::AddAssign for CrashCount {
 fn dimensions() -> Vec<String> {
     let words = "compression.none compression.lz4 compression.zstd tables.with_filters \
                  tables.without_filters values.apart values.beside_keys deletes.limited \
-                 reads.mapped reads.cached log.mapped log.written \
+                 reads.mapped reads.cached log.mapped log.written memory.tight memory.ample \
                  log.group_in_flight log.recycled keyspaces.several keyspaces.dropped \
                  checkpoints.made snapshots.held scans.under_way reader.beside values.expired during.open during.put \
-                 during.delete during.batch during.write_ttl during.write_async during.wait during.wait_durable \
+                 during.delete during.delete_range during.merge during.ingest during.transact \
+                 during.put_if during.batch during.write_ttl during.write_async during.wait during.wait_durable \
                  during.flush during.compact during.background during.sync during.create \
                  during.drop during.set_options during.checkpoint during.reopen";
     let policies = POLICIES.iter().map(|policy| format!("policy.{policy}"));

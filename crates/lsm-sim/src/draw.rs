@@ -50,7 +50,8 @@ impl Mix {
             27..30 => self.delete_range(rng),
             30..38 => self.batch(rng),
             38..42 => Op::WriteAsync { writes: self.writes(rng) },
-            42..78 => self.read(rng),
+            42..75 => self.read(rng),
+            75..78 => self.transaction(rng),
             78..80 => Op::Flush,
             80..82 => self.compact(rng),
             82..89 => Op::Background(random_step(rng)),
@@ -65,7 +66,8 @@ impl Mix {
         match rng.below(100) {
             0..20 => self.write(rng),
             20..24 => self.delete_range(rng),
-            24..40 => self.batch(rng),
+            24..35 => self.batch(rng),
+            35..40 => self.transaction(rng),
             40..50 => Op::WriteAsync { writes: self.writes(rng) },
             50..66 => self.read(rng),
             66..70 => Op::Flush,
@@ -83,7 +85,8 @@ impl Mix {
             39_900..40_000 => self.delete_range(rng),
             40_000..45_000 => self.batch(rng),
             45_000..46_000 => Op::WriteAsync { writes: self.writes(rng) },
-            46_000..86_000 => Op::Get { keyspace, key: self.key(rng) },
+            46_000..46_500 => self.transaction(rng),
+            46_500..86_000 => Op::Get { keyspace, key: self.key(rng) },
             86_000..88_000 => self.multi_get(rng),
             88_000..92_000 => {
                 // Every third key is a neighbour.
@@ -188,6 +191,32 @@ impl Mix {
             self.one_write(rng, keyspace)
         };
         (0..count).map(|_| one()).collect()
+    }
+
+    /// A transaction, or a compare-and-set. What others write meanwhile often meets what it has read.
+    fn transaction(self, rng: &mut Rng) -> Op {
+        let keyspace = random_keyspace(rng);
+        if rng.chance(0.35) {
+            let value = (!rng.chance(0.25)).then(|| rng.next_u64() as u32 % OPERANDS);
+            return Op::PutIf { keyspace, key: self.key(rng), matches: rng.chance(0.8), value };
+        }
+        let (from, others) = (self.key(rng), [self.key(rng), self.key(rng)]);
+        let near = |key: &u16| rank(*key).abs_diff(rank(from));
+        let to = others.into_iter().min_by_key(near).unwrap_or(from);
+        let reads: Vec<_> =
+            (0..rng.below(4)).map(|_| (random_keyspace(rng), self.key(rng))).collect();
+        let mut meanwhile = Vec::new();
+        if rng.chance(0.5) {
+            // Values: of a key that came and went again there may be no trace.
+            let (keyspace, key) = match reads.first() {
+                Some(read) if rng.chance(0.4) => *read,
+                _ => (random_keyspace(rng), self.key(rng)),
+            };
+            meanwhile.push((keyspace, key, Some(rng.next_u64() as u32 % OPERANDS)));
+        }
+        let writes = if rng.chance(0.9) { self.writes(rng) } else { Vec::new() };
+        let (durability, rollback) = (self.durability(rng), rng.chance(0.1));
+        Op::Transact { durability, rollback, keyspace, from, to, reads, writes, meanwhile }
     }
 
     fn ingested(self, rng: &mut Rng) -> Vec<Write> {

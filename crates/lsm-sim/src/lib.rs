@@ -17,7 +17,7 @@
 //! | the operations, as text | `op.rs`, their keys and values `data.rs`, what is merged `chain.rs` |
 //! | which of them a history is made of | `draw.rs`, `sequences.rs` |
 //! | what is expected of them | `model.rs` |
-//! | how the engine is asked, and its answers compared | `world.rs`, `answers.rs`, `oracle.rs` |
+//! | how the engine is asked, and its answers compared | `world.rs`, `answers.rs`, `transactions.rs`, `oracle.rs` |
 //! | histories: run, shrunk, kept | `history.rs` |
 //! | a crash at every step | `crash.rs` |
 //! | the same history in several worlds | `worlds.rs`, `place.rs`, `setup.rs` |
@@ -55,6 +55,7 @@ pub mod real;
 pub mod sequences;
 pub mod setup;
 pub mod soak;
+mod transactions;
 pub mod world;
 pub mod worlds;
 

@@ -12,7 +12,7 @@
 //! are. A drop takes everything before it along; so one that was in doubt and is found to have
 //! happened finds everything durable.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use lsm_engine::{Durability, SeqNo, Value};
 
@@ -211,6 +211,17 @@ impl Model {
     /// Commits that nobody sees yet.
     pub fn unseen(&self) -> usize {
         self.commits.len() - self.visible
+    }
+
+    /// The keys that such commits write, by keyspace and rank.
+    pub fn unseen_keys(&self) -> BTreeSet<(u8, usize)> {
+        let unseen = self.commits.iter().skip(self.visible);
+        unseen.flat_map(|it| it.writes.iter().map(|write| (write.0, rank(write.1)))).collect()
+    }
+
+    /// The same database once all commits are seen.
+    pub fn settled(&self) -> Self {
+        Self { state: self.copy().state, ..self.clone() }
     }
 
     /// The place of the commit that `back` others came after, if it is not known to be durable.

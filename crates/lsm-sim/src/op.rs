@@ -59,6 +59,37 @@ pub enum Op {
         /// When it is acknowledged.
         durability: Durability,
     },
+    /// A transaction reads keys, writes, reads them again and a range too; others write; and it is
+    /// committed or not.
+    Transact {
+        /// When it is acknowledged.
+        durability: Durability,
+        /// Whether it is given up.
+        rollback: bool,
+        /// The keyspace of the range.
+        keyspace: u8,
+        /// One end of the range.
+        from: u16,
+        /// The other end.
+        to: u16,
+        /// The keys, with their keyspaces.
+        reads: Vec<(u8, u16)>,
+        /// What it writes.
+        writes: Vec<Write>,
+        /// What others write before it is committed.
+        meanwhile: Vec<Write>,
+    },
+    /// A key is written if its value is what is expected.
+    PutIf {
+        /// The keyspace.
+        keyspace: u8,
+        /// The key.
+        key: u16,
+        /// Whether what is expected is what readers see.
+        matches: bool,
+        /// What is written; `None`: it is removed.
+        value: Option<u32>,
+    },
     /// A ticket is waited for.
     Wait(u8),
     /// All tickets are dropped, which cancels nothing.
@@ -176,6 +207,8 @@ pub const OP_NAMES: &[&str] = &[
     "write_async",
     "ingest",
     "delete_range",
+    "transact",
+    "put_if",
     "wait",
     "forget_tickets",
     "wait_durable",
@@ -220,6 +253,8 @@ impl Op {
             Self::WriteAsync { .. } => "write_async",
             Self::Ingest { .. } => "ingest",
             Self::DeleteRange { .. } => "delete_range",
+            Self::Transact { .. } => "transact",
+            Self::PutIf { .. } => "put_if",
             Self::Wait(_) => "wait",
             Self::ForgetTickets => "forget_tickets",
             Self::WaitDurable(_) => "wait_durable",

@@ -32,6 +32,17 @@ fn alphabet(choice: Choice) -> Vec<Op> {
             writes: vec![(0, 6, Some(46))],
             durability: Durability::Disk,
         },
+        Op::Transact {
+            durability: Durability::Disk,
+            rollback: false,
+            keyspace: 0,
+            from: 5,
+            to: 8,
+            reads: vec![(1, 5)],
+            writes: vec![(0, 5, Some(47)), (1, 6, None)],
+            meanwhile: vec![(1, 7, Some(48))],
+        },
+        Op::PutIf { keyspace: 0, key: 5, matches: true, value: Some(49) },
         Op::Flush,
         Op::Compact { keyspace: 0, from: 0, to: 1 },
         Op::Sync,
@@ -97,6 +108,6 @@ mod tests {
         all.sort();
         all.dedup();
         assert_eq!(all.len() as u64, sequence_count(2));
-        assert_eq!(sequence_count(2), 1 + 19 + 19 * 19);
+        assert_eq!(sequence_count(2), 1 + 21 + 21 * 21);
     }
 }

@@ -191,6 +191,9 @@ pub struct Setup {
     pub durability: Durability,
     /// What the default keyspace begins with.
     pub choice: Choice,
+    /// Whether the least memory that there can be has to do for memtables of all keyspaces, most of it
+    /// being the cache's, and their size follows from that.
+    pub is_tight: bool,
 }
 
 impl Setup {
@@ -208,6 +211,7 @@ impl Setup {
                 Durability::Memory,
             ]),
             choice: Choice::random(rng),
+            is_tight: rng.chance(0.2),
         }
     }
 
@@ -221,15 +225,18 @@ impl Setup {
             yes(self.choice.blob_threshold_bytes > 0, "values.apart", "values.beside_keys"),
             yes(self.read_mode == ReadMode::Mapped, "reads.mapped", "reads.cached"),
             yes(self.map_log, "log.mapped", "log.written"),
+            yes(self.is_tight, "memory.tight", "memory.ample"),
         ]
     }
 
     /// The options that they come to, in the world `env`.
     pub fn options(&self, env: Env) -> Options {
+        let memory_bytes = 4 << 20;
+        let cache_bytes = if self.is_tight { memory_bytes / 8 * 7 } else { 64 << 10 };
         Options {
-            memory_bytes: 4 << 20,
-            memtable_bytes: Some(self.memtable_bytes),
-            cache_bytes: Some(64 << 10),
+            memory_bytes,
+            memtable_bytes: (!self.is_tight).then_some(self.memtable_bytes),
+            cache_bytes: Some(cache_bytes),
             durability: self.durability,
             log_segment_bytes: 64 << 10,
             log_bytes_max: 256 << 10,

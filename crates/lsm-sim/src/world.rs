@@ -52,6 +52,8 @@ pub struct World {
     pub(crate) last_seq_no: SeqNo,
     /// Segments made of old ones, before the last opening.
     recycled_before: u64,
+    /// Transactions that were refused because others were first.
+    pub conflicts: u64,
     pub(crate) ids: KeyspaceIds,
     /// What reads answered, if somebody wants to compare it with another world's.
     pub(crate) transcript: Option<Transcript>,
@@ -83,6 +85,7 @@ impl World {
             tickets: Vec::new(),
             last_seq_no: 0,
             recycled_before: 0,
+            conflicts: 0,
             ids: KeyspaceIds::default(),
             transcript: None,
         };
@@ -187,6 +190,8 @@ impl World {
             Op::WriteAsync { writes } => self.write_async(writes, model),
             Op::Ingest { writes } => self.ingest(writes, model),
             Op::DeleteRange { .. } => self.delete_range(op, model),
+            Op::Transact { .. } => self.transact(op, model),
+            Op::PutIf { .. } => self.put_if(op, model),
             Op::Wait(index) => {
                 if usize::from(*index) < self.tickets.len() {
                     self.wait(usize::from(*index))?;
@@ -271,7 +276,7 @@ impl World {
         }
     }
 
-    fn before_reading(&self, model: &mut Model) -> Result<(), Stop> {
+    pub(crate) fn before_reading(&self, model: &mut Model) -> Result<(), Stop> {
         if self.transcript.is_none() || model.unseen() == 0 {
             return Ok(());
         }

@@ -115,6 +115,9 @@ impl Run {
                 let deleted = deletes_of(*keyspace, *from, *to).collect();
                 return self.write(&db, batch, deleted, writes, *durability);
             }
+            Op::Transact { reads, writes, durability, .. } => {
+                return self.transact(&db, reads, writes, *durability);
+            }
             Op::Get { keyspace, key } => {
                 let key = key_bytes(*key);
                 let expected = self.visible[usize::from(*keyspace)].get(&key);
@@ -198,6 +201,7 @@ impl Run {
             | Op::Tick(_)
             | Op::SetBack(_)
             | Op::WriteAsync { .. }
+            | Op::PutIf { .. }
             | Op::Wait(_)
             | Op::ForgetTickets
             | Op::WaitDurable(_)
@@ -242,6 +246,39 @@ impl Run {
         let was_poisoned = self.poison();
         let written = db.write_with(&batch, WriteOptions::durability(durability));
         self.committed(written, was_poisoned, &done, durability)
+    }
+
+    /// A transaction, with which nobody is at odds.
+    fn transact(
+        &mut self,
+        db: &Db,
+        reads: &[(u8, u16)],
+        writes: &[Write],
+        durability: Durability,
+    ) -> Result<(), String> {
+        let was_poisoned = self.poison();
+        let tx = db.transaction();
+        for (number, key) in reads {
+            let key = key_bytes(*key);
+            let Some(keyspace) = self.keyspace(*number) else { return Ok(()) };
+            let Some(found) = self.told(tx.within(&keyspace).get(&key))? else { return Ok(()) };
+            let expected = self.visible[usize::from(*number)].get(&key);
+            same(expected.map(Vec::as_slice), found.as_deref())?;
+        }
+        if writes.is_empty() {
+            return Ok(());
+        }
+        for (number, key, value) in writes {
+            let Some(keyspace) = self.keyspace(*number) else { return Ok(()) };
+            let (there, key) = (tx.within(&keyspace), key_bytes(*key));
+            match value {
+                Some(operand) if is_operand(*operand) => there.merge(key, operand_bytes(*operand)),
+                Some(value) => there.put(key, value_bytes(*value)),
+                None => there.delete(key),
+            }
+        }
+        let committed = tx.commit_with(WriteOptions::durability(durability));
+        self.committed(committed, was_poisoned, writes, durability)
     }
 
     fn ingest(&mut self, writes: &[Write]) -> Result<(), String> {

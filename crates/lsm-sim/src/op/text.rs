@@ -42,6 +42,27 @@ impl fmt::Display for Op {
                 }
                 show_writes(f, writes)
             }
+            Self::Transact {
+                durability,
+                rollback,
+                keyspace,
+                from,
+                to,
+                reads,
+                writes,
+                meanwhile,
+            } => {
+                write!(f, " {durability:?} {rollback} {keyspace} {from} {to}")?;
+                reads.iter().try_for_each(|(keyspace, key)| write!(f, " {keyspace}/{key}"))?;
+                f.write_str(" ;")?;
+                show_writes(f, writes)?;
+                f.write_str(" ;")?;
+                show_writes(f, meanwhile)
+            }
+            Self::PutIf { keyspace, key, matches, value } => {
+                write!(f, " {matches}")?;
+                show_writes(f, &[(*keyspace, *key, *value)])
+            }
             Self::Wait(number)
             | Self::WaitDurable(number)
             | Self::ReadSnapshot(number)
@@ -136,14 +157,36 @@ impl<'a> Words<'a> {
         Ok(keys)
     }
 
+    /// Writes, up to the end or a semicolon.
     fn writes(&mut self) -> Result<Vec<Write>, String> {
         let mut writes = Vec::new();
-        while let Some(word) = self.rest.next() {
-            let (keyspace, key, value) = parse_write(word).ok_or_else(|| self.wrong())?;
-            let keyspace = self.below(keyspace, KEYSPACES, "keyspaces")?;
-            writes.push((keyspace, self.below(key, KEYS, "keys")?, value));
+        while let Some(word) = self.rest.next().filter(|word| *word != ";") {
+            writes.push(self.write(word)?);
         }
         Ok(writes)
+    }
+
+    fn write(&self, word: &str) -> Result<Write, String> {
+        let (keyspace, key, value) = parse_write(word).ok_or_else(|| self.wrong())?;
+        let keyspace = self.below(keyspace, KEYSPACES, "keyspaces")?;
+        Ok((keyspace, self.below(key, KEYS, "keys")?, value))
+    }
+
+    /// Keys with their keyspaces, up to a semicolon.
+    fn reads(&mut self) -> Result<Vec<(u8, u16)>, String> {
+        let mut reads = Vec::new();
+        while let Some(word) = self.rest.next().filter(|word| *word != ";") {
+            let (keyspace, key, _) = self.write(&format!("{word}=-"))?;
+            reads.push((keyspace, key));
+        }
+        Ok(reads)
+    }
+
+    fn put_if(&mut self) -> Result<Op, String> {
+        let matches = self.number()?;
+        let word = self.word()?;
+        let (keyspace, key, value) = self.write(word)?;
+        Ok(Op::PutIf { keyspace, key, matches, value })
     }
 
     fn durability(&mut self) -> Result<Durability, String> {
@@ -204,6 +247,17 @@ impl FromStr for Op {
                 to: words.end()?,
                 writes: words.writes()?,
             },
+            "transact" => Self::Transact {
+                durability: words.durability()?,
+                rollback: words.number()?,
+                keyspace: words.keyspace()?,
+                from: words.key()?,
+                to: words.key()?,
+                reads: words.reads()?,
+                writes: words.writes()?,
+                meanwhile: words.writes()?,
+            },
+            "put_if" => words.put_if()?,
             "wait" => Self::Wait(words.number()?),
             "forget_tickets" => Self::ForgetTickets,
             "wait_durable" => Self::WaitDurable(words.number()?),

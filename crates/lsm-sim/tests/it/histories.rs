@@ -85,6 +85,18 @@ fn segments_are_recycled_in_histories_that_are_crashed() {
 }
 
 #[test]
+fn transactions_are_at_odds_with_others_in_histories_of_every_kind() {
+    for mix in [Mix::Short, Mix::Crash] {
+        let conflicts = (0..20).map(|seed| {
+            let history = History::drawn(seed, mix, 200);
+            let fs = SimFs::new(seed);
+            history.run_on(Place::Simulated(fs), |_| {}).expect("runs").conflicts
+        });
+        assert!(conflicts.sum::<u64>() > 0, "{mix:?}");
+    }
+}
+
+#[test]
 fn kept_histories_pass() {
     let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/histories");
     let mut count = 0;
