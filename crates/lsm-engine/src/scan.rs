@@ -431,6 +431,11 @@ impl EntryCursor {
         self.operands.clear();
         let mut has_base = false;
         while let Some(entry) = self.merged.entry().filter(|entry| is_same(entry.key, &self.key)) {
+            // Below a transaction's own operands stands what others have written since it began.
+            if !self.moment.sees(entry.seq_no) {
+                self.merged.next()?;
+                continue;
+            }
             match self.moment.db.shared.resolve(&entry, self.moment.time_ms) {
                 Meaning::Operand(operand) => self.operands.push(operand),
                 Meaning::Gone => break,

@@ -86,6 +86,7 @@ impl World {
         let keyspace = self.keyspace(number).expect("only those present are left");
         let brought = bring_in(keyspace, &writes);
         let seq_no = self.ordered(brought, writes, None, Durability::Disk, model)?;
+        model.feed.note_ingest();
         if self.db().visible_seq_no() < seq_no {
             return Err(Stop::Wrong("it was acknowledged before it was visible".into()));
         }

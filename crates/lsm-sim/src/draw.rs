@@ -69,7 +69,8 @@ impl Mix {
             24..35 => self.batch(rng),
             35..40 => self.transaction(rng),
             40..50 => Op::WriteAsync { writes: self.writes(rng) },
-            50..66 => self.read(rng),
+            50..64 => self.read(rng),
+            64..66 => Op::Follow,
             66..70 => Op::Flush,
             70..73 => self.compact(rng),
             73..85 => Op::Background(random_step(rng)),
@@ -108,7 +109,7 @@ impl Mix {
 
     fn read(self, rng: &mut Rng) -> Op {
         let keyspace = random_keyspace(rng);
-        match rng.below(36) {
+        match rng.below(39) {
             0..8 => Op::Get { keyspace, key: self.key(rng) },
             8..11 => self.multi_get(rng),
             11..17 => {
@@ -122,7 +123,8 @@ impl Mix {
             27..31 => Op::ReadSnapshot(rng.below(4) as u8),
             31..33 => Op::Release(rng.below(4) as u8),
             33 => Op::ReadBeside,
-            _ => Op::ReadReader,
+            34..36 => Op::ReadReader,
+            _ => Op::Follow,
         }
     }
 

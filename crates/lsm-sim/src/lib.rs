@@ -17,7 +17,7 @@
 //! | the operations, as text | `op.rs`, their keys and values `data.rs`, what is merged `chain.rs` |
 //! | which of them a history is made of | `draw.rs`, `sequences.rs` |
 //! | what is expected of them | `model.rs` |
-//! | how the engine is asked, and its answers compared | `world.rs`, `answers.rs`, `transactions.rs`, `oracle.rs` |
+//! | how the engine is asked, and its answers compared | `world.rs`, `answers.rs`, `transactions.rs`, `feed.rs`, `oracle.rs` |
 //! | histories: run, shrunk, kept | `history.rs` |
 //! | a crash at every step | `crash.rs` |
 //! | the same history in several worlds | `worlds.rs`, `place.rs`, `setup.rs` |
@@ -41,6 +41,7 @@ pub mod damage;
 pub mod data;
 pub mod draw;
 pub mod faults;
+pub mod feed;
 mod figures;
 pub mod fuzz;
 pub mod history;

@@ -20,6 +20,7 @@ use crate::chain::written;
 use crate::data::{
     Held, KEYS, KEYSPACES, NEVER_MS, Write, has_ttl, is_value, key_at, rank, value_bytes,
 };
+use crate::feed::Feed;
 use crate::setup::{Choice, START_MS};
 
 /// What is found in one keyspace: values by the rank of their keys.
@@ -101,6 +102,8 @@ pub struct Model {
     pub checkpoints: Vec<Copy>,
     /// What a second, read-only opening shows until it is refreshed.
     pub reader: Option<Contents>,
+    /// What a follower of changes was told.
+    pub feed: Feed,
 }
 
 impl Model {
@@ -124,6 +127,7 @@ impl Model {
             scans: Vec::new(),
             checkpoints: Vec::new(),
             reader: None,
+            feed: Feed::default(),
         }
     }
 
@@ -159,6 +163,7 @@ impl Model {
         seq_no: SeqNo,
         need: Durability,
     ) {
+        self.feed.note(seq_no, &writes, &self.lives);
         let stamp = |(keyspace, key, value): Write| {
             let default_ms = self.catalog[usize::from(keyspace)].and_then(|choice| choice.ttl_ms);
             let held = value.map(|value| {
@@ -198,6 +203,11 @@ impl Model {
     /// Everything that is visible survives a power cut.
     pub fn all_is_durable(&mut self) {
         self.settle(self.visible);
+    }
+
+    /// Whether a commit has to survive everything, as far as anybody was told.
+    pub fn is_known_durable(&self, seq_no: SeqNo) -> bool {
+        self.commits.front().is_none_or(|first| seq_no < first.seq_no)
     }
 
     fn settle(&mut self, count: usize) {

@@ -90,6 +90,8 @@ pub enum Op {
         /// What is written; `None`: it is removed.
         value: Option<u32>,
     },
+    /// A follower is told what was written since it was told last, or begins to follow.
+    Follow,
     /// A ticket is waited for.
     Wait(u8),
     /// All tickets are dropped, which cancels nothing.
@@ -209,6 +211,7 @@ pub const OP_NAMES: &[&str] = &[
     "delete_range",
     "transact",
     "put_if",
+    "follow",
     "wait",
     "forget_tickets",
     "wait_durable",
@@ -255,6 +258,7 @@ impl Op {
             Self::DeleteRange { .. } => "delete_range",
             Self::Transact { .. } => "transact",
             Self::PutIf { .. } => "put_if",
+            Self::Follow => "follow",
             Self::Wait(_) => "wait",
             Self::ForgetTickets => "forget_tickets",
             Self::WaitDurable(_) => "wait_durable",

@@ -16,7 +16,7 @@ pub(crate) struct KeyspaceIds(BTreeMap<u32, (u8, u32)>);
 /// When the files of a directory are looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Files {
-    /// Just opened: one log segment, one manifest.
+    /// Just opened: one log segment, but for those kept for followers, and one manifest.
     JustOpened,
     /// No background work is left: old segments may be kept for later use, and one may be ready.
     Settled,
@@ -69,7 +69,8 @@ impl World {
         for entry in self.told(fs.list(&dir).map_err(Into::into))? {
             let is_needed = needed.remove(&entry.name);
             let may_stay = match parse_file_name(&entry.name).0 {
-                FileKind::Log => when == Files::Settled,
+                // Followers may still want what no recovery needs.
+                FileKind::Log => when == Files::Settled || self.setup.keeps_changes,
                 FileKind::Reserve => true,
                 _ => false,
             };

@@ -194,6 +194,8 @@ pub struct Setup {
     /// Whether the least memory that there can be has to do for memtables of all keyspaces, most of it
     /// being the cache's, and their size follows from that.
     pub is_tight: bool,
+    /// Whether the log is kept for followers, longer than any history goes back.
+    pub keeps_changes: bool,
 }
 
 impl Setup {
@@ -212,6 +214,7 @@ impl Setup {
             ]),
             choice: Choice::random(rng),
             is_tight: rng.chance(0.2),
+            keeps_changes: rng.chance(0.4),
         }
     }
 
@@ -226,6 +229,7 @@ impl Setup {
             yes(self.read_mode == ReadMode::Mapped, "reads.mapped", "reads.cached"),
             yes(self.map_log, "log.mapped", "log.written"),
             yes(self.is_tight, "memory.tight", "memory.ample"),
+            yes(self.keeps_changes, "changes.kept", "changes.not_kept"),
         ]
     }
 
@@ -237,6 +241,7 @@ impl Setup {
             memory_bytes,
             memtable_bytes: (!self.is_tight).then_some(self.memtable_bytes),
             cache_bytes: Some(cache_bytes),
+            changes_retention_bytes: if self.keeps_changes { 16 << 20 } else { 0 },
             durability: self.durability,
             log_segment_bytes: 64 << 10,
             log_bytes_max: 256 << 10,

@@ -192,6 +192,7 @@ impl World {
             Op::DeleteRange { .. } => self.delete_range(op, model),
             Op::Transact { .. } => self.transact(op, model),
             Op::PutIf { .. } => self.put_if(op, model),
+            Op::Follow => self.follow(model),
             Op::Wait(index) => {
                 if usize::from(*index) < self.tickets.len() {
                     self.wait(usize::from(*index))?;
@@ -385,6 +386,7 @@ impl World {
         let in_doubt = model.copy();
         model.crashed(&found, was_power_cut).map_err(Stop::Wrong)?;
         self.check_ids(model)?;
+        self.follow_after_crash(model)?;
         self.check_checkpoints(in_doubt, model)
     }
 
@@ -426,6 +428,7 @@ impl World {
         note(!self.scans.is_empty(), "scans.under_way");
         note(self.reader.is_some(), "reader.beside");
         note(model.has_expired(), "values.expired");
+        note(model.feed.is_followed(), "changes.followed");
         let is_limited = |choice: &Choice| choice.tombstone_age_limit_ms.is_some();
         note(model.catalog.iter().flatten().any(is_limited), "deletes.limited");
         note(model.unseen() > 1, "log.group_in_flight");

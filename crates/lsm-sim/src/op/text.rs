@@ -85,7 +85,8 @@ impl fmt::Display for Op {
                 write!(f, " {keyspace} {choice}")
             }
             Self::PowerCut(policy) => write!(f, " {policy:?}"),
-            Self::ForgetTickets
+            Self::Follow
+            | Self::ForgetTickets
             | Self::Snapshot
             | Self::ReadBeside
             | Self::ReadReader
@@ -258,6 +259,7 @@ impl FromStr for Op {
                 meanwhile: words.writes()?,
             },
             "put_if" => words.put_if()?,
+            "follow" => Self::Follow,
             "wait" => Self::Wait(words.number()?),
             "forget_tickets" => Self::ForgetTickets,
             "wait_durable" => Self::WaitDurable(words.number()?),
