@@ -148,7 +148,9 @@ impl<C: Cursor> MergingCursor<C> {
         self.direction = direction;
         self.window.face(direction);
         // Any key will do to begin with; if it was ill chosen, ties will tell.
-        if let Some(index) = self.sources.iter().position(|source| source.entry().is_some()) {
+        if self.sources.len() > 1
+            && let Some(index) = self.sources.iter().position(Cursor::is_at_entry)
+        {
             self.focus_window(index);
         }
         self.play_all();
