@@ -20,6 +20,7 @@
 //! A commit that does not wait for the disk is stored into the mapped log and visible at once,
 //! without a leader, unless something before it is still on its way; then it joins the round.
 
+mod close;
 mod followers;
 mod hold;
 
@@ -330,28 +331,6 @@ impl Commit {
             Goal::Durable(through) => self.durable() >= through,
             Goal::Written(through) => self.written.load(Ordering::Acquire) >= through,
         }
-    }
-
-    /// Ends the log with a closing frame and makes it durable. `refuse` is called under the write
-    /// mutex: whatever it does, no write comes after the closing frame.
-    pub(crate) fn close(&self, refuse: impl FnOnce()) -> Result<()> {
-        {
-            let _order = self.lock_order();
-            refuse();
-        }
-        // Order: every frame is on the disk before the closing one is written.
-        self.reach(Goal::Durable(self.appended()))?;
-        let (mut pending, through) = {
-            let mut order = self.lock_order();
-            let through = order.log().next_seq_no() - 1;
-            order.log().append_close();
-            (order.log().take_pending(Pending::Sync), through)
-        };
-        pending.write().and_then(|()| pending.sync()).map_err(|error| self.poison_with(error))?;
-        self.written.store(through, Ordering::Release);
-        self.durable.store(through, Ordering::Release);
-        self.publish(&mut self.lock_order());
-        Ok(())
     }
 
     /// Leads one round, unless somebody leads already: then the buffer is in good hands.

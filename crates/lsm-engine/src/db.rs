@@ -4,7 +4,6 @@ use std::fmt;
 use std::ops::RangeBounds;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use lsm_entry::SeqNo;
@@ -18,16 +17,14 @@ use crate::iter::Iter;
 use crate::keyspace::{Keyspace, check_name};
 use crate::options::{Durability, KeyspaceOptions, Options, WriteOptions};
 use crate::reads::{Reads, Scan};
-use crate::recover::{self, RecoveryReport};
+use crate::recover;
+use crate::recovery_report::RecoveryReport;
 use crate::scan::EntryCursor;
 use crate::shared::Shared;
 use crate::snapshot::Snapshot;
 use crate::ticket::Ticket;
 use crate::value::Value;
 use crate::waiter::Goal;
-
-/// A manifest that is longer than this is begun anew when the database is closed.
-const MANIFEST_KEPT_BYTES: u64 = 16 << 10;
 
 /// An open database: a crash-safe, ordered map from bytes to bytes.
 ///
@@ -525,49 +522,6 @@ impl fmt::Debug for Db {
 impl Shared {
     fn has_sealed(&self) -> bool {
         self.live_keyspaces().iter().any(|core| !core.view.load().sealed.is_empty())
-    }
-
-    /// Closes once; whoever comes second waits for the first, and does nothing.
-    fn close(&self) -> Result<()> {
-        // Invariant: held until the log has its closing frame, behind which nothing may come.
-        let mut lock = self.lock.lock().expect("no holder panicked");
-        if self.closed.load(Ordering::Acquire) {
-            return Ok(());
-        }
-        self.background.stop();
-        let result = match self.commit.poison() {
-            Some(poison) => Err(poison.clone()),
-            None if self.is_read_only => Ok(()),
-            None => self.shut(),
-        };
-        self.closed.store(true, Ordering::Release);
-        self.commit.followers.call();
-        drop(lock.take());
-        drop(lock);
-        // Last, and under no lock: listeners may still look at the database.
-        self.events.close();
-        result
-    }
-
-    /// Leaves the database so that the next open has nothing to recover.
-    fn shut(&self) -> Result<()> {
-        let flushed: Result<()> =
-            self.live_keyspaces().iter().try_for_each(|core| self.flush_keyspace(core));
-        self.commit.close(|| self.closed.store(true, Ordering::Release))?;
-        let mut manifest = self.manifest.lock().expect("no holder panicked");
-        if let Some(mut manifest) = manifest.take() {
-            self.keep_last_time(&mut manifest)?;
-            // The next open reads the snapshot alone, not the edits that led to it.
-            if manifest.bytes() > MANIFEST_KEPT_BYTES
-                && let Err(error) = manifest.roll(self.new_file_number())
-                && manifest.is_poisoned()
-            {
-                return Err(error.into());
-            }
-            manifest.close()?;
-        }
-        // What could not be flushed is in the log, and the next open flushes it.
-        flushed
     }
 }
 

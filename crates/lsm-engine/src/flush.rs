@@ -145,14 +145,7 @@ impl Shared {
         if core.is_dropped() {
             return Ok(());
         }
-        let (first_unflushed, log_start) = {
-            let mut order = self.commit.lock_order();
-            let first_unflushed = self.first_unflushed(&mut order, flushed);
-            let segments = order.log().segments();
-            let needed = segments.iter().find(|segment| segment.end_seq_no > first_unflushed);
-            let log_start = needed.or(segments.last()).copied();
-            (first_unflushed, log_start)
-        };
+        let (first_unflushed, log_start) = self.log_start(&mut self.commit.lock_order(), flushed);
         let through = memtable.seq_no_range().map(|(_, last)| last);
         let edit = ManifestEdit {
             tables: vec![(core.id, flush_edit(&written))],

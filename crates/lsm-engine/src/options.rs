@@ -8,6 +8,8 @@ mod listing;
 use std::fmt::{self, Write as _};
 use std::time::{Duration, Instant};
 
+use lsm_memtable::MemtableOptions;
+
 pub use lsm_compaction::CompactionPolicy;
 pub use lsm_sstable::Compression;
 pub use lsm_wal::RecoveryMode;
@@ -171,6 +173,13 @@ impl Options {
     pub(crate) fn changes_retention(&self) -> Retention {
         let (bytes_max, age_ms_max) = (self.changes_retention_bytes, self.changes_retention_ms);
         Retention { bytes_max, age_ms_max }
+    }
+
+    /// How a memtable is sized that has room for at least `data_bytes`.
+    pub(crate) fn memtable_options(&self, hash_seed: u64, data_bytes: u64) -> MemtableOptions {
+        let capacity = self.effective_memtable_bytes().max(data_bytes);
+        let capacity_bytes = usize::try_from(capacity).unwrap_or(usize::MAX);
+        MemtableOptions { capacity_bytes, hash_seed }
     }
 
     /// The part of `memory_bytes` that the cache takes, with what belongs to open tables and cursors.

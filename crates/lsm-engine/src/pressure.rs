@@ -78,7 +78,10 @@ impl PressureGate {
             _ => {}
         }
         *present = pressure;
-        self.eased.notify_all();
+        // Nobody waits where nothing was stopped, and waking nobody is a system call as well.
+        if before == STOP {
+            self.eased.notify_all();
+        }
     }
 
     /// Writes that were held up, by what they waited for.

@@ -10,7 +10,8 @@
 //!    segments would prove nothing about bytes that an earlier, failed sync may have lost.
 //! 6. Prepare a fresh log segment and write a fresh manifest that names it, the tables, and how
 //!    far they reach; the swap of `CURRENT` is the moment at which recovery has happened.
-//! 7. Remove what nothing names, last, after every check has passed.
+//! 7. What nothing names goes, last, after every check has passed: large files by the log's thread,
+//!    once the database is open.
 //!
 //! Order: 5 before 6 before 7. Until `CURRENT` is swapped nothing old was touched, so a crash at
 //! any step leaves the same recovery to be done again; and a failure at any step removes what 4, 5
@@ -20,20 +21,21 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use lsm_entry::SeqNo;
 use lsm_io::{DirEntry, Identity, SharedFs};
 use lsm_manifest::{
     FileKind, KeyspaceState, Manifest, ManifestEdit, ManifestState, file_name, parse_file_name,
 };
-use lsm_wal::{FrameKind, FrameReader, FrameStep, Log, LogReport, PreparedSegment, RecoveryMode};
+use lsm_memtable::Memtable;
+use lsm_wal::{FrameKind, FrameReader, FrameStep, Log, PreparedSegment, RecoveryMode};
 
 use crate::attempt::Attempt;
 use crate::background::{Background, Bell};
 use crate::batch::DEFAULT_KEYSPACE;
 use crate::commit::Commit;
-use crate::directory::{LOST, lock_directory, prepare_directory};
+use crate::directory::{lock_directory, prepare_directory};
+use crate::env::Spawn;
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::Events;
 use crate::expiry::Expiry;
@@ -41,13 +43,15 @@ use crate::flush::flush_edit;
 use crate::history::History;
 use crate::keyspace::KeyspaceCore;
 use crate::limiter::RateLimiter;
-use crate::options::{KeyspaceOptions, LintFinding, Options};
+use crate::options::{KeyspaceOptions, Options};
+use crate::orphans::part_with_orphans;
 use crate::outputs::WrittenTables;
 use crate::poison::{NamesOnce, Poison};
 use crate::pressure::PressureGate;
+use crate::recovery_report::RecoveryReport;
 use crate::replay::{Recovery, Replayed, replay_log};
 use crate::reserve::Reserve;
-use crate::segments::first_segment_bytes;
+use crate::segments::{Segments, first_segment_bytes};
 use crate::shared::Shared;
 use crate::spans::span;
 use crate::stats::Counter;
@@ -57,48 +61,6 @@ use crate::view::{Tree, View};
 
 /// The name of the keyspace that every database has.
 pub(crate) const DEFAULT_KEYSPACE_NAME: &str = "default";
-
-/// What an open found and did.
-#[derive(Clone, Debug, Default)]
-#[non_exhaustive]
-pub struct RecoveryReport {
-    /// The database did not exist before.
-    pub created: bool,
-    /// The last process closed it; nothing had to be recovered.
-    pub closed_cleanly: bool,
-    /// Log segments read.
-    pub segments_read: usize,
-    /// Batches found in the log.
-    pub batches_replayed: u64,
-    /// Entries of those that no table held yet.
-    pub entries_replayed: u64,
-    /// Batches that followed the newest sync mark: the one group that may have been cut.
-    pub batches_above_mark: u64,
-    /// Where the log ended before its end, and why.
-    pub cut: Option<String>,
-    /// Where the manifest ended in bytes that are no edit: what a crash cuts short, and nothing
-    /// shows to have been more.
-    pub manifest_cut: Option<String>,
-    /// What `salvage` had to skip: data that is lost.
-    pub losses: Vec<String>,
-    /// Tables written from the log.
-    pub tables_written: usize,
-    /// Files that nothing named and that were removed.
-    pub files_removed: usize,
-    /// Files that were set aside in `lost/`.
-    pub files_set_aside: Vec<String>,
-    /// The newest sequence number after recovery.
-    pub last_seq_no: SeqNo,
-    /// How long it took.
-    pub elapsed: Duration,
-    /// The budget for what is kept in memory, by the options or by default, in bytes.
-    pub memory_bytes: u64,
-    /// The most that this process may use, if the system tells: its container's limit, or what the
-    /// machine has, in bytes.
-    pub memory_limit_bytes: Option<u64>,
-    /// What looks unwise about the options on this machine: see [`Options::lint`].
-    pub unwise: Vec<LintFinding>,
-}
 
 /// Opens, creating where the options allow it.
 pub(crate) fn open(dir: &Path, mut options: Options) -> Result<Arc<Shared>> {
@@ -302,7 +264,7 @@ fn recover(
         return Err(Error::corrupt("the manifest has no default keyspace"));
     }
     let (garbage_sender, garbage) = crossbeam_channel::unbounded();
-    let tables = TableStore::new(dir, &options, garbage_sender);
+    let tables = TableStore::new(dir, &options, garbage_sender.clone());
     let highest = listing.iter().map(|entry| parse_file_name(&entry.name).1).max().unwrap_or(0);
     let first_number = state.next_file_number.max(highest + 1);
     let attempt = Attempt::new(&fs, dir, first_number);
@@ -326,7 +288,8 @@ fn recover(
     let mut keyspaces = BTreeMap::new();
     for (&id, keyspace) in &state.keyspaces {
         let tree = Tree::new(Arc::clone(&keyspace.version), None, &tables);
-        let core = new_core(keyspace, View::opened(recovery.new_memtable(0), tree))?;
+        let active = Memtable::new(options.memtable_options(recovery.hash_seed, 0));
+        let core = new_core(keyspace, View::opened(Arc::new(active), tree))?;
         let memtable = recovery.new_memtable(0);
         let flushed_through = keyspace.flushed_through;
         keyspaces.insert(
@@ -420,7 +383,11 @@ fn recover(
         FileKind::Temp => false,
         _ => true,
     };
-    remove_orphans(&fs, dir, listing, needed, &mut report);
+    let has_threads = options.env.spawn == Spawn::Threads;
+    let orphans = part_with_orphans(&fs, dir, listing, has_threads, needed, &mut report);
+    for file in orphans.garbage {
+        garbage_sender.send(file).expect("who receives it is made below");
+    }
 
     let last_seq_no = state.last_seq_no;
     report.last_seq_no = last_seq_no;
@@ -441,7 +408,7 @@ fn recover(
         database_id,
         hash_seed,
         commit,
-        segments: Default::default(),
+        segments: Segments::with_released(orphans.segments),
         history,
         manifest: Mutex::new(Some(manifest)),
         keyspaces: ArcSwap::from_pointee(live),
@@ -468,73 +435,4 @@ fn recover(
     });
     shared.update_pressure();
     Ok(shared)
-}
-
-impl RecoveryReport {
-    pub(crate) fn note_memory(&mut self, options: &Options) {
-        self.memory_bytes = options.memory_bytes;
-        self.memory_limit_bytes = lsm_io::memory_limit_bytes();
-        self.unwise = options.lint();
-    }
-
-    pub(crate) fn note_log(&mut self, log: &LogReport, entries: u64) {
-        self.closed_cleanly = log.closed_cleanly;
-        self.segments_read = log.segments.len();
-        self.batches_replayed = log.frames;
-        self.entries_replayed = entries;
-        self.batches_above_mark = log.unmarked_frames;
-        let describe = |cut: &lsm_wal::Cut| {
-            format!(
-                "{} at byte {}: {} ({} bytes discarded)",
-                file_name(FileKind::Log, cut.segment),
-                cut.offset,
-                cut.reason,
-                cut.bytes_discarded
-            )
-        };
-        self.cut = log.cut.as_ref().map(describe);
-        self.losses = log.losses.iter().map(describe).collect();
-    }
-}
-
-/// Removes every file that nothing names. If whole frames were discarded, the log's segments are
-/// kept in `lost/` for whoever wants to look.
-///
-/// Best effort: a file that can be neither removed nor moved now is an orphan for the next open.
-fn remove_orphans(
-    fs: &SharedFs,
-    dir: &Path,
-    listing: &[DirEntry],
-    needed: impl Fn(FileKind, u64) -> bool,
-    report: &mut RecoveryReport,
-) {
-    let lost = dir.join(LOST);
-    let set_aside = |name: &str| -> lsm_io::Result<()> {
-        if !fs.exists(&lost)? {
-            fs.create_dir_all(&lost)?;
-            // Order: the directory is durable before anything is moved into it.
-            fs.sync_dir(dir)?;
-        }
-        fs.rename(&dir.join(name), &lost.join(name))
-    };
-    for entry in listing.iter().filter(|entry| !entry.is_dir) {
-        let (kind, number) = parse_file_name(&entry.name);
-        if needed(kind, number) {
-            continue;
-        }
-        if kind == FileKind::Log && !report.losses.is_empty() {
-            if set_aside(&entry.name).is_ok() {
-                report.files_set_aside.push(entry.name.clone());
-            }
-            continue;
-        }
-        match fs.remove_file(&dir.join(&entry.name)) {
-            Ok(()) => report.files_removed += 1,
-            // The swap of CURRENT has removed what an earlier one left unfinished.
-            Err(error) if error.io_kind() == Some(std::io::ErrorKind::NotFound) => {
-                report.files_removed += 1;
-            }
-            Err(_) => {}
-        }
-    }
 }

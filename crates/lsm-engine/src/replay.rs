@@ -9,7 +9,7 @@ use lsm_compaction::Retention;
 use lsm_entry::{Entry, Record, Records, SeqNo, key_hash};
 use lsm_io::SharedFs;
 use lsm_manifest::{FileKind, ManifestState, file_name};
-use lsm_memtable::{Memtable, MemtableOptions};
+use lsm_memtable::Memtable;
 use lsm_sstable::Origin;
 use lsm_wal::{FRAME_HEADER_BYTES, FrameKind, FrameRef, LogReport, RecoveryMode};
 
@@ -70,8 +70,13 @@ pub(crate) struct Recovery<'a> {
 }
 
 impl Recovery<'_> {
+    /// An empty memtable for entries of the log, with room for at least `data_bytes`.
     pub(crate) fn new_memtable(&self, data_bytes: u64) -> Arc<Memtable> {
-        new_memtable(self.options, self.hash_seed, data_bytes)
+        let options = self.options.memtable_options(self.hash_seed, data_bytes);
+        // What becomes a table before anybody reads needs no index, and is sorted once.
+        let is_only_written_out = self.may_write;
+        let new = if is_only_written_out { Memtable::gathering } else { Memtable::new };
+        Arc::new(new(options))
     }
 
     pub(crate) fn workshop(&self) -> Workshop<'_> {
@@ -217,12 +222,6 @@ impl Recovery<'_> {
         keyspace.memtable = self.new_memtable(0);
         Ok(())
     }
-}
-
-fn new_memtable(options: &Options, hash_seed: u64, data_bytes: u64) -> Arc<Memtable> {
-    let capacity = options.effective_memtable_bytes().max(data_bytes);
-    let capacity_bytes = usize::try_from(capacity).unwrap_or(usize::MAX);
-    Arc::new(Memtable::new(MemtableOptions { capacity_bytes, hash_seed }))
 }
 
 /// Replays the log that the manifest names, checking both against each other.

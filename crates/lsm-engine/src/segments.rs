@@ -44,6 +44,13 @@ pub(crate) struct Segments {
     pub(crate) recycled: AtomicU64,
 }
 
+impl Segments {
+    /// Of a database just opened, whose directory holds segments that no replay needs any more.
+    pub(crate) fn with_released(released: Vec<SegmentInfo>) -> Self {
+        Self { released: Mutex::new(released), ..Self::default() }
+    }
+}
+
 impl Shared {
     /// A segment with room for a frame of `payload_bytes`: the one prepared ahead, or one prepared
     /// now.
@@ -64,6 +71,16 @@ impl Shared {
             None => {}
         }
         self.prepare_segment(needed.max(self.next_segment_bytes()))
+    }
+
+    /// The segment prepared ahead, or one as small as the first.
+    ///
+    /// # Errors
+    /// Those of [`take_segment`](Self::take_segment).
+    pub(crate) fn take_first_segment(&self) -> Result<PreparedSegment> {
+        let mut ready = self.segments.ready.lock().expect("no holder panicked");
+        let bytes = FIRST_SEGMENT_BYTES.min(self.options.log_segment_bytes);
+        ready.take().map_or_else(|| self.prepare_segment(bytes), Ok)
     }
 
     /// The number of the segment that was prepared ahead, if one is ready.
@@ -110,12 +127,13 @@ impl Shared {
         if self.reserve.is_full() { SCARCE_SEGMENT_BYTES } else { self.usual_segment_bytes() }
     }
 
-    /// Segments grow from the small first one to their full size, each four times the last, as far
-    /// as they leave most of the disk's room to others.
+    /// Segments grow from the small first one to their full size, each twice the last, as far as they
+    /// leave most of the disk's room to others. The next one is made while the last one fills up:
+    /// were it much longer, whoever writes as fast as memory would wait for the disk to take its zeros.
     pub(crate) fn usual_segment_bytes(&self) -> u64 {
         let last = self.segments.last_bytes.load(Ordering::Relaxed).max(FIRST_SEGMENT_BYTES);
         let share = (self.room_bytes() / 8).max(FIRST_SEGMENT_BYTES);
-        (last * 4).min(share).min(self.options.log_segment_bytes)
+        (last * 2).min(share).min(self.options.log_segment_bytes)
     }
 
     fn prepare_segment(&self, bytes: u64) -> Result<PreparedSegment> {

@@ -11,6 +11,7 @@ use lsm_entry::SeqNo;
 use lsm_io::{LockGuard, SharedFs};
 use lsm_manifest::{Manifest, ManifestEdit};
 use lsm_memtable::{Memtable, MemtableOptions};
+use lsm_wal::SegmentInfo;
 
 use crate::background::Background;
 use crate::budget::Budget;
@@ -25,7 +26,7 @@ use crate::limiter::RateLimiter;
 use crate::options::Options;
 use crate::pressure::PressureGate;
 use crate::read_only::Moment;
-use crate::recover::RecoveryReport;
+use crate::recovery_report::RecoveryReport;
 use crate::reserve::Reserve;
 use crate::samples::Samples;
 use crate::segments::Segments;
@@ -88,9 +89,7 @@ impl Shared {
 
     /// An empty memtable with room for at least `data_bytes`.
     pub(crate) fn new_memtable(&self, data_bytes: u64) -> Arc<Memtable> {
-        let capacity = self.options.effective_memtable_bytes().max(data_bytes);
-        let capacity_bytes = usize::try_from(capacity).unwrap_or(usize::MAX);
-        Arc::new(Memtable::new(MemtableOptions { capacity_bytes, hash_seed: self.hash_seed }))
+        Arc::new(Memtable::new(self.options.memtable_options(self.hash_seed, data_bytes)))
     }
 
     /// Whether writes can be taken at all.
@@ -210,6 +209,18 @@ impl Shared {
             view.with_tree(Arc::clone(&view.tree), flushed).first_unflushed()
         });
         in_memory.min().unwrap_or_else(|| order.log().next_seq_no())
+    }
+
+    /// The same, and the first segment that a replay still needs, or the current one.
+    pub(crate) fn log_start(
+        &self,
+        order: &mut Order,
+        flushed: &[Arc<Memtable>],
+    ) -> (SeqNo, Option<SegmentInfo>) {
+        let first_unflushed = self.first_unflushed(order, flushed);
+        let segments = order.log().segments();
+        let needed = segments.iter().find(|segment| segment.end_seq_no > first_unflushed);
+        (first_unflushed, needed.or(segments.last()).copied())
     }
 }
 

@@ -68,6 +68,8 @@ pub struct Memtable {
     pub(crate) range_deletes: RangeDeletes,
     capacity_bytes: usize,
     keys_max: usize,
+    /// Whether point reads find what is in it.
+    has_index: bool,
     end: Mutex<End>,
     pub(crate) counts: Counts,
     is_frozen: AtomicBool,
@@ -100,9 +102,34 @@ pub(crate) struct Counts {
 impl Memtable {
     /// An empty memtable: a few KiB, whatever its capacity.
     pub fn new(options: MemtableOptions) -> Self {
+        Self::with_index(options, true)
+    }
+
+    /// An empty memtable that is filled, [frozen](Self::freeze), and read by cursors only then. What is
+    /// inserted costs a copy; it is sorted all at once by `freeze`.
+    ///
+    /// ```
+    /// use lsm_entry::{Cursor, Entry, key_hash};
+    /// use lsm_memtable::{Memtable, MemtableOptions};
+    /// use std::sync::Arc;
+    ///
+    /// let memtable = Arc::new(Memtable::gathering(MemtableOptions::default()));
+    /// for (seq_no, key) in [(1, b"b"), (2, b"a")] {
+    ///     memtable.writer().insert(Entry::put(key, seq_no, b"v"), key_hash(key));
+    /// }
+    /// memtable.freeze();
+    /// let mut cursor = memtable.cursor();
+    /// cursor.seek_first().unwrap();
+    /// assert_eq!(cursor.entry(), Some(Entry::put(b"a", 2, b"v")));
+    /// ```
+    pub fn gathering(options: MemtableOptions) -> Self {
+        Self::with_index(options, false)
+    }
+
+    fn with_index(options: MemtableOptions, has_index: bool) -> Self {
         let capacity_bytes = options.capacity_bytes.min(CAPACITY_BYTES_MAX);
         let keys_max = capacity_bytes / CAPACITY_BYTES_PER_KEY + KEYS_MIN;
-        let (order, order_end) = Order::new();
+        let (order, order_end) = Order::new(!has_index);
         let end = End { arena: ArenaEnd::new(), index: IndexEnd::default(), order: order_end };
         Self {
             arena: Arena::new(capacity_bytes),
@@ -111,6 +138,7 @@ impl Memtable {
             range_deletes: RangeDeletes::new(),
             capacity_bytes,
             keys_max,
+            has_index,
             end: Mutex::new(end),
             counts: Counts::default(),
             is_frozen: AtomicBool::new(false),
@@ -143,8 +171,10 @@ impl Memtable {
 
     /// The newest entry of `key` with a sequence number up to `seq_no`, of whatever kind. `hash` is
     /// [`lsm_entry::key_hash`] of the key. Costs one cache miss for the index and one for the entry.
+    /// Finds nothing in a [gathering](Self::gathering) memtable.
     #[inline]
     pub fn get(&self, key: &[u8], hash: u64, seq_no: SeqNo) -> Option<Entry<'_>> {
+        debug_assert!(self.has_index, "what is gathered is read by cursors");
         let look = |position| {
             let (entry, older) = self.arena.get(position);
             (entry.key == key).then_some((entry, older))
@@ -179,7 +209,7 @@ impl Memtable {
     }
 
     /// Every entry of `key` with a sequence number up to `seq_no`, newest first. Costs a cache miss for
-    /// each, and for each newer one.
+    /// each, and for each newer one. Finds nothing in a [gathering](Self::gathering) memtable.
     pub fn versions(
         &self,
         key: &[u8],

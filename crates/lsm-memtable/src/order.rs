@@ -55,6 +55,29 @@ pub(crate) struct OrderEnd {
     tail: Arc<Tail>,
     first: Option<Position>,
     prefix: Vec<u8>,
+    /// All entries, as they came, where they are sorted only when the order is frozen.
+    gathered: Option<Vec<Position>>,
+}
+
+impl OrderEnd {
+    pub(crate) fn is_gathering(&self) -> bool {
+        self.gathered.is_some()
+    }
+
+    /// Adds an entry whose bytes are written, to be sorted later.
+    pub(crate) fn gather(&mut self, key: &[u8], position: Position) {
+        if self.first.is_none() {
+            (self.first, self.prefix) = (Some(position), key.to_vec());
+        } else if !key.starts_with(&self.prefix) {
+            self.prefix.truncate(common_prefix(&self.prefix, key));
+        }
+        self.gathered.get_or_insert_default().push(position);
+    }
+
+    /// Bytes that take what is to be sorted later.
+    pub(crate) fn gathered_bytes(&self) -> usize {
+        self.gathered.as_ref().map_or(0, |gathered| gathered.capacity() * size_of::<Position>())
+    }
 }
 
 impl Present {
@@ -99,9 +122,11 @@ impl Present {
 }
 
 impl Order {
-    pub(crate) fn new() -> (Self, OrderEnd) {
+    /// An empty order, which sorts what it is given at once, or, `is_gathering`, when it is frozen.
+    pub(crate) fn new(is_gathering: bool) -> (Self, OrderEnd) {
         let tail = Arc::new(Tail::new(0));
-        let end = OrderEnd { tail: Arc::clone(&tail), first: None, prefix: Vec::new() };
+        let gathered = is_gathering.then(Vec::new);
+        let end = OrderEnd { tail: Arc::clone(&tail), first: None, prefix: Vec::new(), gathered };
         let present =
             Present { first: None, prefix_bytes: 0, pieces: Vec::new(), tail, is_frozen: false };
         (Self { present: ArcSwap::from_pointee(present), organizing: Mutex::new(()) }, end)
@@ -148,6 +173,19 @@ impl Order {
 
     /// Adds nothing any more. Only the writer calls it.
     pub(crate) fn freeze(&self, arena: &Arena, end: &mut OrderEnd) {
+        if let Some(gathered) = end.gathered.take().filter(|gathered| !gathered.is_empty()) {
+            let prefix_bytes = end.prefix.len();
+            let piece = Arc::new(Piece::gathered(arena, prefix_bytes, &gathered));
+            end.tail = Arc::new(Tail::new(prefix_bytes));
+            self.present.store(Arc::new(Present {
+                first: end.first,
+                prefix_bytes,
+                pieces: vec![piece],
+                tail: Arc::clone(&end.tail),
+                is_frozen: true,
+            }));
+            return;
+        }
         self.begin_tail(arena, end, true);
     }
 

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::fmt;
 
-use lsm_entry::compare_internal;
+use lsm_entry::{compare_internal, digest};
 
 use crate::arena::{Arena, Position};
 use crate::prefix::{Probe, Rebase, Standing};
@@ -34,11 +34,31 @@ impl Piece {
     pub(crate) fn sorted(arena: &Arena, prefix_bytes: usize, mut slots: Vec<Slot>) -> Self {
         // No two are equal, but the stable sort is the one that finds and merges what is sorted.
         slots.sort_by(|one, other| compare(arena, one, other));
+        Self::of(prefix_bytes, slots)
+    }
+
+    /// The piece of slots in order.
+    fn of(prefix_bytes: usize, slots: Vec<Slot>) -> Self {
         let fences = slots.iter().step_by(FENCE_DISTANCE).map(|slot| slot.digest);
         // A short piece needs none.
         let fences =
             if slots.len() <= 2 * FENCE_DISTANCE { Box::default() } else { fences.collect() };
         Self { prefix_bytes, slots: slots.into(), fences }
+    }
+
+    /// The piece of entries in any order, whose keys share `prefix_bytes` bytes.
+    pub(crate) fn gathered(arena: &Arena, prefix_bytes: usize, positions: &[Position]) -> Self {
+        let slot = |&position: &Position| Slot {
+            digest: digest(arena.entry(position).key, prefix_bytes),
+            position,
+        };
+        let mut slots: Vec<Slot> = positions.iter().map(slot).collect();
+        // Digests alone first, which takes no branch, nor a look at any entry.
+        slots.sort_unstable_by_key(|slot| slot.digest);
+        for alike in slots.chunk_by_mut(|one, next| one.digest == next.digest) {
+            alike.sort_unstable_by(|one, other| compare(arena, one, other));
+        }
+        Self::of(prefix_bytes, slots)
     }
 
     /// One piece of several, under a prefix that is no longer than theirs.

@@ -42,6 +42,9 @@ impl<'a> MemtableWriter<'a> {
             Some(fragments) => fragments.note_write(entry.key),
             None => self.memtable.range_deletes.note_write(entry.key),
         }
+        if self.end.order.is_gathering() {
+            return self.gather(&entry);
+        }
         let Memtable { arena, index, order, .. } = self.memtable;
         let end = &mut *self.end;
 
@@ -63,6 +66,17 @@ impl<'a> MemtableWriter<'a> {
             None => index.insert(&mut end.index, hash, position),
         }
         self.count(&entry, newest.is_none());
+    }
+
+    /// Inserts an entry that nobody looks for before the memtable is frozen.
+    #[cold]
+    fn gather(&mut self, entry: &Entry<'_>) {
+        let end = &mut *self.end;
+        let position = self.memtable.arena.append(&mut end.arena, entry, None);
+        end.order.gather(entry.key, position);
+        let bytes = end.arena.allocated_bytes() + end.order.gathered_bytes();
+        self.count(entry, false);
+        self.memtable.counts.arena_bytes.store(bytes, Ordering::Relaxed);
     }
 
     #[cold]

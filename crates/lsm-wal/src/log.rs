@@ -99,6 +99,11 @@ impl Log {
         &self.segments
     }
 
+    /// How far the current segment is written.
+    pub fn current_bytes(&self) -> u64 {
+        self.offset
+    }
+
     /// Whether a frame with so long a payload fits the current segment.
     #[inline]
     pub fn fits(&self, payload_bytes: usize) -> bool {

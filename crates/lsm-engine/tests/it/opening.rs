@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use lsm_engine::{Db, Durability, Options, Reads, RecoveryMode};
+use lsm_engine::{Db, Durability, Env, Options, Reads, RecoveryMode, Spawn};
 use lsm_io::{CrashPolicy, SimFs, nth};
 
 use crate::{key, open, tiny_options};
@@ -249,4 +249,63 @@ fn a_log_that_ends_before_what_the_manifest_knows_durable_is_damaged() {
         assert!(!db.contains_key("key").expect("reads"));
         assert!(db.keyspace("other").expect("opens").contains_key("key").expect("reads"));
     }
+}
+
+#[test]
+fn an_open_reads_little_of_what_a_close_has_written_to_tables() {
+    let options = |fs: &SimFs| {
+        let log =
+            Options { log_segment_bytes: 1 << 20, log_bytes_max: 4 << 20, ..tiny_options(fs) };
+        Options { memtable_bytes: Some(8 << 20), ..log }
+    };
+    // Wherever in a segment the log ends.
+    for quarter in 0..4 {
+        let fs = SimFs::new(0);
+        let db = Db::open_with("db", options(&fs)).expect("opens");
+        while db.metrics().log_bytes_written < (2 << 20) + quarter * (256 << 10) {
+            db.put_with(key(1), vec![1; 1000], Durability::Memory.into()).expect("writes");
+        }
+        db.close().expect("closes");
+        fs.reset_counters();
+        let db = Db::open_with("db", options(&fs)).expect("opens");
+        let report = db.recovery_report();
+        assert!(report.closed_cleanly && report.segments_read == 1, "{report:?}");
+        assert!(report.batches_replayed <= 512, "{} of 1 KiB", report.batches_replayed);
+        assert!(fs.bytes_read() < 1 << 20, "{} bytes", fs.bytes_read());
+    }
+}
+
+#[test]
+fn what_an_open_has_no_use_for_is_removed_by_the_logs_thread() {
+    let (fs, options) = crashed_with_much_to_replay();
+    let old = find(&fs, ".log");
+    let is_there = || fs.files().iter().any(|(path, _)| *path == old);
+    let options = options(&fs);
+    let env = Env { spawn: Spawn::Threads, ..options.env.clone() };
+    let db = Db::open_with("db", Options { env, ..options }).expect("opens");
+    while is_there() {
+        std::thread::yield_now();
+    }
+    check_replayed(&db);
+}
+
+#[test]
+fn what_a_close_could_not_flush_is_replayed_by_the_next_open() {
+    let fs = SimFs::new(0);
+    let options = |fs: &SimFs| Options {
+        memtable_bytes: Some(1 << 20),
+        log_segment_bytes: 256 << 10,
+        log_bytes_max: 4 << 20,
+        ..tiny_options(fs)
+    };
+    let db = Db::open_with("db", options(&fs)).expect("opens");
+    for n in 0..700 {
+        db.put_with(key(n), vec![n as u8; 1000], Durability::Memory.into()).expect("writes");
+    }
+    fs.fail(nth(1).write_of("*.sst").for_ever());
+    db.close().expect_err("cannot write tables");
+    fs.heal();
+    let db = Db::open_with("db", options(&fs)).expect("opens");
+    assert!(db.recovery_report().segments_read > 2, "{:?}", db.recovery_report());
+    assert_eq!(db.iter().count(), 700);
 }

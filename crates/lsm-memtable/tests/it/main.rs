@@ -2,6 +2,7 @@
 
 mod concurrent;
 mod fuzz;
+mod gathering;
 mod model;
 mod range_deletes;
 mod room;

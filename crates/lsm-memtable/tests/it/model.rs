@@ -8,7 +8,7 @@ use crate::support::{Rng, options};
 
 /// How keys of one history look.
 #[derive(Clone, Copy, Debug)]
-enum Keys {
+pub(crate) enum Keys {
     /// Few, so that each has many versions.
     Few,
     /// With a long prefix in common, of which rarer keys keep less and less.
@@ -20,7 +20,9 @@ enum Keys {
 }
 
 impl Keys {
-    fn draw(self, rng: &mut Rng) -> Vec<u8> {
+    pub(crate) const ALL: [Self; 4] = [Self::Few, Self::Prefixed, Self::Extreme, Self::Any];
+
+    pub(crate) fn draw(self, rng: &mut Rng) -> Vec<u8> {
         const PREFIX: &[u8] = b"a long prefix that keys have in common/0042/";
         match self {
             Self::Few => format!("key {}", rng.below(20)).into_bytes(),
@@ -159,7 +161,7 @@ fn check_history(seed: u64, keys: Keys) {
 #[test]
 fn the_memtable_agrees_with_a_map() {
     for seed in 0..48 {
-        for keys in [Keys::Few, Keys::Prefixed, Keys::Extreme, Keys::Any] {
+        for keys in Keys::ALL {
             let outcome = std::panic::catch_unwind(|| check_history(seed, keys));
             assert!(outcome.is_ok(), "seed {seed}, {keys:?} keys");
         }
