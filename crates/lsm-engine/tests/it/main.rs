@@ -29,8 +29,6 @@ mod reserve;
 mod restoring;
 mod scans;
 mod tombstones;
-#[cfg(feature = "tracing")]
-mod tracing;
 mod transactions;
 mod ttl;
 mod verifying;

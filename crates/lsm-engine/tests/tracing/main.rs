@@ -1,14 +1,15 @@
 //! What `tracing` is told.
+//!
+//! A program of its own: `tracing` keeps for the whole process whether anybody listens to a span, and a
+//! thread that nobody listens to can settle that just before somebody begins to.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use lsm_engine::{Db, Listener, Options};
+use lsm_engine::{Db, Env, Listener, Options};
 use lsm_io::SimFs;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
-
-use crate::tiny_options;
 
 /// Writes down the names of spans, and the levels of events.
 #[derive(Clone, Default)]
@@ -47,7 +48,7 @@ impl Subscriber for Heard {
 fn told(listener: Option<Listener>) -> Vec<String> {
     let (fs, heard) = (SimFs::new(1), Heard::default());
     tracing::subscriber::with_default(heard.clone(), || {
-        let options = Options { listener, ..tiny_options(&fs) };
+        let options = Options { listener, env: Env::simulated(fs.shared()), ..Options::default() };
         let db = Db::open_with("db", options.clone()).expect("opens");
         db.put("key", "value").expect("writes");
         db.put("key", "value again").expect("writes");
