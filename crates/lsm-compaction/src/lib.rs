@@ -18,7 +18,8 @@
 //!
 //! To see what a plan is, open `plan.rs`; the policies, `leveled.rs`, `tiered.rs`,
 //! `lazy_leveled.rs`, `fifo.rs`; which entries survive, `retention.rs` and `survivors.rs`;
-//! what is written in the place of merge operands, `fold.rs`; where range deletes are cut, `clip.rs`;
+//! what is written in the place of merge operands, `fold.rs`, and of values that a user wants no more,
+//! `filter.rs`; where range deletes are cut, `clip.rs`;
 //! which tables they cover whole, `covered.rs`; when tombstones are merged for their own sake,
 //! `tombstones.rs`; at what times entries are read, `read_times.rs`; which tables have expired,
 //! `expired.rs`; when writes are slowed, `pressure.rs`.
@@ -29,6 +30,7 @@ mod collapse;
 mod covered;
 mod expired;
 mod fifo;
+mod filter;
 mod fold;
 mod ingest;
 mod lazy_leveled;
@@ -51,6 +53,7 @@ pub use collapse::plan_collapse;
 pub use covered::plan_covered;
 pub use expired::plan_expired;
 pub use fifo::FifoOptions;
+pub use filter::{CompactionFilter, FilterDecision};
 pub use ingest::{IngestPlan, plan_ingest};
 pub use lazy_leveled::LazyLeveledOptions;
 pub use leveled::LeveledOptions;

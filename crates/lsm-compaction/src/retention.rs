@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use lsm_entry::{Entry, Fragment, Fragments, SeqNo, ValueKind};
 
+use crate::filter::CompactionFilter;
 use crate::operator::MergeOperator;
 use crate::read_times::ReadTimes;
 
@@ -57,6 +58,7 @@ pub struct Retention {
     times: ReadTimes,
     operator: Option<Arc<dyn MergeOperator>>,
     fetch: Option<Arc<FetchValue>>,
+    filter: Option<Arc<dyn CompactionFilter>>,
     key: Vec<u8>,
     has_key: bool,
     /// The stripe of the last entry of the key that hides older ones.
@@ -83,6 +85,7 @@ impl Retention {
             times,
             operator: None,
             fetch: None,
+            filter: None,
             key: Vec::new(),
             has_key: false,
             hidden_stripe: None,
@@ -103,6 +106,13 @@ impl Retention {
     #[must_use]
     pub fn fetching(mut self, fetch: Arc<FetchValue>) -> Self {
         self.fetch = Some(fetch);
+        self
+    }
+
+    /// The same, asking a filter about the values that it keeps and that no snapshot sees.
+    #[must_use]
+    pub fn filtering(mut self, filter: Option<Arc<dyn CompactionFilter>>) -> Self {
+        self.filter = filter;
         self
     }
 
@@ -215,6 +225,21 @@ impl Retention {
         }
     }
 
+    /// Whether no snapshot sees an entry with this number.
+    pub(crate) fn is_newest(&self, seq_no: SeqNo) -> bool {
+        self.stripe(seq_no) == self.times.snapshots().len()
+    }
+
+    /// Whether an entry with this number lies in the oldest stripe: no reader sees what is older.
+    pub(crate) fn is_oldest(&self, seq_no: SeqNo) -> bool {
+        self.stripe(seq_no) == 0
+    }
+
+    #[inline]
+    pub(crate) fn filter(&self) -> Option<&Arc<dyn CompactionFilter>> {
+        self.filter.as_ref()
+    }
+
     pub(crate) fn operator(&self) -> Option<&Arc<dyn MergeOperator>> {
         self.operator.as_ref()
     }
@@ -225,6 +250,7 @@ impl fmt::Debug for Retention {
         f.debug_struct("Retention")
             .field("times", &self.times)
             .field("operator", &self.operator.as_ref().map(|operator| operator.name()))
+            .field("filter", &self.filter.as_ref().map(|filter| filter.name()))
             .finish_non_exhaustive()
     }
 }

@@ -3,6 +3,7 @@
 
 use lsm_entry::{Cursor, Entry};
 
+use crate::filter::take_filtered;
 use crate::fold::Operands;
 use crate::retention::{DropReason, Retention, Verdict};
 
@@ -23,6 +24,12 @@ pub struct MergeStats {
     pub dropped_expired: u64,
     /// Merge operands that went into another entry.
     pub operands_folded: u64,
+    /// Values that a filter took away.
+    pub filter_removed: u64,
+    /// Values that a filter put others in the place of.
+    pub filter_replaced: u64,
+    /// Values that stay because the filter failed.
+    pub filter_failures: u64,
 }
 
 /// Why a merge did not end well.
@@ -62,6 +69,10 @@ pub fn for_each_survivor<C: Cursor, W>(
         // Asked only where it matters: a search for each entry would cost more than the merge.
         let may_vanish = entry.tag.is_tombstone() || entry.tag.has_expiry();
         match retention.judge(&entry, may_vanish && nothing_older(entry.key)) {
+            Verdict::Keep if retention.filter().is_some() => {
+                take_filtered(&entry, retention, &nothing_older, &mut stats, &mut take)
+                    .map_err(MergeError::Write)?;
+            }
             Verdict::Keep => {
                 take(entry).map_err(MergeError::Write)?;
                 stats.entries_written += 1;

@@ -18,9 +18,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use lsm_compaction::{
-    Action, CompactionPolicy, MergeError, Plan, PlanInput, RangePlan, Retention, RunningPlan,
-    blobs_to_move, merge, plan_blobs, plan_collapse, plan_covered, plan_expired, plan_ingest,
-    plan_range, plan_tombstones,
+    Action, CompactionFilter, CompactionPolicy, MergeError, Plan, PlanInput, RangePlan, Retention,
+    RunningPlan, blobs_to_move, merge, plan_blobs, plan_collapse, plan_covered, plan_expired,
+    plan_ingest, plan_range, plan_tombstones,
 };
 use lsm_entry::{Entry, Fragments, MergingCursor};
 use lsm_manifest::{FileKind, ManifestEdit, parse_file_name};
@@ -284,9 +284,13 @@ impl Shared {
     fn carry_out(&self, core: &KeyspaceCore, plan: &Plan, tree: &Arc<Tree>) -> Result<()> {
         span!(DEBUG, "compaction", keyspace = core.name.as_str(), reason = plan.reason.as_str());
         let began = Instant::now();
+        let is_merge = matches!(plan.action, Action::Merge);
+        let filter = core.value_filter().filter(|_| is_merge);
+        // Order: before the snapshots are copied, until the tree is published (see value_filter.rs).
+        let filtering = filter.as_ref().map(|_| self.snapshots.begin_filtering());
         let written = match plan.action {
             Action::Drop | Action::Move => None,
-            Action::Merge => Some(self.merge_inputs(core, plan, tree)?),
+            Action::Merge => Some(self.merge_inputs(core, plan, tree, filter)?),
         };
         let added: Vec<_> = match (&written, plan.action) {
             (Some(written), _) => written.records().to_vec(),
@@ -316,6 +320,7 @@ impl Shared {
             None => self.append_edit(&mut manifest, edit)?,
         }
         self.publish_tree(&manifest, core, &[]);
+        drop(filtering);
         drop(manifest);
         self.samples.compaction.record(began.elapsed());
         self.events.tell(|| Event::Compacted {
@@ -335,6 +340,7 @@ impl Shared {
         core: &KeyspaceCore,
         plan: &Plan,
         tree: &Arc<Tree>,
+        filter: Option<Arc<dyn CompactionFilter>>,
     ) -> Result<WrittenTables> {
         let inputs = Arc::new(input_tree(plan, tree)?);
         let spec = OutputSpec {
@@ -370,6 +376,7 @@ impl Shared {
         retention = retention
             .with_range_deletes(range_deletes(&inputs)?)
             .folding(core.operator())
+            .filtering(filter)
             .fetching(Arc::new(fetch));
         let should_stop = || self.background.is_stopping() || self.commit.poison().is_some();
         let merged = merge(&mut cursor, plan, &mut retention, &mut outputs, &should_stop);

@@ -131,15 +131,18 @@ impl Db {
     ///
     /// # Errors
     /// `Invalid` for a name that is empty or longer than 255 bytes, and where the keyspace has another
-    /// merge operator than that of the default options; those of a write.
+    /// merge operator or compaction filter than that of the default options; those of a write.
     pub fn keyspace(&self, name: &str) -> Result<Keyspace> {
         check_name(name)?;
         let shared = self.shared();
         let core = shared.open_keyspace(name, &shared.options.keyspace)?;
-        // One that has an operator already needs none.
+        let (given, may_miss) = (&shared.options.keyspace, shared.options.without_operators);
+        // One that has an operator, or a filter, already needs none.
         if core.operator().is_none() {
-            let given = shared.options.keyspace.merge_operator.as_ref();
-            core.take_operator(given, shared.options.without_operators)?;
+            core.take_operator(given.merge_operator.as_ref(), may_miss)?;
+        }
+        if core.value_filter().is_none() {
+            core.take_filter(given.compaction_filter.as_ref(), may_miss)?;
         }
         Ok(Keyspace { db: Arc::clone(&self.handle), core })
     }
@@ -156,9 +159,14 @@ impl Db {
         options.check()?;
         let shared = self.shared();
         let core = shared.open_keyspace(name, &options)?;
+        let may_miss = shared.options.without_operators;
         let given = options.merge_operator.as_ref();
-        if core.take_operator(given, shared.options.without_operators)? && !shared.is_read_only {
+        if core.take_operator(given, may_miss)? && !shared.is_read_only {
             shared.set_options(&core, core.options().with_operator(given))?;
+        }
+        let given = options.compaction_filter.as_ref();
+        if core.take_filter(given, may_miss)? && !shared.is_read_only {
+            shared.set_options(&core, core.options().with_filter(given))?;
         }
         Ok(Keyspace { db: Arc::clone(&self.handle), core })
     }

@@ -251,7 +251,8 @@ impl Keyspace {
     }
 
     /// Changes its options, live and durably. New tables are written by them; the tree is reshaped
-    /// in the background. A merge operator can be given to a keyspace that has none, and stays.
+    /// in the background. A merge operator can be given to a keyspace that has none, and stays;
+    /// a compaction filter can be given, changed and taken away.
     ///
     /// # Errors
     /// `Invalid` for an unacceptable value or another merge operator, `ReadOnly`, `Io`.

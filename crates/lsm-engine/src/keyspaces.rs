@@ -111,7 +111,11 @@ impl Shared {
     }
 
     /// Changes a keyspace's options, durably and live.
-    pub(crate) fn set_options(&self, core: &KeyspaceCore, options: KeyspaceOptions) -> Result<()> {
+    pub(crate) fn set_options(
+        &self,
+        core: &KeyspaceCore,
+        mut options: KeyspaceOptions,
+    ) -> Result<()> {
         options.check()?;
         self.check_writable()?;
         let mut manifest = self.lock_manifest()?;
@@ -119,6 +123,7 @@ impl Shared {
             return Err(core.dropped_error());
         }
         core.check_change(options.merge_operator.as_ref())?;
+        options.compaction_filter = core.changed_filter(options.compaction_filter.as_ref())?;
         let edit = ManifestEdit {
             set_options: vec![(core.id, options.to_string())],
             ..ManifestEdit::default()

@@ -85,6 +85,7 @@ mod keyspace;
 mod keyspaces;
 mod limiter;
 mod metrics;
+mod named;
 mod note;
 mod operator;
 mod operators;
@@ -122,6 +123,7 @@ mod ticket;
 mod transaction;
 mod unfinished;
 mod value;
+mod value_filter;
 mod verify;
 mod view;
 mod waiter;
@@ -146,8 +148,8 @@ pub use inspect::{ExplainStep, Explanation, KeyVersion, Place, RunShape, Shape, 
 pub use iter::Iter;
 pub use keyspace::{Keyspace, MAX_KEYSPACE_NAME_BYTES};
 pub use lsm_compaction::{
-    FifoOptions, LazyLeveledOptions, LeveledOptions, MergeOperator, Pressure, PressureCause,
-    TieredOptions,
+    CompactionFilter, FifoOptions, FilterDecision, LazyLeveledOptions, LeveledOptions,
+    MergeOperator, Pressure, PressureCause, TieredOptions,
 };
 pub use lsm_entry::{MAX_KEY_BYTES, SeqNo};
 pub use metrics::{BlobMetrics, CpuTimes, LevelMetrics, Metrics, StallMetrics};
@@ -169,4 +171,5 @@ pub use snapshot::{Snapshot, SnapshotWithin};
 pub use ticket::Ticket;
 pub use transaction::{Transaction, TransactionWithin};
 pub use value::{Key, Slice, Value};
+pub use value_filter::ValueFilter;
 pub use verify::{Damage, VerifyOptions, VerifyProgress, VerifyReport, verify, verify_with};

@@ -103,6 +103,14 @@ pub struct Metrics {
     /// Bytes of room kept in reserve for when the disk is full.
     pub reserve_bytes: u64,
 
+    // What compaction filters did.
+    /// Values that they took away.
+    pub filter_removed: u64,
+    /// Values that they put others in the place of.
+    pub filter_replaced: u64,
+    /// Values that stay because a filter panicked, or gave a value that is too long.
+    pub filter_failures: u64,
+
     // Reads beyond memory.
     /// Tables whose filter said "perhaps" for a key that they did not hold.
     pub filter_false_positives: u64,
@@ -304,6 +312,9 @@ impl Metrics {
             no_space: shared.no_room(),
             reserve_bytes: shared.reserve.bytes(),
             filter_false_positives: stats.filter_false_positives.total(),
+            filter_removed: stats.filter_removed.total(),
+            filter_replaced: stats.filter_replaced.total(),
+            filter_failures: stats.filter_failures.total(),
             entries_passed: stats.entries_passed.total(),
             oldest_tombstone_age_ms: shared
                 .live_keyspaces()

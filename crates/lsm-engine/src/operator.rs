@@ -6,17 +6,14 @@
 //! Order: the name is durable before the first operand is written, for operands without a name are
 //! bytes that nobody can read.
 
-use std::fmt;
 use std::sync::Arc;
 
 use lsm_compaction::{MergeOperator, fold_operands};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::keyspace::KeyspaceCore;
+use crate::named::{Given, Named};
 use crate::operators;
-
-/// The longest name of a merge operator, in bytes.
-const NAME_BYTES_MAX: usize = 100;
 
 /// A merge operator, to be set as a keyspace's
 /// [`merge_operator`](crate::KeyspaceOptions::merge_operator). Two are equal if their names are.
@@ -37,58 +34,35 @@ const NAME_BYTES_MAX: usize = 100;
 /// assert_eq!(Counter::number(&value), Some(2));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone)]
-pub struct Operator {
-    name: Arc<str>,
-    /// `None`: only the name is known, for it was saved.
-    works: Option<Arc<dyn MergeOperator>>,
-}
+#[derive(Clone, Debug, PartialEq)]
+pub struct Operator(Named<dyn MergeOperator>);
 
 impl Operator {
     /// An operator under its own name.
     pub fn new(operator: impl MergeOperator) -> Self {
-        Self { name: operator.name().into(), works: Some(Arc::new(operator)) }
+        let operator: Arc<dyn MergeOperator> = Arc::new(operator);
+        Self(Named::new(operator.name(), Some(Arc::clone(&operator))))
     }
 
     /// Its name.
     pub fn name(&self) -> &str {
-        &self.name
+        self.0.name()
     }
 
     /// What was saved: this library's own operators work, of others only the name is known.
     pub(crate) fn saved(name: &str) -> Self {
-        Self { name: name.into(), works: operators::own(name) }
+        Self(Named::new(name, operators::own(name)))
     }
 
     pub(crate) fn check(&self) -> Result<()> {
-        let is_length_good = (1..=NAME_BYTES_MAX).contains(&self.name.len());
-        if is_length_good && self.name.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Ok(());
-        }
-        Err(Error::invalid(format!(
-            "option merge_operator is called \"{}\"; 1 to {NAME_BYTES_MAX} visible ASCII characters are \
-             accepted",
-            self.name.escape_debug()
-        )))
-    }
-}
-
-impl PartialEq for Operator {
-    fn eq(&self, other: &Self) -> bool {
-        self.name == other.name
-    }
-}
-
-impl fmt::Debug for Operator {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Operator").field(&self.name).finish()
+        self.0.check("merge_operator")
     }
 }
 
 impl KeyspaceCore {
     /// What works on operands here, if it was given.
     pub(crate) fn operator(&self) -> Option<Arc<dyn MergeOperator>> {
-        self.operator.get().and_then(|operator| operator.works.clone())
+        self.operator.get().and_then(|operator| operator.0.works().cloned())
     }
 
     /// Takes the operator that a user opens the keyspace with, if it is the one that the keyspace has
@@ -98,28 +72,13 @@ impl KeyspaceCore {
     /// `Invalid` if it is another one, or if none is given where one is needed.
     pub(crate) fn take_operator(&self, given: Option<&Operator>, may_miss: bool) -> Result<bool> {
         let saved = self.options().merge_operator.clone();
-        let refuse = |has: &str, opened: &str| {
-            let name = &self.name;
-            Err(Error::invalid(format!("keyspace \"{name}\" has {has}; it is opened {opened}")))
-        };
-        match (saved, given) {
-            (None, None) => Ok(false),
-            (None, Some(_)) => Ok(true),
-            (Some(saved), None) => {
-                if self.operator().is_some() || may_miss {
-                    return Ok(false);
-                }
-                refuse(&format!("merge operator \"{}\"", saved.name), "without one")
-            }
-            (Some(saved), Some(given)) if saved != *given => {
-                let with = format!("with \"{}\"", given.name);
-                refuse(&format!("merge operator \"{}\"", saved.name), &with)
-            }
-            (Some(_), Some(given)) => {
-                self.set_operator(given);
-                Ok(false)
-            }
+        let may_miss = may_miss || self.operator().is_some();
+        let (saved, inner) = (saved.as_ref().map(|it| &it.0), given.map(|it| &it.0));
+        let found = Named::compare(saved, inner, &self.name, "merge operator", may_miss)?;
+        if let (Given::Same, Some(given)) = (found, given) {
+            self.set_operator(given);
         }
+        Ok(found == Given::New)
     }
 
     /// Whether options with this operator may take the place of those that the keyspace has.
@@ -131,20 +90,18 @@ impl KeyspaceCore {
         match (saved, to) {
             (Some(saved), to) if to.is_none_or(|to| *to != saved) => Err(Error::invalid(format!(
                 "option merge_operator is {}; keyspace \"{}\" has \"{}\", which stays",
-                to.map_or("none".to_owned(), |to| format!("\"{}\"", to.name)),
+                to.map_or("none".to_owned(), |to| format!("\"{}\"", to.name())),
                 self.name,
-                saved.name
+                saved.name()
             ))),
-            (None, Some(Operator { name, works: None })) => Err(Error::invalid(format!(
-                "option merge_operator is \"{name}\", which is no more than a name"
-            ))),
+            (None, Some(to)) => to.0.check_works("merge_operator"),
             _ => Ok(()),
         }
     }
 
     /// From now on operands can be read and written. The name is saved already.
     pub(crate) fn set_operator(&self, operator: &Operator) {
-        if operator.works.is_some() {
+        if operator.0.works().is_some() {
             // Whoever came first under the same name does the same.
             let _ = self.operator.set(operator.clone());
         }
@@ -167,7 +124,9 @@ impl KeyspaceCore {
         let Some(operator) = self.operator() else {
             let saved = self.options().merge_operator.clone();
             let what = match saved {
-                Some(saved) => format!("was opened without its merge operator \"{}\"", saved.name),
+                Some(saved) => {
+                    format!("was opened without its merge operator \"{}\"", saved.name())
+                }
                 None => "has no merge operator".to_owned(),
             };
             return Err(Error::invalid(format!("keyspace \"{}\" {what}", self.name)));
@@ -184,7 +143,7 @@ impl KeyspaceCore {
     fn no_operator(&self, key: &[u8]) -> Error {
         let reason = "it was not given when the keyspace was opened";
         match &self.options().merge_operator {
-            Some(saved) => self.merge_error(&saved.name, key, reason),
+            Some(saved) => self.merge_error(saved.name(), key, reason),
             None => self.merge_error("?", key, "the keyspace has none"),
         }
     }

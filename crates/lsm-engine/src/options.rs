@@ -23,6 +23,7 @@ use crate::events::Listener;
 use crate::history::Retention;
 use crate::operator::Operator;
 use crate::reserve::RESERVE_BYTES_MIN;
+use crate::value_filter::ValueFilter;
 
 const MIB: u64 = 1 << 20;
 /// The least `blob_threshold_bytes`: a shorter value takes less room than a blob file's share of it.
@@ -118,9 +119,9 @@ pub struct Options {
     pub map_log: bool,
     /// What recovery does about damage in the log.
     pub recovery: RecoveryMode,
-    /// Open keyspaces also where their merge operators are not given, as tools do that read any
-    /// database (default: no). Reads that meet merge operands fail with `Merge` then; flushes and
-    /// merges leave operands as they are.
+    /// Open keyspaces also where their merge operators and compaction filters are not given, as tools
+    /// do that read any database (default: no). Reads that meet merge operands fail with `Merge` then;
+    /// flushes and merges leave operands as they are, and filter nothing.
     pub without_operators: bool,
     /// Options of the default keyspace, and of others opened without their own.
     pub keyspace: KeyspaceOptions,
@@ -262,6 +263,10 @@ pub struct KeyspaceOptions {
     /// What merge operands come to; `None`: none are accepted. Its name is saved, and it stays: it has
     /// to be given whenever the keyspace is opened, unless it is one of this library's.
     pub merge_operator: Option<Operator>,
+    /// What merges ask about each value that they copy and that no snapshot sees; `None`: nothing. Its
+    /// name is saved, and it has to be given whenever the keyspace is opened; it can be changed, and
+    /// taken away. A keyspace with a filter has no merge operator and no `blob_threshold_bytes`.
+    pub compaction_filter: Option<ValueFilter>,
     /// Values of this length or longer are kept apart from their keys, in blob files, once they are
     /// flushed: merges then move 20 bytes for each instead of the value. `None` (the default): none
     /// are. Lower saves more writing; higher saves reads a jump from the key to the value. At least
@@ -283,6 +288,7 @@ impl Default for KeyspaceOptions {
             block_bytes: 4096,
             ttl_ms: None,
             merge_operator: None,
+            compaction_filter: None,
             blob_threshold_bytes: None,
             tombstone_age_limit_ms: None,
         }
@@ -299,6 +305,11 @@ impl KeyspaceOptions {
     /// The same with this merge operator.
     pub(crate) fn with_operator(&self, operator: Option<&Operator>) -> Self {
         Self { merge_operator: operator.cloned(), ..self.clone() }
+    }
+
+    /// The same with this compaction filter.
+    pub(crate) fn with_filter(&self, filter: Option<&ValueFilter>) -> Self {
+        Self { compaction_filter: filter.cloned(), ..self.clone() }
     }
 
     pub(crate) fn check(&self) -> Result<()> {
@@ -322,6 +333,19 @@ impl KeyspaceOptions {
             at_least("tombstone_age_limit_ms", limit_ms, 1)?;
         }
         self.merge_operator.as_ref().map_or(Ok(()), Operator::check)?;
+        if let Some(filter) = &self.compaction_filter {
+            filter.check()?;
+            let operator = self.merge_operator.as_ref();
+            let operator = operator.map(|it| format!("merge_operator is \"{}\"", it.name()));
+            let blobs = self.blob_threshold_bytes;
+            let blobs = blobs.map(|bytes| format!("blob_threshold_bytes is {bytes}"));
+            if let Some(other) = operator.or(blobs) {
+                return Err(Error::invalid(format!(
+                    "option compaction_filter is \"{}\" and {other}; one of them is accepted",
+                    filter.name()
+                )));
+            }
+        }
         if let Some(bytes) = self.blob_threshold_bytes {
             at_least("blob_threshold_bytes", bytes, BLOB_THRESHOLD_BYTES_MIN)?;
         }
@@ -372,6 +396,9 @@ impl KeyspaceOptions {
                     options.ttl_ms = if value == "none" { None } else { ttl()? };
                 }
                 "merge_operator" => options.merge_operator = Some(Operator::saved(value)),
+                "compaction_filter" => {
+                    options.compaction_filter = Some(ValueFilter::saved(value));
+                }
                 "tombstone_age_limit_ms" => {
                     options.tombstone_age_limit_ms = Some(value.parse().map_err(|_| wrong())?);
                 }
@@ -404,6 +431,9 @@ impl fmt::Display for KeyspaceOptions {
         self.ttl_ms.map_or(Ok(()), |ttl| writeln!(f, "ttl_ms: {ttl}"))?;
         if let Some(operator) = &self.merge_operator {
             writeln!(f, "merge_operator: {}", operator.name())?;
+        }
+        if let Some(filter) = &self.compaction_filter {
+            writeln!(f, "compaction_filter: {}", filter.name())?;
         }
         match self.tombstone_age_limit_ms {
             Some(limit_ms) => writeln!(f, "tombstone_age_limit_ms: {limit_ms}"),
@@ -458,6 +488,7 @@ mod tests {
             block_bytes: 512,
             ttl_ms: Some(3_600_000),
             merge_operator: Some(Operator::saved("somebody's")),
+            compaction_filter: Some(ValueFilter::saved("somebody's")),
             blob_threshold_bytes: Some(4096),
             tombstone_age_limit_ms: Some(7),
             ..KeyspaceOptions::default()

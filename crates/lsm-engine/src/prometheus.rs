@@ -93,6 +93,12 @@ impl Metrics {
         page.counter("lsm_compaction_read_bytes_total", help, self.compaction_bytes_read);
         let help = "Entries that merges dropped";
         page.counter("lsm_entries_dropped_total", help, self.entries_dropped);
+        let help = "Values that compaction filters took away";
+        page.counter("lsm_filter_removed_total", help, self.filter_removed);
+        let help = "Values that compaction filters changed";
+        page.counter("lsm_filter_replaced_total", help, self.filter_replaced);
+        let help = "Values that stay because a compaction filter failed";
+        page.counter("lsm_filter_failures_total", help, self.filter_failures);
         let help = "Sealed memtables that wait to be flushed";
         page.gauge("lsm_sealed_memtables", help, self.sealed_memtables);
         let help = "Compaction plans that are being carried out";

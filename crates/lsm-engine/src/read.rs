@@ -69,7 +69,7 @@ impl Shared {
     ) -> Result<Option<Value>> {
         let hash = key_hash(key);
         let time_ms = moment.and_then(|moment| moment.time_ms);
-        if self.is_read_only {
+        if self.is_read_only || moment.is_some_and(Registered::holds) {
             return self.read_held(core, moment, |view, seq_no| {
                 self.get_in(core, view, key, hash, (seq_no, time_ms))
             });
@@ -90,7 +90,7 @@ impl Shared {
     ) -> Result<Vec<Option<Value>>> {
         core.lookups.add(keys.len() as u64);
         let time_ms = moment.and_then(|moment| moment.time_ms);
-        if self.is_read_only {
+        if self.is_read_only || moment.is_some_and(Registered::holds) {
             return self.read_held(core, moment, |view, seq_no| {
                 self.multi_get_in(core, view, keys, seq_no, time_ms)
             });
@@ -108,7 +108,7 @@ impl Shared {
         }
     }
 
-    /// Calls `read` with what `core` shows at a moment, or at present, in a database opened
+    /// Calls `read` with what `core` shows at a moment that is held, or at present in a database opened
     /// read-only. Apart from the reads of others, which cost 5 ns more with it among them.
     #[inline(never)]
     fn read_held<T>(

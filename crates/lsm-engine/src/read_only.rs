@@ -43,7 +43,8 @@ const ATTEMPTS: u32 = 20;
 /// How long to wait before reading anew.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// One state of a database opened read-only, swapped as a whole, so that no read mixes two.
+/// One state of a database opened read-only, swapped as a whole, so that no read mixes two. Or what a
+/// reader of another one holds, who began while values were being filtered (see `value_filter.rs`).
 #[derive(Debug)]
 pub(crate) struct Moment {
     pub(crate) seq_no: SeqNo,
@@ -53,7 +54,11 @@ pub(crate) struct Moment {
 }
 
 impl Moment {
-    fn new(seq_no: SeqNo, keyspaces: &HashMap<u32, Arc<KeyspaceCore>>, nothing: Arc<View>) -> Self {
+    pub(crate) fn new(
+        seq_no: SeqNo,
+        keyspaces: &HashMap<u32, Arc<KeyspaceCore>>,
+        nothing: Arc<View>,
+    ) -> Self {
         let views = keyspaces.iter().map(|(&id, core)| (id, core.view.load_full())).collect();
         Self { seq_no, views, nothing }
     }
@@ -193,8 +198,9 @@ pub(crate) fn refresh(shared: &Shared) -> Result<()> {
 
 /// The default keyspace is opened with the database.
 fn take_operator(default_keyspace: &KeyspaceCore, options: &Options) -> Result<()> {
-    let given = options.keyspace.merge_operator.as_ref();
-    default_keyspace.take_operator(given, options.without_operators).map(drop)
+    let (given, may_miss) = (&options.keyspace, options.without_operators);
+    default_keyspace.take_operator(given.merge_operator.as_ref(), may_miss)?;
+    default_keyspace.take_filter(given.compaction_filter.as_ref(), may_miss).map(drop)
 }
 
 /// Damage is told by the reads that meet it; the others go on.

@@ -301,10 +301,20 @@ fn recover(
     let mut edit = ManifestEdit::default();
     let given = options.keyspace.merge_operator.as_ref();
     let default = &keyspaces[&DEFAULT_KEYSPACE].core;
-    if default.take_operator(given, options.without_operators)? {
-        let with_operator = default.options().with_operator(given);
-        edit.set_options.push((DEFAULT_KEYSPACE, with_operator.to_string()));
-        *default.options.lock().expect("no holder panicked") = Arc::new(with_operator);
+    let filter = options.keyspace.compaction_filter.as_ref();
+    let takes_operator = default.take_operator(given, options.without_operators)?;
+    let takes_filter = default.take_filter(filter, options.without_operators)?;
+    if takes_operator || takes_filter {
+        let mut taken = (*default.options()).clone();
+        if takes_operator {
+            taken = taken.with_operator(given);
+        }
+        if takes_filter {
+            taken = taken.with_filter(filter);
+        }
+        taken.check()?;
+        edit.set_options.push((DEFAULT_KEYSPACE, taken.to_string()));
+        *default.options.lock().expect("no holder panicked") = Arc::new(taken);
     }
     if !report.created {
         let log = replay_log(&mut recovery, &state, &mut keyspaces, closed_cleanly)?;

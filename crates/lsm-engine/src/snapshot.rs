@@ -18,6 +18,7 @@ use crate::scan::EntryCursor;
 use crate::shared::Shared;
 use crate::sync::Mutex;
 use crate::value::Value;
+use crate::view::View;
 
 /// No write has such a large number: they are for what a transaction has not written yet.
 pub(crate) const OWN_SEQ_NO_MIN: SeqNo = MAX_SEQ_NO - u32::MAX as SeqNo;
@@ -28,7 +29,24 @@ pub(crate) const OWN_SEQ_NO_MIN: SeqNo = MAX_SEQ_NO - u32::MAX as SeqNo;
 /// waits for nobody.
 #[derive(Debug, Default)]
 pub(crate) struct SnapshotList {
-    counts: Mutex<BTreeMap<SeqNo, Readers>>,
+    counts: Mutex<Counts>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    readers: BTreeMap<SeqNo, Readers>,
+    /// Merges under way that may change values of the present.
+    filtering: usize,
+}
+
+/// Values are being filtered for as long as it lives.
+#[derive(Debug)]
+pub(crate) struct Filtering<'a>(&'a SnapshotList);
+
+impl Drop for Filtering<'_> {
+    fn drop(&mut self) {
+        self.0.counts.lock().expect("no holder panicked").filtering -= 1;
+    }
 }
 
 /// Those who read at one number.
@@ -46,26 +64,33 @@ impl SnapshotList {
     ///
     /// Order: `visible` is read under the lock in which a merge copies the list. Read before, a
     /// merge could copy the list in between and drop what this snapshot is about to see.
-    /// `time_ms` is asked after that: whoever sees a value that expires has a time.
+    /// `time_ms` is asked after that: whoever sees a value that expires has a time. Says, too, whether
+    /// values are being filtered: then the number alone does not keep them.
     pub(crate) fn enter(
         &self,
         commit: &Commit,
         time_ms: impl FnOnce() -> Option<u64>,
-    ) -> (SeqNo, Option<u64>) {
+    ) -> (SeqNo, Option<u64>, bool) {
         let mut counts = self.counts.lock().expect("no holder panicked");
         let seq_no = commit.visible();
         let time_ms = time_ms();
-        count_in(&mut counts, seq_no, time_ms);
-        (seq_no, time_ms)
+        count_in(&mut counts.readers, seq_no, time_ms);
+        (seq_no, time_ms, counts.filtering > 0)
+    }
+
+    /// A merge that filters values begins; the list is copied for it afterwards.
+    pub(crate) fn begin_filtering(&self) -> Filtering<'_> {
+        self.counts.lock().expect("no holder panicked").filtering += 1;
+        Filtering(self)
     }
 
     /// Enters a moment that somebody keeps readable already.
     pub(crate) fn enter_again(&self, seq_no: SeqNo, time_ms: Option<u64>) {
-        count_in(&mut self.counts.lock().expect("no holder panicked"), seq_no, time_ms);
+        count_in(&mut self.counts.lock().expect("no holder panicked").readers, seq_no, time_ms);
     }
 
     pub(crate) fn leave(&self, seq_no: SeqNo) {
-        let mut counts = self.counts.lock().expect("no holder panicked");
+        let counts = &mut self.counts.lock().expect("no holder panicked").readers;
         if let Some(readers) = counts.get_mut(&seq_no) {
             readers.count -= 1;
             if readers.count == 0 {
@@ -78,15 +103,15 @@ impl SnapshotList {
     pub(crate) fn meet(&self, now_ms: u64) -> Option<u64> {
         let mut counts = self.counts.lock().expect("no holder panicked");
         // Numbers only grow: below one that is known already all are.
-        let new = counts.values_mut().rev().take_while(|readers| readers.met_ms.is_none());
+        let new = counts.readers.values_mut().rev().take_while(|readers| readers.met_ms.is_none());
         new.for_each(|readers| readers.met_ms = Some(now_ms));
-        let (_, oldest) = counts.first_key_value()?;
+        let (_, oldest) = counts.readers.first_key_value()?;
         Some(oldest.met_ms.map_or(0, |met_ms| now_ms.saturating_sub(met_ms)))
     }
 
     /// All of them, ascending.
     pub(crate) fn copy(&self) -> Vec<SeqNo> {
-        self.counts.lock().expect("no holder panicked").keys().copied().collect()
+        self.counts.lock().expect("no holder panicked").readers.keys().copied().collect()
     }
 
     /// All of them, and at what times they read; `now_ms` is the present.
@@ -95,7 +120,7 @@ impl SnapshotList {
     /// under the lock. So whoever is not in the copy reads at this time or later.
     pub(crate) fn read_times(&self, now_ms: u64) -> ReadTimes {
         let counts = self.counts.lock().expect("no holder panicked");
-        let times = counts.iter().map(|(seq_no, readers)| (*seq_no, readers.time_ms));
+        let times = counts.readers.iter().map(|(seq_no, readers)| (*seq_no, readers.time_ms));
         ReadTimes::new(times.collect(), now_ms)
     }
 }
@@ -110,7 +135,8 @@ fn count_in(counts: &mut BTreeMap<SeqNo, Readers>, seq_no: SeqNo, time_ms: Optio
 /// A moment of the database that stays readable, over all its keyspaces.
 ///
 /// It holds no file and no memtable: what it costs is that merges keep the versions it sees. (In a
-/// database opened read-only, whose writer does not know of it, it does hold them.)
+/// database opened read-only, whose writer does not know of it, it does hold them, and so does one that
+/// is taken while a [compaction filter](crate::CompactionFilter) is at work.)
 /// Cheap to clone; the moment is released with the last clone.
 ///
 /// ```
@@ -132,7 +158,8 @@ pub(crate) struct Registered {
     pub(crate) seq_no: SeqNo,
     /// The time at which what expires is judged; `None` if nothing that is seen does.
     pub(crate) time_ms: Option<u64>,
-    /// What is read at that number in a database opened read-only, where the list keeps nothing.
+    /// What is read at that number where the list does not keep all of it: in a database opened
+    /// read-only, and where values were being filtered as it was entered.
     pub(crate) held: Option<Arc<Moment>>,
     /// What a transaction has written to the keyspace that is read, and reads over the rest, told by
     /// its numbers: from [`OWN_SEQ_NO_MIN`] on.
@@ -158,9 +185,31 @@ impl Registered {
                 shared.snapshots.enter_again(held.seq_no, time_ms);
                 (held.seq_no, time_ms)
             }
-            None => shared.snapshots.enter(&shared.commit, || shared.reading_time_ms()),
+            None => {
+                let entered = shared.snapshots.enter(&shared.commit, || shared.reading_time_ms());
+                let (seq_no, time_ms, is_filtering) = entered;
+                if is_filtering {
+                    return Self::holding(db, seq_no, time_ms);
+                }
+                (seq_no, time_ms)
+            }
         };
         Self { db: Arc::clone(db), seq_no, time_ms, held, own: None }
+    }
+
+    /// Entered while values are being filtered (see `value_filter.rs`).
+    #[cold]
+    fn holding(db: &Arc<Handle>, seq_no: SeqNo, time_ms: Option<u64>) -> Self {
+        let shared = &db.shared;
+        let nothing = Arc::new(View::empty(&shared.tables));
+        let held = Moment::new(seq_no, &shared.keyspaces.load(), nothing);
+        Self { db: Arc::clone(db), seq_no, time_ms, held: Some(Arc::new(held)), own: None }
+    }
+
+    /// Whether it reads from views of its own.
+    #[inline]
+    pub(crate) fn holds(&self) -> bool {
+        self.held.is_some()
     }
 
     /// Whether an entry with this number is seen.

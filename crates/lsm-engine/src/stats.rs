@@ -61,6 +61,9 @@ impl Counter {
 pub(crate) struct Stats {
     pub(crate) filter_false_positives: Counter,
     pub(crate) entries_passed: Counter,
+    pub(crate) filter_removed: Counter,
+    pub(crate) filter_replaced: Counter,
+    pub(crate) filter_failures: Counter,
     pub(crate) entries_written: Counter,
     pub(crate) user_bytes_written: Counter,
     pub(crate) flushes: Counter,
@@ -113,6 +116,9 @@ impl Stats {
         self.compaction_bytes_read.add(inputs.map(|table| table.bytes).sum());
         self.compaction_bytes_written.add(self.note_tables(written));
         self.entries_dropped.add(merged.entries_read - merged.entries_written);
+        self.filter_removed.add(merged.filter_removed);
+        self.filter_replaced.add(merged.filter_replaced);
+        self.filter_failures.add(merged.filter_failures);
     }
 
     /// Bytes of tables and blob files; of the latter apart, too.

@@ -10,7 +10,8 @@ use crate::data::{KEYS, KEYSPACES, is_value, key_at, key_bytes, rank, rank_of, v
 use crate::model::{Copy, Found, Model, Values, first_difference, show, values_at};
 use crate::op::Op;
 use crate::setup::Choice;
-use crate::world::{Stop, World, number_of};
+use crate::sieve::unmarked;
+use crate::world::{Stop, World, number_of, open_keyspace};
 
 /// What a read yields: a key and its value, if there is one.
 type Entry<'a> = Option<(&'a [u8], &'a [u8])>;
@@ -84,7 +85,7 @@ impl World {
         found: Option<&[u8]>,
     ) -> Result<(), Stop> {
         if let Some(transcript) = &self.transcript {
-            transcript.note(found.map(|value| (key, value)));
+            transcript.note(found.map(|value| (key, unmarked(value))));
         }
         let is_right = match (expected, found) {
             (None, None) => true,
@@ -296,7 +297,7 @@ impl World {
         };
         for name in db.keyspaces() {
             let number = usize::from(number_of(&name)?);
-            let keyspace = self.told(db.keyspace(&name))?;
+            let keyspace = self.told(open_keyspace(db, &name))?;
             let options = keyspace.options();
             let choice = Choice::of(&options);
             let choice = choice.ok_or_else(|| Stop::Wrong(format!("{name} has {options:?}")))?;

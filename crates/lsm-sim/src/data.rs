@@ -7,6 +7,8 @@ use std::sync::LazyLock;
 
 use lsm_engine::SeqNo;
 
+use crate::sieve::unmarked;
+
 /// One write of a batch: keyspace, key, and the value's number (`None`: delete; from [`OPERANDS`] on:
 /// a merge operand).
 pub type Write = (u8, u16, Option<u32>);
@@ -148,8 +150,9 @@ pub fn value_bytes(value: u32) -> Vec<u8> {
     bytes
 }
 
-/// Whether these are the bytes of that value.
+/// Whether these are the bytes of that value, filtered or not.
 pub fn is_value(value: u32, bytes: &[u8]) -> bool {
+    let bytes = unmarked(bytes);
     let mut pattern = [0; 16];
     let pattern = value_pattern(value, &mut pattern);
     bytes.len() == value_length(value)

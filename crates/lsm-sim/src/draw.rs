@@ -8,6 +8,7 @@ use crate::chain::is_operand;
 use crate::data::{KEYS, KEYSPACES, OPERANDS, Write, rank};
 use crate::op::Op;
 use crate::setup::Choice;
+use crate::sieve::FILTERED;
 
 /// What a history is for, and so what it is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,11 +142,11 @@ impl Mix {
             17..20 => Op::Ingest { writes: self.ingested(rng) },
             5 => Op::ForgetTickets,
             6..8 => Op::WaitDurable(rng.below(4) as u8),
-            8..11 => Op::Create { keyspace, choice: Choice::random_with_times(rng) },
+            8..11 => Op::Create { keyspace, choice: Choice::random_for(keyspace, rng) },
             11..13 => Op::Drop(keyspace),
             _ => {
-                let choice = Choice::random_with_times(rng);
-                Op::SetOptions { keyspace: random_keyspace(rng), choice }
+                let keyspace = random_keyspace(rng);
+                Op::SetOptions { keyspace, choice: Choice::random_for(keyspace, rng) }
             }
         }
     }
@@ -234,7 +235,7 @@ impl Mix {
         let is_delete = rng.chance(0.25);
         let large = self == Self::Crash && rng.chance(0.3);
         let value = rng.next_u64() as u32 % OPERANDS;
-        if rng.chance(0.15) {
+        if rng.chance(0.15) && keyspace != FILTERED {
             return (keyspace, self.key(rng), Some(OPERANDS + value % 1000));
         }
         let value = match self {

@@ -14,7 +14,7 @@
 //!
 //! | to see | open |
 //! |---|---|
-//! | the operations, as text | `op.rs`, their keys and values `data.rs`, what is merged `chain.rs` |
+//! | the operations, as text | `op.rs`, their keys and values `data.rs`, what is merged `chain.rs`, or filtered `sieve.rs` |
 //! | which of them a history is made of | `draw.rs`, `sequences.rs` |
 //! | what is expected of them | `model.rs` |
 //! | how the engine is asked, and its answers compared | `world.rs`, `answers.rs`, `transactions.rs`, `feed.rs`, `oracle.rs` |
@@ -55,6 +55,7 @@ pub mod place;
 pub mod real;
 pub mod sequences;
 pub mod setup;
+pub mod sieve;
 pub mod soak;
 mod transactions;
 pub mod world;

@@ -10,6 +10,7 @@ use lsm_engine::{
 use lsm_workload::Rng;
 
 use crate::chain;
+use crate::sieve::{self, FILTERED};
 
 /// Compaction policies, by number. The last one, FIFO, is so large that it never drops anything.
 pub const POLICIES: &[&str] = &["leveled", "tiered", "lazy_leveled", "fifo"];
@@ -38,6 +39,8 @@ pub struct Choice {
     pub blob_threshold_bytes: u32,
     /// How long what was deleted may stay on the disk.
     pub tombstone_age_limit_ms: Option<u64>,
+    /// Whether merges filter its values, and it has no merge operator.
+    pub filtered: bool,
 }
 
 impl Choice {
@@ -51,16 +54,19 @@ impl Choice {
             ttl_ms: None,
             blob_threshold_bytes: *rng.pick(BLOB_THRESHOLDS),
             tombstone_age_limit_ms: None,
+            filtered: false,
         }
     }
 
-    /// The same, sometimes with a time to live for every put that does not say, or a time within
-    /// which what was deleted is gone.
-    pub fn random_with_times(rng: &mut Rng) -> Self {
+    /// The same for a keyspace of its own, sometimes with a time to live for every put that does not
+    /// say, or a time within which what was deleted is gone; one keyspace has its values filtered.
+    pub fn random_for(keyspace: u8, rng: &mut Rng) -> Self {
         let choice = Self::random(rng);
         let ttl_ms = rng.chance(0.3).then(|| *rng.pick(&[50, 2_000, 60_000]));
         let tombstone_age_limit_ms = rng.chance(0.4).then(|| *rng.pick(&[1, 1_000, 60_000]));
-        Self { ttl_ms, tombstone_age_limit_ms, ..choice }
+        let filtered = keyspace == FILTERED;
+        let blob_threshold_bytes = if filtered { 0 } else { choice.blob_threshold_bytes };
+        Self { ttl_ms, tombstone_age_limit_ms, filtered, blob_threshold_bytes, ..choice }
     }
 
     /// The choice that led to these options, if one did.
@@ -75,6 +81,7 @@ impl Choice {
                 ttl_ms: options.ttl_ms,
                 blob_threshold_bytes: options.blob_threshold_bytes.unwrap_or(0) as u32,
                 tombstone_age_limit_ms: options.tombstone_age_limit_ms,
+                filtered: options.compaction_filter.is_some(),
             })
         });
         choices.find(|choice| choice.options() == *options)
@@ -115,7 +122,8 @@ impl Choice {
             filter_bits_per_key: self.filters.then_some(10.0),
             block_bytes: self.block_bytes,
             ttl_ms: self.ttl_ms,
-            merge_operator: Some(chain::operator()),
+            merge_operator: (!self.filtered).then(chain::operator),
+            compaction_filter: self.filtered.then(sieve::filter),
             blob_threshold_bytes: match self.blob_threshold_bytes {
                 0 => None,
                 bytes => Some(bytes.into()),
@@ -136,7 +144,10 @@ impl fmt::Display for Choice {
         if self.blob_threshold_bytes > 0 {
             write!(f, " blobs{}", self.blob_threshold_bytes)?;
         }
-        self.tombstone_age_limit_ms.map_or(Ok(()), |limit_ms| write!(f, " forget{limit_ms}"))
+        if let Some(limit_ms) = self.tombstone_age_limit_ms {
+            write!(f, " forget{limit_ms}")?;
+        }
+        if self.filtered { write!(f, " filtered") } else { Ok(()) }
     }
 }
 
@@ -152,11 +163,14 @@ impl FromStr for Choice {
         let mut words: Vec<&str> = text.split_whitespace().collect();
         // What may follow the rest.
         let (mut ttl_ms, mut tombstone_age_limit_ms, mut blobs) = (None, None, "0");
+        let mut filtered = false;
         for word in words.drain(4.min(words.len())..) {
             if let Some(bytes) = word.strip_prefix("blobs") {
                 blobs = bytes;
             } else if let Some(limit_ms) = word.strip_prefix("forget") {
                 tombstone_age_limit_ms = Some(limit_ms.parse().map_err(|_| wrong())?);
+            } else if word == "filtered" {
+                filtered = true;
             } else {
                 ttl_ms = Some(word.parse().map_err(|_| wrong())?);
             }
@@ -174,6 +188,7 @@ impl FromStr for Choice {
             ttl_ms,
             blob_threshold_bytes: blobs.ok_or_else(wrong)?,
             tombstone_age_limit_ms,
+            filtered,
         })
     }
 }
@@ -261,8 +276,8 @@ mod tests {
     #[test]
     fn a_choice_reads_back_from_its_text() {
         let mut rng = Rng::new(7);
-        for _ in 0..100 {
-            let choice = Choice::random_with_times(&mut rng);
+        for keyspace in 0..100 {
+            let choice = Choice::random_for(keyspace % 4, &mut rng);
             assert_eq!(choice.to_string().parse(), Ok(choice));
         }
         assert!("leveled lz4 17 bare".parse::<Choice>().is_err());

@@ -11,6 +11,7 @@ use crate::chain::{is_operand, merged, operand_bytes};
 use crate::data::{KEYSPACES, Write, key_at, key_bytes, rank, value_bytes};
 use crate::model::{Model, Values};
 use crate::op::Op;
+use crate::sieve::unmarked;
 use crate::world::{Stop, World};
 
 /// Whether others are at odds with a transaction.
@@ -162,8 +163,12 @@ impl World {
         let expected = if matches { seen.clone() } else { other() };
         let is_due = expected == seen && expected == settled;
         let handle = self.keyspace(keyspace).expect("asked above");
+        // A filter may have marked what is there, and who expects it has read it.
+        let stored = self.told(handle.get(key_bytes(key)))?;
+        let is_marked = |it: &&[u8]| matches && expected.as_deref() == Some(unmarked(it));
+        let expected = stored.as_deref().filter(is_marked).or(expected.as_deref());
         let bytes = value.map(value_bytes);
-        let result = handle.put_if(key_bytes(key), expected.as_deref(), bytes.as_deref());
+        let result = handle.put_if(key_bytes(key), expected, bytes.as_deref());
         let durability = self.setup.durability;
         match result.transpose() {
             None if !is_due => Ok(()),

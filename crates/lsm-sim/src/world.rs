@@ -17,6 +17,7 @@ use crate::op::Op;
 use crate::oracle::KeyspaceIds;
 use crate::place::Place;
 use crate::setup::{Choice, START_MS, Setup};
+use crate::sieve;
 
 /// Snapshots that are kept at most.
 const SNAPSHOTS: usize = 4;
@@ -110,7 +111,7 @@ impl World {
         self.keyspaces = vec![None; usize::from(KEYSPACES)];
         for name in db.keyspaces() {
             let number = number_of(&name)?;
-            self.keyspaces[usize::from(number)] = Some(self.told(db.keyspace(&name))?);
+            self.keyspaces[usize::from(number)] = Some(self.told(open_keyspace(&db, &name))?);
         }
         self.db = Some(db);
         self.last_seq_no = 0;
@@ -429,12 +430,20 @@ impl World {
         note(self.reader.is_some(), "reader.beside");
         note(model.has_expired(), "values.expired");
         note(model.feed.is_followed(), "changes.followed");
+        let metrics = self.db.as_ref().map(Db::metrics);
+        note(metrics.is_some_and(|it| it.filter_replaced > 0), "values.filtered");
         let is_limited = |choice: &Choice| choice.tombstone_age_limit_ms.is_some();
         note(model.catalog.iter().flatten().any(is_limited), "deletes.limited");
         note(model.unseen() > 1, "log.group_in_flight");
         note(self.recycled() > 0, "log.recycled");
         names
     }
+}
+
+/// A keyspace that is there, with what it needs.
+pub(crate) fn open_keyspace(db: &Db, name: &str) -> lsm_engine::Result<Keyspace> {
+    // Kept histories may have one of the same number without a filter.
+    db.keyspace(name).or_else(|_| db.keyspace_with(name, sieve::options()))
 }
 
 /// The name of a keyspace.

@@ -1,6 +1,7 @@
 //! Plans as pictures, plans against their invariants, retention and folding against every reader.
 
 mod divided;
+mod filtering;
 mod folding;
 mod plans;
 mod retention;

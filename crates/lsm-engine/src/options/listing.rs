@@ -3,7 +3,7 @@
 //! What an option does is said once, in its doc comment: the listing reads it there. An option that
 //! has no line in the lists below does not compile.
 
-use super::{KeyspaceOptions, Operator, Options, compression_name};
+use super::{KeyspaceOptions, Operator, Options, ValueFilter, compression_name};
 
 /// Where the doc comments are.
 const SOURCE: &str = include_str!("../options.rs");
@@ -90,6 +90,7 @@ list_options!(options: KeyspaceOptions {
     block_bytes => options.block_bytes.to_string(),
     ttl_ms => or_none(options.ttl_ms),
     merge_operator => or_none(options.merge_operator.as_ref().map(Operator::name)),
+    compaction_filter => or_none(options.compaction_filter.as_ref().map(ValueFilter::name)),
     blob_threshold_bytes => or_none(options.blob_threshold_bytes),
     tombstone_age_limit_ms => or_none(options.tombstone_age_limit_ms),
 });

@@ -13,6 +13,7 @@ use lsm_engine::{
 };
 use lsm_io::{SimFs, every};
 
+use crate::rng::Rng;
 use crate::{open, threaded};
 
 /// A database with 10 under "1" and 20 under "2".
@@ -434,17 +435,6 @@ fn check_serializable(mut committed: Vec<Record>, keyspaces: usize) {
                 None => state[space].remove(&key),
             };
         }
-    }
-}
-
-/// A small generator, so that a seed gives the same transactions everywhere.
-struct Rng(u64);
-
-impl Rng {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % bound
     }
 }
 
