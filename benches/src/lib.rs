@@ -27,6 +27,7 @@ mod table;
 mod target;
 mod work;
 
+pub mod feature;
 pub mod store;
 
 pub use cli::main_with;

@@ -1,5 +1,7 @@
 //! This repository's store.
 
+mod features;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -7,6 +9,7 @@ use lsm_engine::{
     Compression, Db, Durability, KeyspaceOptions, Options, ReadMode, Reads, Ticket, WriteBatch,
 };
 
+use crate::feature::{Feature, Featured};
 use crate::store::{self, Counted, Engine, Key, Pipeline, Range, Result, Seen, Settings, Store};
 
 /// This repository's store: with its default way to read, from mapped files, and with blocks read
@@ -141,6 +144,15 @@ impl Store for Lsm {
     fn pipeline(&self, in_flight: usize) -> Option<Box<dyn Pipeline + '_>> {
         let (tickets, batch) = (VecDeque::with_capacity(in_flight), WriteBatch::new());
         Some(Box::new(Tickets { db: &self.0, in_flight, tickets, batch }))
+    }
+
+    fn feature(
+        &self,
+        feature: Feature,
+        entries: u64,
+        value_bytes: usize,
+    ) -> Result<Option<Box<dyn Featured + '_>>> {
+        features::featured(&self.0, feature, entries, value_bytes).map(Some)
     }
 
     fn settle(&self) -> Result<Duration> {

@@ -107,6 +107,11 @@ fn working(
     if matches!(row.work, Work::Pipelined(_)) && store.pipeline(1).is_none() {
         return Ok(None);
     }
+    if let Work::Feature(feature) = row.work
+        && store.feature(feature, scale.entries, scale.value_bytes)?.is_none()
+    {
+        return Ok(None);
+    }
     work::prepare(store.as_ref(), row, scale)?;
     let cpu = process::cpu_seconds();
     let timed = work::run(store.as_ref(), row, scale)?;

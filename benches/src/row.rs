@@ -2,6 +2,7 @@
 
 use lsm_workload::Ycsb;
 
+use crate::feature::Feature;
 use crate::scale::Scale;
 use crate::store::Durability;
 use crate::target::Target;
@@ -56,6 +57,8 @@ pub(crate) enum Work {
     Queue(u64),
     /// A YCSB mix.
     Ycsb(Ycsb),
+    /// What not every store can do.
+    Feature(Feature),
     /// Opening, and one get.
     Open,
     /// Closing with a full memtable, opening, and one get.
@@ -296,6 +299,13 @@ pub(crate) const ROWS: &[Row] = &[
     row("seek50-4x", "seek + 50, four times the entries", Loaded, Work::Seek(50))
         .entries(Entries::FourTimes)
         .times_lsm(4.0, 8.0),
+    feature("ttlput", "puts of values that expire in a day", Feature::PutTtl),
+    feature("ttlget", "gets of random values that expire in a day", Feature::GetTtl),
+    feature("rangedel", "range delete of 50 keys, scan of the next 50", Feature::DeleteRange),
+    feature("merge", "increments of random counters", Feature::Merge),
+    feature("ingest", "bulk loads of 10,000 entries in order; entries", Feature::Ingest),
+    feature("transact", "transactions of two gets and two puts", Feature::Transaction),
+    feature("follow", "100 puts, a sync, and the feed of them; changes", Feature::Follow),
     row("open", "open a store that was closed, and one get", Loaded, Work::Open).within_ms(10.0),
     row("recover", "open after a kill, 64 MiB of log to replay, and one get", Killed, Work::Open)
         .entries(Entries::Log)
@@ -306,6 +316,10 @@ pub(crate) const ROWS: &[Row] = &[
 
 const fn cached(name: &'static str, about: &'static str, start: Start, work: Work) -> Row {
     row(name, about, start, work).cache(Cache::TwiceTheData)
+}
+
+const fn feature(name: &'static str, about: &'static str, feature: Feature) -> Row {
+    row(name, about, Empty, Work::Feature(feature)).entries(Entries::Fifth)
 }
 
 const fn ycsb(name: &'static str, about: &'static str, mix: Ycsb) -> Row {

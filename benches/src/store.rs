@@ -7,6 +7,8 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::feature::{Feature, Featured};
+
 /// Whatever went wrong; a measurement that fails is reported and the others go on.
 pub type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -114,6 +116,17 @@ pub trait Store: Send + Sync {
     /// A way to write with so many writes unacknowledged at a time, if the engine has one.
     fn pipeline(&self, _in_flight: usize) -> Option<Box<dyn Pipeline + '_>> {
         None
+    }
+
+    /// A feature beside all that, ready to be measured on a store that is to hold `entries` entries;
+    /// `None` if the engine has none such, or nobody has written it down yet.
+    fn feature(
+        &self,
+        _feature: Feature,
+        _entries: u64,
+        _value_bytes: usize,
+    ) -> Result<Option<Box<dyn Featured + '_>>> {
+        Ok(None)
     }
 
     /// Writes what is in memtables as tables, and waits until background work is done.

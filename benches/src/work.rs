@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use lsm_workload::{Rng, ValueMaker, Ycsb, YcsbOp, YcsbStream, key_bytes};
 
+use crate::feature::{Feature, Featured};
 use crate::latency::Latencies;
 use crate::row::{Row, Start, Work};
 use crate::scale::Scale;
@@ -58,6 +59,7 @@ pub(crate) fn prepare(store: &dyn Store, row: &Row, scale: &Scale) -> Result<()>
             (0..length).try_for_each(|number| store.put(&sequential_key(number), b"queued"))?;
         }
         Work::Puts | Work::Pipelined(_) => warm_log(store, scale)?,
+        Work::Feature(feature) => featured(store, feature, scale)?.prepare()?,
         _ => {}
     }
     if row.start == Start::Empty || row.settles() {
@@ -75,6 +77,15 @@ pub(crate) fn prepare(store: &dyn Store, row: &Row, scale: &Scale) -> Result<()>
         store.get(&key_bytes(rng.below(entries)), &mut seen)?;
     }
     Ok(())
+}
+
+fn featured<'a>(
+    store: &'a dyn Store,
+    feature: Feature,
+    scale: &Scale,
+) -> Result<Box<dyn Featured + 'a>> {
+    let featured = store.feature(feature, scale.entries, scale.value_bytes)?;
+    featured.ok_or_else(|| "the engine has no such feature".into())
 }
 
 /// Durable puts for a while, to keys that no thread of the row writes: a log that is made ready
@@ -160,7 +171,7 @@ fn paced(store: &dyn Store, scale: &Scale, per_second: u64) -> Result<Timed> {
     Ok(timed)
 }
 
-fn sequential_key(number: u64) -> Key {
+pub(crate) fn sequential_key(number: u64) -> Key {
     let mut key = [b'0'; 16];
     key[8..].copy_from_slice(&number.to_be_bytes());
     key
@@ -292,6 +303,14 @@ fn repeat(
                 store.scan(range, &mut seen)?;
             }
             operations = seen.entries;
+        }
+        Work::Feature(feature) => {
+            let mut featured = featured(store, feature, scale)?;
+            while running.load(Ordering::Relaxed) {
+                let started = Instant::now();
+                operations += featured.operate(operations)?;
+                latencies.record(started.elapsed());
+            }
         }
         Work::Ycsb(mix) => {
             return ycsb(store, mix, entries, row.threads as u64, thread, &mut values, running);

@@ -1,0 +1,31 @@
+//! What some stores can do beside putting and getting: a row each, for those that have it.
+
+use crate::store::Result;
+
+/// What a row is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Feature {
+    /// Puts of values that expire.
+    PutTtl,
+    /// Gets of values that will expire.
+    GetTtl,
+    /// A range delete of 50 keys, and a scan of the 50 behind them.
+    DeleteRange,
+    /// Increments of random counters, blind.
+    Merge,
+    /// A bulk load of 10,000 entries in order, made part of the store.
+    Ingest,
+    /// A serializable transaction that reads two keys and writes them.
+    Transaction,
+    /// 100 puts, on disk, and what a follower is told of them.
+    Follow,
+}
+
+/// A feature of an open store, as it is measured.
+pub trait Featured {
+    /// What comes before the clock starts.
+    fn prepare(&mut self) -> Result<()>;
+
+    /// One operation; `number` have gone before it. Returns for how many it counts.
+    fn operate(&mut self, number: u64) -> Result<u64>;
+}

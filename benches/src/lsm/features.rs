@@ -1,0 +1,189 @@
+//! Features of this repository's store.
+
+use std::time::Duration;
+
+use lsm_engine::{Changes, Counter, Db, Keyspace, KeyspaceOptions, Operator, Reads, WriteBatch};
+use lsm_workload::{Rng, ValueMaker, key_bytes};
+
+use crate::feature::{Feature, Featured};
+use crate::store::{Result, Seen};
+use crate::work::sequential_key;
+
+/// So long that nothing expires while it is measured.
+const TTL: Duration = Duration::from_secs(24 * 3600);
+/// Keys that a range delete takes away, and that are read behind it.
+const STRETCH: u64 = 50;
+/// Entries of a bulk load.
+const LOADED: u64 = 10_000;
+/// Puts before a follower is asked what it has been told.
+const FOLLOWED: u64 = 100;
+
+/// What all of them need.
+struct Subject<'a> {
+    db: &'a Db,
+    entries: u64,
+    rng: Rng,
+    values: ValueMaker,
+}
+
+impl Subject<'_> {
+    fn random_key(&mut self) -> [u8; 16] {
+        key_bytes(self.rng.below(self.entries))
+    }
+}
+
+/// The feature on `db`, which holds `entries` entries where it needs any.
+pub(super) fn featured<'a>(
+    db: &'a Db,
+    feature: Feature,
+    entries: u64,
+    value_bytes: usize,
+) -> Result<Box<dyn Featured + 'a>> {
+    let (rng, values) = (Rng::new(3), ValueMaker::new(value_bytes, 0.5, 3));
+    let subject = Subject { db, entries, rng, values };
+    Ok(match feature {
+        Feature::PutTtl => Box::new(PutTtl(subject)),
+        Feature::GetTtl => Box::new(GetTtl(subject)),
+        Feature::DeleteRange => Box::new(DeleteRange(subject)),
+        Feature::Merge => {
+            let merge_operator = Some(Operator::new(Counter));
+            let options = KeyspaceOptions { merge_operator, ..KeyspaceOptions::default() };
+            Box::new(Merge(subject, db.keyspace_with("counters", options)?))
+        }
+        Feature::Ingest => Box::new(Ingest(subject)),
+        Feature::Transaction => Box::new(Transact(subject)),
+        Feature::Follow => Box::new(Follow(subject, db.changes(db.visible_seq_no())?)),
+    })
+}
+
+struct PutTtl<'a>(Subject<'a>);
+
+impl Featured for PutTtl<'_> {
+    fn prepare(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn operate(&mut self, number: u64) -> Result<u64> {
+        self.0.db.put_ttl(key_bytes(number), self.0.values.next(), TTL)?;
+        Ok(1)
+    }
+}
+
+struct GetTtl<'a>(Subject<'a>);
+
+impl Featured for GetTtl<'_> {
+    fn prepare(&mut self) -> Result<()> {
+        let Subject { db, entries, values, .. } = &mut self.0;
+        (0..*entries).try_for_each(|number| db.put_ttl(key_bytes(number), values.next(), TTL))?;
+        Ok(db.settle()?)
+    }
+
+    fn operate(&mut self, _: u64) -> Result<u64> {
+        let key = self.0.random_key();
+        self.0.db.get(key)?.ok_or("a value is gone that has not expired")?;
+        Ok(1)
+    }
+}
+
+struct DeleteRange<'a>(Subject<'a>);
+
+impl Featured for DeleteRange<'_> {
+    fn prepare(&mut self) -> Result<()> {
+        let Subject { db, entries, values, .. } = &mut self.0;
+        (0..*entries).try_for_each(|number| db.put(sequential_key(number), values.next()))?;
+        Ok(db.settle()?)
+    }
+
+    fn operate(&mut self, number: u64) -> Result<u64> {
+        let stretches = (self.0.entries / STRETCH / 2).max(1);
+        let first = number % stretches * STRETCH * 2;
+        let lower = sequential_key(first);
+        self.0.db.delete_range(lower..sequential_key(first + STRETCH))?;
+        let (mut cursor, mut seen) = (self.0.db.cursor(), Seen::default());
+        cursor.seek(lower)?;
+        while seen.entries < STRETCH
+            && let Some((key, value)) = cursor.entry()
+        {
+            seen.see(key, value);
+            cursor.next()?;
+        }
+        Ok(1)
+    }
+}
+
+struct Merge<'a>(Subject<'a>, Keyspace);
+
+impl Featured for Merge<'_> {
+    fn prepare(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn operate(&mut self, _: u64) -> Result<u64> {
+        self.1.merge(self.0.random_key(), Counter::operand(1))?;
+        Ok(1)
+    }
+}
+
+struct Ingest<'a>(Subject<'a>);
+
+impl Featured for Ingest<'_> {
+    fn prepare(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn operate(&mut self, number: u64) -> Result<u64> {
+        let keyspace = self.0.db.default_keyspace();
+        let mut load = keyspace.bulk_load()?;
+        for n in number..number + LOADED {
+            load.put(sequential_key(n), self.0.values.next())?;
+        }
+        load.finish()?;
+        Ok(LOADED)
+    }
+}
+
+struct Transact<'a>(Subject<'a>);
+
+impl Featured for Transact<'_> {
+    fn prepare(&mut self) -> Result<()> {
+        let Subject { db, entries, values, .. } = &mut self.0;
+        (0..*entries).try_for_each(|number| db.put(key_bytes(number), values.next()))?;
+        Ok(db.settle()?)
+    }
+
+    fn operate(&mut self, _: u64) -> Result<u64> {
+        let keys = [self.0.random_key(), self.0.random_key()];
+        let transaction = self.0.db.transaction();
+        for key in keys {
+            transaction.get(key)?.ok_or("a key that was written is not there")?;
+            transaction.put(key, self.0.values.next());
+        }
+        transaction.commit()?;
+        Ok(1)
+    }
+}
+
+struct Follow<'a>(Subject<'a>, Changes);
+
+impl Featured for Follow<'_> {
+    fn prepare(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn operate(&mut self, number: u64) -> Result<u64> {
+        let Subject { db, values, .. } = &mut self.0;
+        let mut batch = WriteBatch::new();
+        for n in number..number + FOLLOWED {
+            batch.clear();
+            batch.put(key_bytes(n), values.next());
+            db.write(&batch)?;
+        }
+        db.sync()?;
+        let mut told = 0;
+        while told < FOLLOWED {
+            let change = self.1.next_within(Duration::from_secs(10))?;
+            told += change.ok_or("a follower was not told what is on disk")?.entries.len() as u64;
+        }
+        Ok(FOLLOWED)
+    }
+}
