@@ -5,7 +5,7 @@
 use std::fmt;
 
 use crate::prefetch::prefetch;
-use crate::probe::{Line, PROBES_MAX, bits_of, line_of};
+use crate::probe::{LINE_BYTES, Line, PROBES_MAX, bits_of, line_of};
 
 /// The version of the byte layout that this crate writes.
 pub(crate) const FORMAT_VERSION: u8 = 1;
@@ -34,9 +34,8 @@ impl std::error::Error for Malformed {}
 /// A filter, borrowed from its bytes. Reading it allocates nothing.
 #[derive(Clone, Copy, Debug)]
 pub struct Filter<'a> {
-    lines: &'a [Line],
-    line_count: u32,
-    probes: u8,
+    bytes: &'a [u8],
+    shape: FilterShape,
 }
 
 impl<'a> Filter<'a> {
@@ -46,8 +45,40 @@ impl<'a> Filter<'a> {
     ///
     /// # Errors
     /// Says what is wrong if the bytes have another shape.
-    #[inline]
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Malformed> {
+        Ok(Self { bytes, shape: FilterShape::parse(bytes)? })
+    }
+
+    /// What the header says: for whoever keeps the bytes and asks often.
+    pub fn shape(&self) -> FilterShape {
+        self.shape
+    }
+
+    /// Begins loading the line that decides about `hash`.
+    #[inline]
+    pub fn prefetch(&self, hash: u64) {
+        if let Some(line) = self.shape.line(self.bytes, hash) {
+            line.prefetch();
+        }
+    }
+
+    /// Whether `hash` may have been added: "no" is certain.
+    #[inline]
+    pub fn may_contain(&self, hash: u64) -> bool {
+        self.shape.line(self.bytes, hash).is_none_or(|line| line.may_contain(hash))
+    }
+}
+
+/// What the header of a filter says, apart from its bytes: read once, it finds lines in them without
+/// looking at the header again.
+#[derive(Clone, Copy, Debug)]
+pub struct FilterShape {
+    line_count: u32,
+    probes: u8,
+}
+
+impl FilterShape {
+    fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
         let Some((header, lines)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
             return Err(Malformed { offset: bytes.len(), reason: "the header is cut off" });
         };
@@ -62,34 +93,44 @@ impl<'a> Filter<'a> {
             return Err(Malformed { offset: 2, reason: "reserved bytes are not zero" });
         }
         let line_count = u32::from_le_bytes([l0, l1, l2, l3]);
-        let (words, rest) = lines.as_chunks();
-        let (lines, rest_words) = words.as_chunks();
-        let is_whole = rest.is_empty() && rest_words.is_empty();
-        if line_count == 0 || line_count as usize != lines.len() || !is_whole {
+        let is_filled = (line_count as usize).checked_mul(LINE_BYTES) == Some(lines.len());
+        if line_count == 0 || !is_filled {
             return Err(Malformed { offset: 4, reason: "the lines do not fill the bytes" });
         }
-        Ok(Self { lines, line_count, probes })
+        Ok(Self { line_count, probes })
     }
 
+    /// The line that decides about `hash`, in the bytes from which the shape was read; `None` if it
+    /// lies behind the end of those that are given.
     #[inline]
-    fn line(&self, hash: u64) -> &'a Line {
-        &self.lines[line_of(hash, self.line_count)]
+    pub fn line<'a>(&self, bytes: &'a [u8], hash: u64) -> Option<FilterLine<'a>> {
+        let start = HEADER_BYTES + LINE_BYTES * line_of(hash, self.line_count);
+        let (words, _) = bytes.get(start..)?.as_chunks();
+        Some(FilterLine { line: words.first_chunk()?, probes: self.probes })
     }
+}
 
-    /// Begins loading the line that decides about `hash`.
+/// The one line of a filter that decides about a hash.
+#[derive(Clone, Copy, Debug)]
+pub struct FilterLine<'a> {
+    line: &'a Line,
+    probes: u8,
+}
+
+impl FilterLine<'_> {
+    /// Begins loading it.
     #[inline]
-    pub fn prefetch(&self, hash: u64) {
-        prefetch(self.line(hash));
+    pub fn prefetch(&self) {
+        prefetch(self.line);
     }
 
-    /// Whether `hash` may have been added: "no" is certain.
+    /// Whether `hash`, for which the line was found, may have been added: "no" is certain.
     #[inline]
     pub fn may_contain(&self, hash: u64) -> bool {
-        let line = self.line(hash);
         // The usual number of probes is named, so that the compiler unrolls its loop.
         match self.probes {
-            DEFAULT_PROBES => are_all_set(line, hash, DEFAULT_PROBES),
-            probes => are_all_set(line, hash, probes),
+            DEFAULT_PROBES => are_all_set(self.line, hash, DEFAULT_PROBES),
+            probes => are_all_set(self.line, hash, probes),
         }
     }
 }

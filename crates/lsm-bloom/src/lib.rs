@@ -15,7 +15,8 @@
 //! ```
 //!
 //! Every key sets its bits within one line of 64 bytes, so a question costs one cache miss, which
-//! [`Filter::prefetch`] lets overlap with others. To see where a key's bits lie, open `probe.rs`;
+//! [`Filter::prefetch`] lets overlap with others. Whoever asks often keeps the [`FilterShape`] and finds
+//! the line once, for both. To see where a key's bits lie, open `probe.rs`;
 //! the bytes, `filter.rs`; the formula of its errors, `rate.rs`.
 
 mod builder;
@@ -25,7 +26,7 @@ mod probe;
 mod rate;
 
 pub use builder::FilterBuilder;
-pub use filter::{Filter, Malformed, fuzz_filter};
+pub use filter::{Filter, FilterLine, FilterShape, Malformed, fuzz_filter};
 pub use rate::false_positive_rate;
 
 /// Runs the README's example as a test.

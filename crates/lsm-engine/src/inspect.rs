@@ -224,7 +224,7 @@ impl Keyspace {
                     Meaning::Large(place) => Some(Slice::blob(view.tree.blobs.load(place)?)),
                     Meaning::Gone => None,
                     Meaning::Operand(_) => {
-                        shared.get_folded(&self.core, &view, key, hash, (seq_no, None))?
+                        shared.get_folded(&self.core, &view, key, hash, seq_no, None)?
                     }
                 };
                 return Ok(explanation);
@@ -268,7 +268,7 @@ impl Keyspace {
                     explanation.note(place, format!("filter says perhaps; {outcome}"), began);
                     explanation.value = match value {
                         Some(value) => value,
-                        None => shared.get_folded(&self.core, &view, key, hash, (seq_no, None))?,
+                        None => shared.get_folded(&self.core, &view, key, hash, seq_no, None)?,
                     };
                     return Ok(explanation);
                 }

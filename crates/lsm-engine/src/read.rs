@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use lsm_entry::{BlobRef, SeqNo, key_hash};
+use lsm_sstable::{FilterLine, Table};
 
 use crate::error::{Error, Result};
 use crate::keyspace::KeyspaceCore;
@@ -31,6 +32,15 @@ use crate::view::View;
 
 /// How many candidate tables are prefetched before the first is tested.
 const PREFETCHED_MAX: usize = 16;
+
+/// A table whose bounds hold the key.
+#[derive(Clone, Copy)]
+struct Candidate<'a> {
+    live: &'a LiveTable,
+    table: &'a Arc<Table>,
+    /// Of its filter, if it has one.
+    line: Option<FilterLine<'a>>,
+}
 
 /// What a table knows of a key.
 enum Found {
@@ -71,14 +81,14 @@ impl Shared {
         let time_ms = moment.and_then(|moment| moment.time_ms);
         if self.is_read_only || moment.is_some_and(Registered::holds) {
             return self.read_held(core, moment, |view, seq_no| {
-                self.get_in(core, view, key, hash, (seq_no, time_ms))
+                self.get_in(core, view, key, hash, seq_no, time_ms)
             });
         }
         let view = core.view.load();
         // Order: the view before the flag, for a drop sets the flag before it empties the view.
         self.check_readable(core)?;
         let seq_no = moment.map_or_else(|| self.commit.visible(), |moment| moment.seq_no);
-        self.get_in(core, &view, key, hash, (seq_no, time_ms))
+        self.get_in(core, &view, key, hash, seq_no, time_ms)
     }
 
     /// The values of `keys` at one moment of one view.
@@ -141,28 +151,33 @@ impl Shared {
         }
         for (key, &hash) in keys.iter().zip(&hashes) {
             for run in &view.tree.runs {
-                if let Some(table) = run.find(key.as_ref()).and_then(|live| live.table_if_open()) {
-                    table.prefetch(hash);
+                let table = run.find(key.as_ref()).and_then(|live| live.table_if_open());
+                if let Some(line) = table.and_then(|table| table.filter_line(hash)) {
+                    line.prefetch();
                 }
             }
         }
-        let look_up = |(key, &hash): (&K, &u64)| {
-            self.get_in(core, view, key.as_ref(), hash, (seq_no, time_ms))
-        };
+        let look_up =
+            |(key, &hash): (&K, &u64)| self.get_in(core, view, key.as_ref(), hash, seq_no, time_ms);
         keys.iter().zip(&hashes).map(look_up).collect()
     }
 
+    #[inline(always)] // As above. Its second half is a call.
     fn get_in(
         &self,
         core: &KeyspaceCore,
         view: &View,
         key: &[u8],
         hash: u64,
-        (seq_no, time_ms): (SeqNo, Option<u64>),
+        seq_no: SeqNo,
+        time_ms: Option<u64>,
     ) -> Result<Option<Value>> {
-        for memtable in std::iter::once(&view.active).chain(&view.sealed) {
+        let mut memtable = &view.active;
+        let mut sealed = view.sealed.iter();
+        loop {
+            let found = memtable.get(key, hash, seq_no);
             let cover = memtable.cover(key, seq_no);
-            match memtable.get(key, hash, seq_no) {
+            match found {
                 Some(entry) if entry.seq_no >= cover => {
                     return match self.resolve(&entry, time_ms) {
                         Meaning::Value(value) => Ok(Some(Slice::copied(value))),
@@ -171,7 +186,7 @@ impl Shared {
                         }
                         Meaning::Gone => Ok(None),
                         Meaning::Operand(_) => {
-                            self.get_folded(core, view, key, hash, (seq_no, time_ms))
+                            self.get_folded(core, view, key, hash, seq_no, time_ms)
                         }
                     };
                 }
@@ -179,8 +194,25 @@ impl Shared {
                 // A range delete hides what is here, and all that is older.
                 _ => return Ok(None),
             }
+            match sealed.next() {
+                Some(older) => memtable = older,
+                None => return self.get_in_tables(core, view, key, hash, seq_no, time_ms),
+            }
         }
-        let mut candidates: [Option<&Arc<LiveTable>>; PREFETCHED_MAX] = [None; PREFETCHED_MAX];
+    }
+
+    /// Apart from memtables, in which a read ends that needs no more than a few registers.
+    #[inline(never)]
+    fn get_in_tables(
+        &self,
+        core: &KeyspaceCore,
+        view: &View,
+        key: &[u8],
+        hash: u64,
+        seq_no: SeqNo,
+        time_ms: Option<u64>,
+    ) -> Result<Option<Value>> {
+        let mut candidates = [const { None }; PREFETCHED_MAX];
         let mut runs = view.tree.runs.iter();
         loop {
             let mut count = 0;
@@ -188,12 +220,14 @@ impl Shared {
                 && let Some(run) = runs.next()
             {
                 let Some(live) = run.find(key) else { continue };
-                live.table()?.prefetch(hash);
-                candidates[count] = Some(live);
+                let table = live.table()?;
+                let line = table.filter_line(hash);
+                line.inspect(FilterLine::prefetch);
+                candidates[count] = Some(Candidate { live, table, line });
                 count += 1;
             }
-            for live in candidates[..count].iter().flatten() {
-                match self.get_in_table(live, key, hash, (seq_no, time_ms))? {
+            for candidate in candidates[..count].iter().flatten() {
+                match self.get_in_table(candidate, key, hash, seq_no, time_ms)? {
                     Found::Nothing => {}
                     Found::Value(value) => return Ok(Some(value)),
                     Found::Large(place) => {
@@ -201,7 +235,7 @@ impl Shared {
                     }
                     Found::Gone => return Ok(None),
                     Found::Operand => {
-                        return self.get_folded(core, view, key, hash, (seq_no, time_ms));
+                        return self.get_folded(core, view, key, hash, seq_no, time_ms);
                     }
                 }
             }
@@ -211,17 +245,20 @@ impl Shared {
         }
     }
 
+    #[inline]
     fn get_in_table(
         &self,
-        live: &LiveTable,
+        candidate: &Candidate<'_>,
         key: &[u8],
         hash: u64,
-        (seq_no, time_ms): (SeqNo, Option<u64>),
+        seq_no: SeqNo,
+        time_ms: Option<u64>,
     ) -> Result<Found> {
-        let table = live.table()?;
+        let Candidate { live, table, line } = candidate;
         let cover = live.cover(key, seq_no)?;
-        if !table.may_contain(hash) {
-            return Ok(if cover > 0 { Found::Gone } else { Found::Nothing });
+        let nothing = || if cover > 0 { Found::Gone } else { Found::Nothing };
+        if line.is_some_and(|line| !line.may_contain(hash)) {
+            return Ok(nothing());
         }
         let found =
             table.get_with(key, hash, seq_no, |entry| match self.resolve(&entry, time_ms) {
@@ -241,7 +278,7 @@ impl Shared {
             }
             None => {
                 self.stats.filter_false_positives.count();
-                Ok(if cover > 0 { Found::Gone } else { Found::Nothing })
+                Ok(nothing())
             }
         }
     }

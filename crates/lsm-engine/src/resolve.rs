@@ -128,9 +128,10 @@ impl Shared {
         view: &View,
         key: &[u8],
         hash: u64,
-        (seq_no, time_ms): (SeqNo, Option<u64>),
+        seq_no: SeqNo,
+        time_ms: Option<u64>,
     ) -> Result<Option<Value>> {
-        let chain = self.chain(core, view, key, hash, (seq_no, time_ms))?;
+        let chain = self.chain(core, view, key, hash, seq_no, time_ms)?;
         let value = core.fold(key, chain.base.as_deref(), &chain.operands.reversed())?;
         Ok(Some(Slice::copied(&value)))
     }
@@ -141,7 +142,8 @@ impl Shared {
         view: &View,
         key: &[u8],
         hash: u64,
-        (seq_no, time_ms): (SeqNo, Option<u64>),
+        seq_no: SeqNo,
+        time_ms: Option<u64>,
     ) -> Result<Chain> {
         let mut chain = Chain::default();
         for memtable in std::iter::once(&view.active).chain(&view.sealed) {

@@ -145,7 +145,13 @@ impl LiveTable {
     /// The newest range delete up to `seq_no` that covers `key`; 0: none.
     #[inline]
     pub(crate) fn cover(&self, key: &[u8], seq_no: SeqNo) -> lsm_io::Result<SeqNo> {
-        Ok(self.range_deletes()?.map_or(0, |fragments| fragments.cover(key, seq_no)))
+        if self.has_range_deletes { self.cover_there(key, seq_no) } else { Ok(0) }
+    }
+
+    /// Apart from the question whether there are any, which so becomes part of the read.
+    #[cold]
+    fn cover_there(&self, key: &[u8], seq_no: SeqNo) -> lsm_io::Result<SeqNo> {
+        Ok(self.table()?.range_deletes().cover(key, seq_no))
     }
 
     /// The open table, if somebody has read from it.

@@ -47,9 +47,12 @@ impl RangeDeletes {
     /// The newest range delete up to `seq_no` that covers `key`; 0: none.
     #[inline]
     pub(crate) fn cover(&self, key: &[u8], seq_no: SeqNo) -> SeqNo {
-        if !self.has_any.load(Ordering::Acquire) {
-            return 0;
-        }
+        if self.has_any.load(Ordering::Acquire) { self.cover_there(key, seq_no) } else { 0 }
+    }
+
+    /// Apart from the question whether there are any, which so becomes part of the read.
+    #[cold]
+    fn cover_there(&self, key: &[u8], seq_no: SeqNo) -> SeqNo {
         self.present.load().cover(key, seq_no)
     }
 

@@ -11,7 +11,7 @@ use crate::compression::{Method, decompress};
 use crate::footer::{FOOTER_BYTES, Footer, SectionHandle};
 use crate::index::TableIndex;
 use crate::pinned::{Backing, PinnedSlice};
-use crate::{BlockCache, ReadMode, Table};
+use crate::{BlockCache, FilterLine, ReadMode, Table};
 
 /// Reads `data` as a block: plain, and as compressed in each way.
 pub fn fuzz_block(data: &[u8]) {
@@ -71,7 +71,7 @@ fn read_table(table: &Arc<Table>) {
     let mut cursor = table.cursor();
     for key in &keys {
         let hash = key_hash(key);
-        table.prefetch(hash);
+        table.filter_line(hash).inspect(FilterLine::prefetch);
         let _ = (table.may_contain(hash), table.get(key, hash, MAX_SEQ_NO));
         let _ = (table.find_block(key), cursor.seek(key, 7), cursor.seek_for_prev(key, 7));
     }

@@ -56,6 +56,7 @@ pub use block_info::BlockInfo;
 pub use cache::BlockCache;
 pub use cursor::TableCursor;
 pub use footer::FORMAT_VERSION;
+pub use lsm_bloom::FilterLine;
 pub use options::{Compression, Origin, TableInfo, TableOptions};
 pub use pinned::PinnedSlice;
 pub use properties::TableProperties;

@@ -8,7 +8,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use lsm_bloom::Filter;
+use lsm_bloom::FilterLine;
 use lsm_entry::{Entry, Fragments, SeqNo, Tag, ValueKind};
 use lsm_io::{Identity, Result, Sealer, SharedFile};
 
@@ -152,19 +152,14 @@ impl Table {
     /// Whether the table may hold `key`'s hash: `false` is certain. Without a filter always `true`.
     #[inline]
     pub fn may_contain(&self, hash: u64) -> bool {
-        let Some(filter) = &self.tail.filter else { return true };
-        Filter::parse(filter).map_or(true, |filter| filter.may_contain(hash))
+        self.filter_line(hash).is_none_or(|line| line.may_contain(hash))
     }
 
-    /// Asks for the part of the filter that [`may_contain`](Self::may_contain) will look at, without
-    /// waiting for it.
+    /// The part of the filter that decides about `hash`; `None` without a filter. Whoever asks many
+    /// tables finds the lines of all, has them loaded, and then asks: so their cache misses overlap.
     #[inline]
-    pub fn prefetch(&self, hash: u64) {
-        if let Some(filter) = &self.tail.filter
-            && let Ok(filter) = Filter::parse(filter)
-        {
-            filter.prefetch(hash);
-        }
+    pub fn filter_line(&self, hash: u64) -> Option<FilterLine<'_>> {
+        self.tail.filter.as_ref()?.line(hash)
     }
 
     /// Finds the newest entry of `key`, whose [`key_hash`](lsm_entry::key_hash) is `hash`, with a

@@ -6,7 +6,7 @@
 use std::ops::Range;
 use std::path::Path;
 
-use lsm_bloom::Filter;
+use lsm_bloom::{Filter, FilterLine, FilterShape};
 use lsm_entry::{Fragments, MAX_SEQ_NO, SeqNo};
 use lsm_io::{Error, Identity, Mapping, Result, Sealer, SharedFile};
 
@@ -23,10 +23,24 @@ pub(crate) struct Tail {
     pub(crate) footer_offset: u64,
     pub(crate) properties: TableProperties,
     pub(crate) range_deletes: Fragments,
-    pub(crate) filter: Option<PinnedSlice>,
+    pub(crate) filter: Option<StoredFilter>,
     pub(crate) index: TableIndex,
     /// Length of the sections, if they were read and not mapped.
     held_bytes: usize,
+}
+
+/// A filter whose header has been read.
+#[derive(Debug)]
+pub(crate) struct StoredFilter {
+    bytes: PinnedSlice,
+    shape: FilterShape,
+}
+
+impl StoredFilter {
+    #[inline]
+    pub(crate) fn line(&self, hash: u64) -> Option<FilterLine<'_>> {
+        self.shape.line(&self.bytes, hash)
+    }
 }
 
 /// The sections, as they are stored.
@@ -145,11 +159,17 @@ impl Tail {
         };
 
         let handle = footer.filter;
-        let filter = if handle.is_absent() { None } else { Some(sections.open(handle)?) };
-        if let Some(Err(malformed)) = filter.as_deref().map(Filter::parse) {
-            let offset = handle.offset + malformed.offset as u64;
-            return Err(Error::corrupt(path, offset, malformed.reason));
-        }
+        let filter = if handle.is_absent() {
+            None
+        } else {
+            let bytes = sections.open(handle)?;
+            let shape =
+                Filter::parse(&bytes).map(|filter| filter.shape()).map_err(|malformed| {
+                    let offset = handle.offset + malformed.offset as u64;
+                    Error::corrupt(path, offset, malformed.reason)
+                })?;
+            Some(StoredFilter { bytes, shape })
+        };
 
         let handle = footer.index;
         let index = TableIndex::decode(sections.open(handle)?, footer.sections_start())

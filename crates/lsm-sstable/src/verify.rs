@@ -6,7 +6,6 @@
 
 use std::cmp::Ordering;
 
-use lsm_bloom::Filter;
 use lsm_entry::{Entry, SeqNo, compare_internal, key_hash};
 use lsm_io::checksum::Xxh3;
 use lsm_io::{Error, Result};
@@ -120,9 +119,7 @@ impl Verifier<'_> {
     }
 
     fn is_in_filter(&self, view: BlockView<'_>) -> bool {
-        let Some(filter) = self.table.tail().filter.as_deref() else { return true };
-        let Ok(filter) = Filter::parse(filter) else { return false };
-        (0..view.count()).all(|position| filter.may_contain(key_hash(view.key(position))))
+        (0..view.count()).all(|position| self.table.may_contain(key_hash(view.key(position))))
     }
 
     /// Sections and footer, read from the file once more: they may have been damaged since the
