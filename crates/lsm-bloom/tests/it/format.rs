@@ -45,3 +45,18 @@ fn a_reader_written_from_the_page_gives_the_same_answers() {
         }
     }
 }
+
+#[test]
+fn a_shape_finds_lines_in_the_bytes_of_its_filter_and_in_no_others() {
+    let mut builder = FilterBuilder::new(10.0);
+    (0..1000).for_each(|hash: u64| builder.add(hash.wrapping_mul(0x9E37_79B9_7F4A_7C15)));
+    let bytes = builder.finish();
+    let filter = Filter::parse(&bytes).expect("just built");
+    for hash in (0..1000).map(|hash: u64| hash.wrapping_mul(0xC2B2_AE3D_27D4_EB4F)) {
+        let line = filter.shape().line(&bytes, hash).expect("a line of it");
+        assert_eq!(line.may_contain(hash), filter.may_contain(hash));
+    }
+    let in_last_line = u64::MAX;
+    assert!(filter.shape().line(&bytes[..bytes.len() - 1], in_last_line).is_none());
+    assert!(filter.shape().line(&[], 0).is_none());
+}
