@@ -27,7 +27,7 @@ impl Mix {
     pub fn draw_after(self, rng: &mut Rng, last: Option<&Op>) -> Op {
         match (self, last) {
             // What is in flight soon lands by itself, and then nobody waits for it.
-            (Self::Crash, Some(Op::WriteAsync { .. })) if rng.chance(0.4) => self.wait(rng),
+            (Self::Crash, Some(Op::WriteAsync { .. })) if rng.chance(0.6) => self.wait(rng),
             (Self::Crash, Some(Op::WriteTtl { ttl_ms, .. })) if rng.chance(0.3) => {
                 Op::Tick(*ttl_ms)
             }
@@ -39,8 +39,9 @@ impl Mix {
 
     fn wait(self, rng: &mut Rng) -> Op {
         match rng.below(8) {
-            0..4 => Op::Wait(rng.below(3) as u8),
-            4..7 => Op::WaitDurable(rng.below(4) as u8),
+            // Mostly there is one ticket, and the newest commit is the one that is not durable yet.
+            0..4 => Op::Wait(rng.below(4).saturating_sub(2) as u8),
+            4..7 => Op::WaitDurable(rng.below(4).saturating_sub(2) as u8),
             _ => Op::Sync,
         }
     }
