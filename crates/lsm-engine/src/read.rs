@@ -162,7 +162,7 @@ impl Shared {
         keys.iter().zip(&hashes).map(look_up).collect()
     }
 
-    #[inline(always)] // As above. Its second half is a call.
+    #[inline(always)] // Part of `get_unsampled`, which says why; what comes after memtables is a call.
     fn get_in(
         &self,
         core: &KeyspaceCore,
