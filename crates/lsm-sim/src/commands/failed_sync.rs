@@ -8,7 +8,7 @@ use crate::commands::skip;
 /// Lets real syncs fail under a database, and mends the disk again; needs root on Linux.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// How many disks.
+    /// How many databases lose a sync for good.
     #[arg(long, default_value_t = 5)]
     rounds: u64,
     /// Decides what is written, and when the disk fails.
@@ -22,7 +22,9 @@ pub(crate) fn run(args: &Args) -> Result<(), String> {
     }
     let Args { rounds, seed } = *args;
     let figures = FailedSyncs { rounds, seed }.run()?;
-    println!("seed {seed}: {rounds} disks failed; nothing acknowledged as durable was lost");
+    println!(
+        "seed {seed}: {rounds} databases lost a sync; nothing acknowledged as durable was lost"
+    );
     println!("{figures}");
     Ok(())
 }
