@@ -45,7 +45,7 @@ const FUZZ_TARGETS: [&str; 10] = [
     "sealed_table",
     "edit",
     "manifest",
-    "options",
+    "sealed_blob",
     "damage",
     "hostile",
     "ops",
