@@ -186,7 +186,9 @@ impl Db {
         self.shared().drop_keyspace(&keyspace.core)
     }
 
-    /// Writes a batch: together or not at all, over all its keyspaces.
+    /// Writes a batch: together or not at all, over all its keyspaces. One that holds nothing writes
+    /// nothing and waits for nothing, whatever durability it asks for: [`sync`](Self::sync) is what
+    /// brings earlier writes to the disk.
     ///
     /// # Errors
     /// `Invalid` for a key, value or batch beyond its limit, `ReadOnly`, `NoSpace`, `Io`. After an

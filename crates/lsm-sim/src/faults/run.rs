@@ -232,6 +232,9 @@ impl Run {
         durability: Durability,
     ) -> Result<(), String> {
         done.extend_from_slice(writes);
+        if done.is_empty() {
+            return Ok(());
+        }
         for (keyspace, key, value) in writes {
             let Some(keyspace) = self.keyspace(*keyspace) else { return Ok(()) };
             match value {
