@@ -9,6 +9,7 @@ use crate::lsm::ENGINES as OURS;
 use crate::measure;
 use crate::row::{ROWS, Row};
 use crate::scale::{Scale, Suite};
+use crate::scaling::{SIZES, Scaling};
 use crate::store::{Engine, Result};
 use crate::suite::Run;
 
@@ -30,6 +31,8 @@ enum Task {
     Run(RunArgs),
     /// Print and report the figures of earlier runs again, without measuring
     Report(RunArgs),
+    /// Measure what operations of this store cost as it grows; print a table and draw it
+    Scaling(ScalingArgs),
     /// List the rows
     Rows,
     /// Measure one row once, in this process (for profilers)
@@ -85,6 +88,22 @@ struct RunArgs {
 }
 
 #[derive(Args)]
+struct ScalingArgs {
+    /// Entries in the store, one size after the other [default: 1 million to 100 million]
+    #[arg(long, value_delimiter = ',')]
+    sizes: Vec<u64>,
+    /// How often a row is measured that only reads
+    #[arg(long, default_value_t = 3)]
+    repetitions: usize,
+    /// Where figures, table and chart go
+    #[arg(long, default_value = "target/lsm-bench")]
+    out: PathBuf,
+    /// Make stores below this directory [default: the system's temporary one]
+    #[arg(long)]
+    dir: Option<PathBuf>,
+}
+
+#[derive(Args)]
 struct OneArgs {
     #[arg(long)]
     engine: String,
@@ -113,6 +132,7 @@ fn carry_out(task: Task, engines: &[Engine]) -> Result<bool> {
     match task {
         Task::Run(args) => run(args, engines, false),
         Task::Report(args) => run(args, engines, true),
+        Task::Scaling(args) => scaling(args).map(|()| true),
         Task::Rows => {
             ROWS.iter().for_each(|row| println!("{:<11} {}", row.name, row.about));
             Ok(true)
@@ -154,19 +174,38 @@ fn run(args: RunArgs, engines: &[Engine], only_reports: bool) -> Result<bool> {
     } else {
         args.rows.iter().map(|name| row(name)).collect::<Result<_>>()?
     };
-    // A directory of this run's own, since it is removed at the end.
-    let dir = args.dir.unwrap_or_else(std::env::temp_dir);
     let run = Run {
         engines: wanted.iter().map(|name| engine(engines, name)).collect::<Result<_>>()?,
         rows,
         scale,
         repetitions: args.repetitions.max(1),
-        dir: dir.join(format!("lsm-bench-{}", std::process::id())),
+        dir: own_dir(args.dir),
         out: args.out,
         resumes: args.resume || only_reports,
         only_reports,
     };
     run.carry_out()
+}
+
+fn scaling(args: ScalingArgs) -> Result<()> {
+    let dir = own_dir(args.dir);
+    let scaling = Scaling {
+        engine: engine(&OURS, "lsm")?,
+        sizes: if args.sizes.is_empty() { SIZES.to_vec() } else { args.sizes },
+        scale: Scale::of(Suite::Full),
+        repetitions: args.repetitions.max(1),
+        dir: dir.clone(),
+        out: args.out,
+    };
+    let carried_out = scaling.carry_out();
+    std::fs::remove_dir_all(dir)?;
+    carried_out
+}
+
+/// A directory of this run's own, since it is removed at the end.
+fn own_dir(parent: Option<PathBuf>) -> PathBuf {
+    let parent = parent.unwrap_or_else(std::env::temp_dir);
+    parent.join(format!("lsm-bench-{}", std::process::id()))
 }
 
 /// Hands over to the program with the peers compiled in, with the same words.

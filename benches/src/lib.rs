@@ -13,6 +13,7 @@
 //! that building this one does not build them.
 
 mod chart;
+mod child;
 mod cli;
 mod figures;
 mod latency;
@@ -22,6 +23,7 @@ mod process;
 mod report;
 mod row;
 mod scale;
+mod scaling;
 mod suite;
 mod table;
 mod target;

@@ -160,12 +160,22 @@ impl Store for Lsm {
         Ok(Duration::ZERO)
     }
 
+    fn can_compact(&self) -> bool {
+        true
+    }
+
+    fn compact(&self) -> Result<()> {
+        Ok(self.0.compact_range::<&[u8]>(..)?)
+    }
+
     fn counted(&self) -> Counted {
         let metrics = self.0.metrics();
         let tables = metrics.flush_bytes_written + metrics.compaction_bytes_written;
         Counted {
             bytes_written: Some(metrics.log_bytes_written + tables),
             table_bytes: Some(metrics.table_bytes()),
+            tables: Some(metrics.levels.iter().map(|level| level.tables as u64).sum()),
+            memory_bytes: Some(metrics.memory.total_bytes()),
         }
     }
 

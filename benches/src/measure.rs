@@ -91,6 +91,8 @@ pub(crate) fn measure(engine: &Engine, row: &Row, scale: &Scale, path: &Path) ->
         "bytes_written": process::bytes_written() - written,
         "counted_bytes_written": measured.counted.bytes_written,
         "table_bytes": measured.counted.table_bytes,
+        "tables": measured.counted.tables,
+        "memory_bytes": measured.counted.memory_bytes,
         "user_bytes": timed.operations * (16 + scale.value_bytes as u64),
         "rss_anon_peak_bytes": memory.peak_bytes(),
         "space_bytes": process::space_bytes(path)?,
@@ -105,6 +107,9 @@ fn working(
 ) -> Result<Option<Measured>> {
     let store = (engine.open)(settings)?;
     if matches!(row.work, Work::Pipelined(_)) && store.pipeline(1).is_none() {
+        return Ok(None);
+    }
+    if row.work == Work::Compact && !store.can_compact() {
         return Ok(None);
     }
     if let Work::Feature(feature) = row.work

@@ -31,6 +31,8 @@ pub(crate) enum Work {
     FillBatch(usize),
     /// As many puts as there are entries, each on a random key that is there.
     Overwrite,
+    /// A merge of all tables, whether they need it or not.
+    Compact,
     /// Such puts at a constant rate, so many a second.
     Paced(u64),
     /// Puts for a while.
@@ -253,6 +255,7 @@ pub(crate) const ROWS: &[Row] = &[
         Work::Overwrite,
     )
     .times(3.0, 6.0),
+    row("compact", "a merge of all tables; entries", LoadedCopy, Work::Compact),
     row("paced", "such puts at 100,000 a second, as waited for", LoadedCopy, Work::Paced(100_000)),
     row("durable1", "puts, each on disk when it returns", Empty, Work::Puts)
         .durable()

@@ -134,6 +134,16 @@ pub trait Store: Send + Sync {
     /// Returns how much of the wait was only to make sure; it is not held against the engine.
     fn settle(&self) -> Result<Duration>;
 
+    /// Whether [`compact`](Self::compact) is there.
+    fn can_compact(&self) -> bool {
+        false
+    }
+
+    /// Merges all tables anew, whether they need it or not.
+    fn compact(&self) -> Result<()> {
+        Err("the engine does not merge on demand".into())
+    }
+
     /// What the engine itself counts, where it does.
     fn counted(&self) -> Counted {
         Counted::default()
@@ -150,6 +160,10 @@ pub struct Counted {
     pub bytes_written: Option<u64>,
     /// Bytes of all live tables.
     pub table_bytes: Option<u64>,
+    /// How many there are.
+    pub tables: Option<u64>,
+    /// Bytes of memory that the engine holds for anything: memtables, cache, filters, indexes.
+    pub memory_bytes: Option<u64>,
 }
 
 /// Writes that are waited for later.

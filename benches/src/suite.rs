@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use serde_json::Value;
 
+use crate::child;
 use crate::figures::{Figures, RowFigures};
 use crate::process;
 use crate::report;
@@ -212,15 +213,7 @@ impl Run<'_> {
                 scratch.clone()
             }
         };
-        process::sync_dir(&path)?;
-        let output = self.child("measure", engine, row, &path).stderr(Stdio::inherit()).output()?;
-        if !output.status.success() {
-            return Err(format!("the measurement ended with {}", output.status).into());
-        }
-        // An engine may print as it likes: the measurement is the last line.
-        let output = String::from_utf8(output.stdout)?;
-        let line = output.lines().last().ok_or("the measurement printed nothing")?;
-        Ok(serde_json::from_str(line)?)
+        child::measure(engine, row, &path, &self.scale)
     }
 
     /// The store in which a row begins: made once for each engine and size.
@@ -240,7 +233,8 @@ impl Run<'_> {
     }
 
     fn prepare(&self, engine: &Engine, row: &Row, path: &Path) -> Result<()> {
-        let mut child = self.child("prepare", engine, row, path).stdout(Stdio::piped()).spawn()?;
+        let mut command = child::command("prepare", engine, row, path, &self.scale);
+        let mut child = command.stdout(Stdio::piped()).spawn()?;
         if row.start == Start::Killed {
             let stdout = child.stdout.take().ok_or("the child has no output")?;
             let is_ready =
@@ -251,14 +245,6 @@ impl Run<'_> {
         }
         let status = child.wait()?;
         if status.success() { Ok(()) } else { Err(format!("prepare ended with {status}").into()) }
-    }
-
-    fn child(&self, task: &str, engine: &Engine, row: &Row, path: &Path) -> Command {
-        // The running program, whatever has become of its file since.
-        let mut command = Command::new("/proc/self/exe");
-        command.args([task, "--engine", engine.name, "--row", row.name, "--path"]);
-        command.arg(path).args(self.scale.arguments());
-        command
     }
 
     fn note(&self, value: &Value) -> Result<()> {

@@ -38,6 +38,7 @@ pub(crate) fn run(store: &dyn Store, row: &Row, scale: &Scale) -> Result<Timed> 
         Work::FillSeq | Work::FillRandom | Work::FillBatch(_) | Work::Overwrite => {
             fill(store, row.work, scale)
         }
+        Work::Compact => compact(store, scale),
         Work::Paced(per_second) => paced(store, scale, per_second),
         _ => for_a_while(row.threads, Duration::from_secs_f64(scale.seconds), |thread, running| {
             repeat(store, row, scale, thread, running)
@@ -141,6 +142,13 @@ fn fill(store: &dyn Store, work: Work, scale: &Scale) -> Result<Timed> {
     }
     let seconds = (last - started).as_secs_f64();
     Ok(Timed { operations: number, seconds, latencies, slowest_second_share: None })
+}
+
+fn compact(store: &dyn Store, scale: &Scale) -> Result<Timed> {
+    let started = Instant::now();
+    store.compact()?;
+    let seconds = started.elapsed().as_secs_f64();
+    Ok(Timed { operations: scale.entries, seconds, ..Timed::default() })
 }
 
 /// Overwrites at a constant rate from one thread. A write that has to wait for an earlier one is

@@ -22,12 +22,13 @@ pub(crate) fn soak(entries: u64, seed: Option<u64>) -> Result<bool> {
 }
 
 /// Measures this store and its peers.
-pub(crate) fn bench(suite: &str, arguments: &[String]) -> Result<bool> {
+pub(crate) fn bench(words: &[&str], arguments: &[String]) -> Result<bool> {
     if !workspace::root().join(BENCHES_MANIFEST).exists() {
         return Err(format!("there are no benchmarks here: {BENCHES_MANIFEST} is missing").into());
     }
     let invocation = Invocation::cargo("run --release --manifest-path")
-        .arguments([BENCHES_MANIFEST, "--", "run", "--suite", suite])
+        .arguments([BENCHES_MANIFEST, "--"])
+        .arguments(words.iter().copied())
         .arguments(arguments.to_vec());
     announced(&invocation)
 }

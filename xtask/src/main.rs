@@ -90,7 +90,7 @@ enum Task {
     },
     /// Run every harness until its goal is reached, over as many runs as it takes; or report
     Torture(torture::Arguments),
-    /// Measure: `smoke` in minutes, `full` for the figures in the docs
+    /// Measure: `smoke` in minutes, `full` and `scaling` for the figures in the docs
     Bench {
         /// How much to measure
         suite: BenchSuite,
@@ -155,13 +155,17 @@ enum BenchSuite {
     Smoke,
     /// Every workload at its documented size.
     Full,
+    /// What operations of this store cost as it grows.
+    Scaling,
 }
 
 impl BenchSuite {
-    fn name(self) -> &'static str {
+    /// The benchmark program's words for it.
+    fn words(self) -> &'static [&'static str] {
         match self {
-            Self::Smoke => "smoke",
-            Self::Full => "full",
+            Self::Smoke => &["run", "--suite", "smoke"],
+            Self::Full => &["run", "--suite", "full"],
+            Self::Scaling => &["scaling"],
         }
     }
 }
@@ -187,7 +191,7 @@ fn run(task: Task) -> Result<bool> {
         Task::Check { rules } => checks::run(&rules),
         Task::Soak { entries, seed } => dispatch::soak(entries, seed),
         Task::Torture(arguments) => torture::run(&arguments),
-        Task::Bench { suite, arguments } => dispatch::bench(suite.name(), &arguments),
+        Task::Bench { suite, arguments } => dispatch::bench(suite.words(), &arguments),
         Task::Instructions(arguments) => Ok(instructions::run(&arguments)?.is_success()),
         Task::Examples { names } => examples::run(&names),
         Task::Readme => examples::run_readme(),
