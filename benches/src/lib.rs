@@ -16,6 +16,7 @@ mod chart;
 mod child;
 mod cli;
 mod figures;
+mod floor;
 mod latency;
 mod lsm;
 mod measure;

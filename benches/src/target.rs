@@ -4,6 +4,7 @@
 //! are printed all the same, since a missed one is a hint.
 
 use crate::figures::{Figures, RowFigures};
+use crate::floor;
 use crate::row::Row;
 use crate::scale::Scale;
 
@@ -97,6 +98,7 @@ pub(crate) fn verdicts(
         let figure = figure.filter(|figure| *figure > scale.memtable_mib as f64);
         verdicts.extend(at_most("peak memory of the process, MiB:", figure, mib(least)));
     }
+    verdicts.extend(floor::verdict(row, ours));
     verdicts.extend(lz4_verdicts(row, ours, scale));
     if let Some(share) = ours.median("slowest_second_share") {
         let outcome = Outcome::of(share, SLOWEST_SECOND_MIN, 0.95);
