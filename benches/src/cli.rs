@@ -5,7 +5,7 @@ use std::process::{Command, ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::lsm::ENGINES as OURS;
+use crate::OURS;
 use crate::measure;
 use crate::row::{ROWS, Row};
 use crate::scale::{Scale, Suite};
@@ -16,7 +16,7 @@ use crate::suite::Run;
 /// The package that has the peers compiled in.
 const PEERS_MANIFEST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/Cargo.toml");
 /// The engines that `--suite full` compares unless told otherwise.
-const FULL_ENGINES: [&str; 6] = ["lsm", "rocksdb", "fjall", "surrealkv", "lmdb", "redb"];
+const FULL_ENGINES: [&str; 7] = ["lsm", "rocksdb", "fjall", "surrealkv", "lmdb", "redb", "limit"];
 
 #[derive(Parser)]
 #[command(name = "lsm-bench", about = "Measures the store, and its peers beside it", version)]

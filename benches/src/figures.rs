@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::limit;
 use crate::row::Row;
 
 /// All measurements of one engine in one row.
@@ -40,6 +41,11 @@ impl Figures {
         Some((all.iter().copied().reduce(f64::min)?, all.iter().copied().reduce(f64::max)?))
     }
 
+    /// Whether it is a store that somebody could use instead.
+    pub(crate) fn is_peer(&self) -> bool {
+        !self.is_ours() && self.engine != limit::ENGINE.name
+    }
+
     /// Whether it is this repository's store, in one of its settings.
     pub(crate) fn is_ours(&self) -> bool {
         self.engine.starts_with("lsm")
@@ -53,7 +59,7 @@ impl RowFigures {
     }
 
     fn peers(&self, among_lsm: bool) -> impl Iterator<Item = &Figures> {
-        self.engines.iter().filter(move |peer| !peer.is_ours() && (peer.is_lsm || !among_lsm))
+        self.engines.iter().filter(move |peer| peer.is_peer() && (peer.is_lsm || !among_lsm))
     }
 
     /// The peer with the best figure, and that figure.

@@ -9,6 +9,7 @@
 //! in turn, several times, each time in a process of its own. To see the rows, open `row.rs`; what
 //! they must reach, `target.rs`; what is done in them, `work.rs`; what is noted, `measure.rs`; in
 //! which order, `suite.rs`; what an engine must offer, `store.rs`; this store behind it, `lsm.rs`;
+//! what the machine allows at most, `limit.rs`;
 //! what is printed and drawn, `table.rs` and `report.rs`. The peers are in the package `peers`, so
 //! that building this one does not build them.
 
@@ -18,6 +19,7 @@ mod cli;
 mod figures;
 mod floor;
 mod latency;
+mod limit;
 mod lsm;
 mod measure;
 mod process;
@@ -34,5 +36,7 @@ pub mod feature;
 pub mod store;
 
 pub use cli::main_with;
-pub use lsm::ENGINES as OURS;
 pub use process::wait_until_quiet;
+
+/// What is measured without peers: this store, in each of its settings, and the machine.
+pub const OURS: [store::Engine; 3] = [lsm::MAPPED, lsm::CACHED, limit::ENGINE];

@@ -12,22 +12,21 @@ use lsm_engine::{
 use crate::feature::{Feature, Featured};
 use crate::store::{self, Counted, Engine, Key, Pipeline, Range, Result, Seen, Settings, Store};
 
-/// This repository's store: with its default way to read, from mapped files, and with blocks read
-/// into its cache, for those who fear a mapped file on a failing disk.
-pub const ENGINES: [Engine; 2] = [
-    Engine {
-        name: "lsm",
-        is_lsm: true,
-        open: |settings| open(settings, ReadMode::Mapped),
-        settings: |settings| describe(settings, ReadMode::Mapped),
-    },
-    Engine {
-        name: "lsm-cached",
-        is_lsm: true,
-        open: |settings| open(settings, ReadMode::Cached),
-        settings: |settings| describe(settings, ReadMode::Cached),
-    },
-];
+/// This repository's store with its default way to read: from mapped files.
+pub(crate) const MAPPED: Engine = Engine {
+    name: "lsm",
+    is_lsm: true,
+    open: |settings| open(settings, ReadMode::Mapped),
+    settings: |settings| describe(settings, ReadMode::Mapped),
+};
+
+/// The same with blocks read into its cache, for those who fear a mapped file on a failing disk.
+pub(crate) const CACHED: Engine = Engine {
+    name: "lsm-cached",
+    is_lsm: true,
+    open: |settings| open(settings, ReadMode::Cached),
+    settings: |settings| describe(settings, ReadMode::Cached),
+};
 
 struct Lsm(Db);
 
@@ -160,7 +159,7 @@ impl Store for Lsm {
         Ok(Duration::ZERO)
     }
 
-    fn can_compact(&self) -> bool {
+    fn offers(&self, _row: &str) -> bool {
         true
     }
 

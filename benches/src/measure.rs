@@ -109,7 +109,7 @@ fn working(
     if matches!(row.work, Work::Pipelined(_)) && store.pipeline(1).is_none() {
         return Ok(None);
     }
-    if row.work == Work::Compact && !store.can_compact() {
+    if !store.offers(row.name) {
         return Ok(None);
     }
     if let Work::Feature(feature) = row.work

@@ -134,9 +134,9 @@ pub trait Store: Send + Sync {
     /// Returns how much of the wait was only to make sure; it is not held against the engine.
     fn settle(&self) -> Result<Duration>;
 
-    /// Whether [`compact`](Self::compact) is there.
-    fn can_compact(&self) -> bool {
-        false
+    /// Whether the store takes part in a row: most do in all but those about what they lack.
+    fn offers(&self, row: &str) -> bool {
+        row != "compact"
     }
 
     /// Merges all tables anew, whether they need it or not.
