@@ -9,25 +9,32 @@
 //!    list guarantees that it shows the same. So no scan pins sealed memtables or dead files.
 //!
 //! In a database opened read-only the moment holds its own view, and a scan stays with it.
+//!
+//! Here a cursor moves. To see which entry a movement ends at, open `scan/settle.rs`; where key and
+//! value of that entry are, `scan/entry.rs`, and `scan/large.rs` if a blob file holds the value.
 
-use std::borrow::Cow;
+mod entry;
+mod large;
+mod settle;
+
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use lsm_blob::BlobValue;
-use lsm_entry::{BlobRef, Cursor, Direction, MAX_SEQ_NO, MergingCursor, SeqNo, Tag};
+use lsm_entry::{Cursor, Direction, MAX_SEQ_NO, MergingCursor, SeqNo};
 
 use crate::budget::CursorCharge;
 use crate::error::{Error, Result};
 use crate::keyspace::KeyspaceCore;
-use crate::resolve::{Meaning, Operands};
+use crate::resolve::Operands;
 use crate::samples::Begun;
 use crate::snapshot::Registered;
 use crate::source::{Source, merge_view};
 use crate::sync::Guard;
-use crate::value::Slice;
 use crate::view::View;
+use entry::Position;
+use large::Large;
+use settle::is_same;
 
 /// Entries after which a scan looks whether its view is stale.
 const STALENESS_CHECK_ENTRIES: u32 = 256;
@@ -64,9 +71,7 @@ pub struct EntryCursor {
     /// Merge operands of the current entry, as they were met.
     operands: Operands,
     /// Value of the current entry, if it lies in a blob file.
-    large: Option<BlobValue>,
-    /// Whether values that lie in blob files are wanted.
-    loads_values: bool,
+    large: Large,
     entries_until_check: u32,
     /// Its place in the memory budget.
     _charge: CursorCharge,
@@ -86,22 +91,6 @@ struct Plain {
     backward: u32,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Position {
-    /// At no entry.
-    End,
-    /// The merged cursor stands at the entry itself.
-    AtEntry,
-    /// The merged cursor stands before the entry's oldest version; the entry was copied.
-    BeforeEntry,
-    /// The merged cursor stands among the entry's older versions, or behind them; the entry was folded.
-    WithinEntry,
-    /// As at the entry itself; its value lies in a blob file.
-    AtLarge,
-    /// As before the entry; its value lies in a blob file.
-    BeforeLarge,
-}
-
 impl EntryCursor {
     pub(crate) fn new(moment: Registered, core: &Arc<KeyspaceCore>) -> Self {
         // Order: register, then load the view (see the file comment).
@@ -118,13 +107,13 @@ impl EntryCursor {
     pub(crate) fn beside(&self) -> Self {
         let view = Arc::clone(&self.view);
         let mut beside = Self::over(self.moment.clone(), &self.core, view, self.refusal.clone());
-        beside.loads_values = self.loads_values;
+        beside.large = self.large.alike();
         beside
     }
 
     /// The same, for whoever wants no values: those in blob files are not read, and seem empty.
     pub(crate) fn keys_only(mut self) -> Self {
-        self.loads_values = false;
+        self.large = Large::unwanted();
         self
     }
 
@@ -146,8 +135,7 @@ impl EntryCursor {
             key: Vec::new(),
             value: Vec::new(),
             operands: Operands::default(),
-            large: None,
-            loads_values: true,
+            large: Large::wanted(),
             entries_until_check: STALENESS_CHECK_ENTRIES,
             _charge: charge,
             plain: Plain::default(),
@@ -296,82 +284,9 @@ impl EntryCursor {
         Ok(())
     }
 
-    /// The key here, or `None` at no entry.
-    #[inline]
-    pub fn key(&self) -> Option<&[u8]> {
-        self.entry().map(|(key, _)| key)
-    }
-
-    /// The value here, or `None` at no entry.
-    #[inline]
-    pub fn value(&self) -> Option<&[u8]> {
-        self.entry().map(|(_, value)| value)
-    }
-
-    /// Key and value here, or `None` at no entry.
-    #[inline]
-    pub fn entry(&self) -> Option<(&[u8], &[u8])> {
-        if self.position == Position::AtEntry {
-            return self.merged.entry().map(|entry| (entry.key, entry.user_value()));
-        }
-        self.entry_elsewhere()
-    }
-
-    /// The entry here, if it is not where the sources stand, or its value is not.
-    #[inline(never)]
-    fn entry_elsewhere(&self) -> Option<(&[u8], &[u8])> {
-        match self.position {
-            Position::End => None,
-            Position::BeforeEntry | Position::WithinEntry => Some((&self.key, &self.value)),
-            Position::AtLarge => self.merged.entry().map(|entry| (entry.key, self.large())),
-            Position::BeforeLarge => Some((&self.key, self.large())),
-            Position::AtEntry => self.merged.entry().map(|entry| (entry.key, entry.user_value())),
-        }
-    }
-
-    fn large(&self) -> &[u8] {
-        self.large.as_deref().unwrap_or_default()
-    }
-
-    /// What [`entry`](Self::entry) found, for longer than the cursor stays.
-    #[inline]
-    pub(crate) fn keep(&self, (key, value): (&[u8], &[u8])) -> (Slice, Slice) {
-        let value = match (self.position, &self.large) {
-            (Position::AtLarge | Position::BeforeLarge, Some(large)) => Slice::blob(large.clone()),
-            _ => Slice::copied(value),
-        };
-        (Slice::copied(key), value)
-    }
-
-    /// The current entry as a table holds it that refers to no blob file, its expiry included, while
-    /// the cursor moves forward.
-    pub(crate) fn stored(&self) -> Option<(Tag, Cow<'_, [u8]>)> {
-        match self.position {
-            Position::AtLarge => self.merged.entry().map(|entry| {
-                let expiry_bytes = entry.value.len() - entry.user_value().len();
-                let value = [&entry.value[..expiry_bytes], self.large()].concat();
-                (entry.tag.without_blob(), Cow::Owned(value))
-            }),
-            Position::AtEntry => {
-                self.merged.entry().map(|entry| (entry.tag, Cow::Borrowed(entry.value)))
-            }
-            _ => self.value().map(|value| (Tag::PUT, Cow::Borrowed(value))),
-        }
-    }
-
     /// The newest sequence number that the cursor sees.
     pub fn seq_no(&self) -> SeqNo {
         self.moment.seq_no
-    }
-
-    /// Looks how far the entries are plain from the one here on.
-    #[inline]
-    fn look_ahead(&mut self, direction: Direction) -> u32 {
-        let plain = self.merged.plain(direction, self.moment.seq_no);
-        // Not beyond the next look at the view.
-        let plain = u32::try_from(plain).unwrap_or(u32::MAX).min(self.entries_until_check - 1);
-        self.entries_until_check -= plain;
-        plain
     }
 
     /// Begins to seek.
@@ -383,149 +298,6 @@ impl EntryCursor {
             return Err(refusal.clone());
         }
         self.refresh_view();
-        Ok(())
-    }
-
-    fn remember_key(&mut self) {
-        if let Some(entry) = self.merged.entry() {
-            self.key.clear();
-            self.key.extend_from_slice(entry.key);
-        }
-    }
-
-    /// From the first version of some key on, finds the next entry that the reader sees, past
-    /// every version of `self.key` if that is left behind.
-    #[inline]
-    fn settle_forward(&mut self, mut leaves_key: bool) -> Result<()> {
-        while let Some(entry) = self.merged.entry() {
-            if !self.moment.sees(entry.seq_no) || leaves_key && is_same(entry.key, &self.key) {
-                self.passed += 1;
-                self.merged.next()?;
-                continue;
-            }
-            match self.moment.db.shared.resolve(&entry, self.moment.time_ms) {
-                Meaning::Value(_) => {
-                    self.position = Position::AtEntry;
-                    self.plain.forward = self.look_ahead(Direction::Forward);
-                    return Ok(());
-                }
-                Meaning::Large(place) => return self.stand_at_large(place, Position::AtLarge),
-                Meaning::Gone => {
-                    // None of its older versions counts.
-                    self.remember_key();
-                    leaves_key = true;
-                    self.passed += 1;
-                    self.merged.next()?;
-                }
-                Meaning::Operand(_) => return self.fold_forward(),
-            }
-        }
-        Ok(())
-    }
-
-    /// From the newest version that the reader sees on, which is an operand, finds what it and the
-    /// older ones come to.
-    #[cold]
-    fn fold_forward(&mut self) -> Result<()> {
-        self.remember_key();
-        self.operands.clear();
-        let mut has_base = false;
-        while let Some(entry) = self.merged.entry().filter(|entry| is_same(entry.key, &self.key)) {
-            // Below a transaction's own operands stands what others have written since it began.
-            if !self.moment.sees(entry.seq_no) {
-                self.merged.next()?;
-                continue;
-            }
-            match self.moment.db.shared.resolve(&entry, self.moment.time_ms) {
-                Meaning::Operand(operand) => self.operands.push(operand),
-                Meaning::Gone => break,
-                Meaning::Value(value) => {
-                    self.value.clear();
-                    self.value.extend_from_slice(value);
-                    has_base = true;
-                    break;
-                }
-                Meaning::Large(place) => {
-                    self.value = self.view.tree.blobs.load(place)?.to_vec();
-                    has_base = true;
-                    break;
-                }
-            }
-            self.merged.next()?;
-        }
-        let base = has_base.then_some(self.value.as_slice());
-        self.value = self.core.fold(&self.key, base, &self.operands.reversed())?;
-        self.position = Position::WithinEntry;
-        Ok(())
-    }
-
-    /// From the oldest version of some key on, finds the entry before that the reader sees.
-    fn settle_backward(&mut self) -> Result<()> {
-        loop {
-            self.plain.backward = self.look_ahead(Direction::Backward);
-            if self.plain.backward > 0 {
-                self.position = Position::AtEntry;
-                return Ok(());
-            }
-            let Some(entry) = self.merged.entry() else { return Ok(()) };
-            self.key.clear();
-            self.key.extend_from_slice(entry.key);
-            // Versions come oldest first here: the last one not newer than the moment counts, and the
-            // operands above it.
-            let mut is_seen = false;
-            self.operands.clear();
-            let mut place = None;
-            while let Some(entry) = self.merged.entry() {
-                if !is_same(entry.key, &self.key) {
-                    break;
-                }
-                if self.moment.sees(entry.seq_no) {
-                    let meaning = self.moment.db.shared.resolve(&entry, self.moment.time_ms);
-                    if let Meaning::Operand(operand) = meaning {
-                        self.operands.push(operand);
-                    } else {
-                        self.operands.clear();
-                        self.value.clear();
-                        (is_seen, place) = (false, None);
-                    }
-                    if let Meaning::Value(value) = meaning {
-                        self.value.extend_from_slice(value);
-                        is_seen = true;
-                    }
-                    if let Meaning::Large(found) = meaning {
-                        (is_seen, place) = (true, Some(found));
-                    }
-                }
-                self.passed += 1;
-                self.merged.prev()?;
-            }
-            if !self.operands.is_empty() {
-                if let Some(place) = place.take() {
-                    self.value = self.view.tree.blobs.load(place)?.to_vec();
-                }
-                let base = is_seen.then_some(self.value.as_slice());
-                self.value = self.core.fold(&self.key, base, &self.operands.in_order())?;
-                is_seen = true;
-            }
-            if is_seen {
-                self.passed -= 1;
-                match place {
-                    None => self.position = Position::BeforeEntry,
-                    Some(place) => self.stand_at_large(place, Position::BeforeLarge)?,
-                }
-                return Ok(());
-            }
-        }
-    }
-
-    /// Fetches the value of the entry that was found.
-    #[cold]
-    fn stand_at_large(&mut self, place: Option<BlobRef>, position: Position) -> Result<()> {
-        self.large = None;
-        if self.loads_values {
-            self.large = Some(self.view.tree.blobs.load(place)?);
-        }
-        self.position = position;
         Ok(())
     }
 
@@ -565,12 +337,6 @@ impl Drop for EntryCursor {
             self.core.is_swamp.store(true, Ordering::Relaxed);
         }
     }
-}
-
-/// Whether two keys are equal. Neighbours in order mostly differ in their last byte.
-#[inline]
-fn is_same(one: &[u8], other: &[u8]) -> bool {
-    one.len() == other.len() && one.last() == other.last() && one == other
 }
 
 impl fmt::Debug for EntryCursor {
