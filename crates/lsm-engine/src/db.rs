@@ -1,10 +1,13 @@
 //! The database as its user holds it.
+//!
+//! Here it is opened, written to in batches, made durable, watched and closed. What it does for its
+//! default keyspace is in `db/default_keyspace.rs`; further keyspaces are in `keyspaces.rs`.
+
+mod default_keyspace;
 
 use std::fmt;
-use std::ops::RangeBounds;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use lsm_entry::SeqNo;
 
@@ -13,17 +16,13 @@ use crate::batch::WriteBatch;
 use crate::error::Result;
 use crate::events::{Event, Listener};
 use crate::history::Retention;
-use crate::iter::Iter;
-use crate::keyspace::{Keyspace, check_name};
-use crate::options::{Durability, KeyspaceOptions, Options, WriteOptions};
-use crate::reads::{Reads, Scan};
+use crate::keyspace::Keyspace;
+use crate::options::{Options, WriteOptions};
 use crate::recover;
 use crate::recovery_report::RecoveryReport;
-use crate::scan::EntryCursor;
 use crate::shared::Shared;
 use crate::snapshot::Snapshot;
 use crate::ticket::Ticket;
-use crate::value::Value;
 use crate::waiter::Goal;
 
 /// An open database: a crash-safe, ordered map from bytes to bytes.
@@ -127,72 +126,14 @@ impl Db {
         crate::read_only::refresh(self.shared())
     }
 
-    /// The keyspace called `name`, created with the database's default options if there is none.
-    ///
-    /// # Errors
-    /// `Invalid` for a name that is empty or longer than 255 bytes, and where the keyspace has another
-    /// merge operator or compaction filter than that of the default options; those of a write.
-    pub fn keyspace(&self, name: &str) -> Result<Keyspace> {
-        check_name(name)?;
-        let shared = self.shared();
-        let core = shared.open_keyspace(name, &shared.options.keyspace)?;
-        let (given, may_miss) = (&shared.options.keyspace, shared.options.without_operators);
-        // One that has an operator, or a filter, already needs none.
-        if core.operator().is_none() {
-            core.take_operator(given.merge_operator.as_ref(), may_miss)?;
-        }
-        if core.value_filter().is_none() {
-            core.take_filter(given.compaction_filter.as_ref(), may_miss)?;
-        }
-        Ok(Keyspace { db: Arc::clone(&self.handle), core })
-    }
-
-    /// The keyspace called `name`, created with `options` if there is none. One that is there keeps
-    /// the options it has; [`Keyspace::set_options`] changes them. Only its merge operator has to be
-    /// given each time, and is taken over where it has none.
-    ///
-    /// # Errors
-    /// Those of [`keyspace`](Self::keyspace), and `Invalid` for an unacceptable option.
-    #[allow(clippy::needless_pass_by_value)]
-    pub fn keyspace_with(&self, name: &str, options: KeyspaceOptions) -> Result<Keyspace> {
-        check_name(name)?;
-        options.check()?;
-        let shared = self.shared();
-        let core = shared.open_keyspace(name, &options)?;
-        let may_miss = shared.options.without_operators;
-        let given = options.merge_operator.as_ref();
-        if core.take_operator(given, may_miss)? && !shared.is_read_only {
-            shared.set_options(&core, core.options().with_operator(given))?;
-        }
-        let given = options.compaction_filter.as_ref();
-        if core.take_filter(given, may_miss)? && !shared.is_read_only {
-            shared.set_options(&core, core.options().with_filter(given))?;
-        }
-        Ok(Keyspace { db: Arc::clone(&self.handle), core })
-    }
-
-    /// The names of all keyspaces, the default one ("default") first.
-    pub fn keyspaces(&self) -> Vec<String> {
-        self.shared().live_keyspaces().iter().map(|core| core.name.clone()).collect()
-    }
-
-    /// Removes a keyspace and everything in it, durably. Handles to it fail with `Invalid` from
-    /// then on; scans under way end as they began.
-    ///
-    /// # Errors
-    /// `Invalid` for the default keyspace; those of a write.
-    #[allow(clippy::needless_pass_by_value)]
-    pub fn drop_keyspace(&self, keyspace: Keyspace) -> Result<()> {
-        self.shared().drop_keyspace(&keyspace.core)
-    }
-
     /// Writes a batch: together or not at all, over all its keyspaces. One that holds nothing writes
     /// nothing and waits for nothing, whatever durability it asks for: [`sync`](Self::sync) is what
     /// brings earlier writes to the disk.
     ///
     /// # Errors
-    /// `Invalid` for a key, value or batch beyond its limit, `ReadOnly`, `NoSpace`, `Io`. After an
-    /// error whose [outcome is unknown](crate::Error::is_outcome_unknown), it may be found at the
+    /// `Invalid` for a [key](crate::MAX_KEY_BYTES) or [value](crate::MAX_VALUE_BYTES) beyond its limit
+    /// and for a batch longer than a quarter of [`Options::memory_bytes`], `ReadOnly`, `NoSpace`,
+    /// `Io`. After an error whose [outcome is unknown](crate::Error::is_outcome_unknown), it may be found at the
     /// next open.
     pub fn write(&self, batch: &WriteBatch) -> Result<()> {
         self.write_with(batch, WriteOptions::default()).map(drop)
@@ -319,7 +260,8 @@ impl Db {
         &self.shared().report
     }
 
-    /// Changes the limit of bytes a second that flushes and compactions write together.
+    /// Changes the limit of bytes a second that flushes and compactions write together; `None`: there
+    /// is none. See [`Options::write_rate_bytes_per_second`].
     pub fn set_write_rate(&self, bytes_per_second: Option<u64>) {
         self.shared().limiter.set_rate(bytes_per_second);
     }
@@ -386,143 +328,6 @@ impl Db {
     }
 }
 
-/// Every method of the default keyspace.
-impl Db {
-    /// The default keyspace.
-    pub fn default_keyspace(&self) -> &Keyspace {
-        &self.default
-    }
-
-    /// Sets `key` to `value`; see [`Keyspace::put`].
-    ///
-    /// # Errors
-    /// Those of [`Keyspace::put`].
-    pub fn put(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
-        self.default.put(key, value)
-    }
-
-    /// Sets `key` to `value`; see [`Keyspace::put_with`].
-    ///
-    /// # Errors
-    /// Those of [`Keyspace::put_with`].
-    pub fn put_with(
-        &self,
-        key: impl AsRef<[u8]>,
-        value: impl AsRef<[u8]>,
-        options: WriteOptions,
-    ) -> Result<SeqNo> {
-        self.default.put_with(key, value, options)
-    }
-
-    /// Sets `key` to `value` for as long as `ttl`; see [`Keyspace::put_ttl`].
-    ///
-    /// # Errors
-    /// Those of [`Keyspace::put`].
-    pub fn put_ttl(
-        &self,
-        key: impl AsRef<[u8]>,
-        value: impl AsRef<[u8]>,
-        ttl: Duration,
-    ) -> Result<()> {
-        self.default.put_ttl(key, value, ttl)
-    }
-
-    /// Sets `key` to `value` for as long as `ttl`; see [`Keyspace::put_ttl_with`].
-    ///
-    /// # Errors
-    /// Those of [`Keyspace::put_with`].
-    pub fn put_ttl_with(
-        &self,
-        key: impl AsRef<[u8]>,
-        value: impl AsRef<[u8]>,
-        ttl: Duration,
-        options: WriteOptions,
-    ) -> Result<SeqNo> {
-        self.default.put_ttl_with(key, value, ttl, options)
-    }
-
-    /// Removes `key`; see [`Keyspace::delete`].
-    ///
-    /// # Errors
-    /// Those of [`Keyspace::put`].
-    pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<()> {
-        self.default.delete(key)
-    }
-
-    /// Removes `key`; see [`Keyspace::delete_with`].
-    ///
-    /// # Errors
-    /// Those of [`Keyspace::put_with`].
-    pub fn delete_with(&self, key: impl AsRef<[u8]>, options: WriteOptions) -> Result<SeqNo> {
-        self.default.delete_with(key, options)
-    }
-
-    /// Merges `operand` with the value of `key`; see [`Keyspace::merge`].
-    ///
-    /// # Errors
-    /// Those of [`Keyspace::merge`].
-    pub fn merge(&self, key: impl AsRef<[u8]>, operand: impl AsRef<[u8]>) -> Result<()> {
-        self.default.merge(key, operand)
-    }
-
-    /// Merges `operand` with the value of `key`; see [`Keyspace::merge_with`].
-    ///
-    /// # Errors
-    /// Those of [`Keyspace::merge_with`].
-    pub fn merge_with(
-        &self,
-        key: impl AsRef<[u8]>,
-        operand: impl AsRef<[u8]>,
-        options: WriteOptions,
-    ) -> Result<SeqNo> {
-        self.default.merge_with(key, operand, options)
-    }
-
-    /// Merges a range to the bottom; see [`Keyspace::compact_range`].
-    ///
-    /// # Errors
-    /// Those of [`Keyspace::compact_range`].
-    pub fn compact_range<K: AsRef<[u8]>>(&self, range: impl RangeBounds<K>) -> Result<()> {
-        self.default.compact_range(range)
-    }
-
-    /// About how many bytes a range takes on disk; see [`Keyspace::approximate_size`].
-    pub fn approximate_size<K: AsRef<[u8]>>(&self, range: impl RangeBounds<K>) -> u64 {
-        self.default.approximate_size(range)
-    }
-
-    /// Options of the default keyspace.
-    pub fn options(&self) -> KeyspaceOptions {
-        self.default.options()
-    }
-
-    /// Changes the default keyspace's options; see [`Keyspace::set_options`].
-    ///
-    /// # Errors
-    /// Those of [`Keyspace::set_options`].
-    pub fn set_options(&self, options: KeyspaceOptions) -> Result<()> {
-        self.default.set_options(options)
-    }
-}
-
-impl Reads for Db {
-    fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
-        self.default.get(key)
-    }
-
-    fn multi_get<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<Value>>> {
-        self.default.multi_get(keys)
-    }
-
-    fn scan(&self, scan: Scan) -> Iter {
-        self.default.scan(scan)
-    }
-
-    fn cursor(&self) -> EntryCursor {
-        self.default.cursor()
-    }
-}
-
 impl fmt::Debug for Db {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Db").field("dir", &self.shared().dir).finish()
@@ -532,12 +337,5 @@ impl fmt::Debug for Db {
 impl Shared {
     fn has_sealed(&self) -> bool {
         self.live_keyspaces().iter().any(|core| !core.view.load().sealed.is_empty())
-    }
-}
-
-/// The durability of a write that does not say.
-impl From<Durability> for WriteOptions {
-    fn from(durability: Durability) -> Self {
-        Self::durability(durability)
     }
 }

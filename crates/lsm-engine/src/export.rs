@@ -18,7 +18,6 @@ use lsm_io::OpenMode;
 use lsm_sstable::{BlockCache, Origin, ReadMode, Table};
 use lsm_version::LEVELS;
 
-use crate::checkpoint::check_outside;
 use crate::error::{Error, Result};
 use crate::ingest::IngestReport;
 use crate::keyspace::Keyspace;
@@ -28,7 +27,7 @@ use crate::outputs::{OutputSpec, Outputs, Workshop};
 use crate::reads::Scan;
 use crate::scan::EntryCursor;
 use crate::snapshot::Registered;
-use crate::unfinished::{Unfinished, check_free};
+use crate::unfinished::{Unfinished, check_free, check_outside};
 
 /// Blocks of a table that is brought in are read once.
 const CACHE_BYTES: u64 = 1 << 20;

@@ -7,13 +7,85 @@ use std::time::Duration;
 use lsm_manifest::ManifestEdit;
 
 use crate::batch::DEFAULT_KEYSPACE;
+use crate::db::Db;
 use crate::error::{Error, Result};
-use crate::keyspace::KeyspaceCore;
+use crate::keyspace::{Keyspace, KeyspaceCore, check_name};
 use crate::options::KeyspaceOptions;
 use crate::recover::new_core;
 use crate::shared::Shared;
 use crate::view::{Tree, View};
 use crate::waiter::Goal;
+
+impl Db {
+    /// The keyspace called `name`, created with the database's default options if there is none.
+    ///
+    /// ```
+    /// # use lsm_engine::{Db, Reads};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let db = Db::open(dir.path())?;
+    /// let users = db.keyspace("users")?;
+    /// users.put("1", "Ada")?;
+    /// assert!(!db.contains_key("1")?, "the default keyspace is another map");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Invalid` for a name that is empty or longer than 255 bytes, and where the keyspace has another
+    /// merge operator or compaction filter than that of the default options; those of a write.
+    pub fn keyspace(&self, name: &str) -> Result<Keyspace> {
+        check_name(name)?;
+        let shared = self.shared();
+        let core = shared.open_keyspace(name, &shared.options.keyspace)?;
+        let (given, may_miss) = (&shared.options.keyspace, shared.options.without_operators);
+        // One that has an operator, or a filter, already needs none.
+        if core.operator().is_none() {
+            core.take_operator(given.merge_operator.as_ref(), may_miss)?;
+        }
+        if core.value_filter().is_none() {
+            core.take_filter(given.compaction_filter.as_ref(), may_miss)?;
+        }
+        Ok(Keyspace { db: Arc::clone(self.handle()), core })
+    }
+
+    /// The keyspace called `name`, created with `options` if there is none. One that is there keeps
+    /// the options it has; [`Keyspace::set_options`] changes them. Only its merge operator and its
+    /// compaction filter have to be given each time, and are taken over where it has none.
+    ///
+    /// # Errors
+    /// Those of [`keyspace`](Self::keyspace), and `Invalid` for an unacceptable option.
+    #[allow(clippy::needless_pass_by_value)]
+    pub fn keyspace_with(&self, name: &str, options: KeyspaceOptions) -> Result<Keyspace> {
+        check_name(name)?;
+        options.check()?;
+        let shared = self.shared();
+        let core = shared.open_keyspace(name, &options)?;
+        let may_miss = shared.options.without_operators;
+        let given = options.merge_operator.as_ref();
+        if core.take_operator(given, may_miss)? && !shared.is_read_only {
+            shared.set_options(&core, core.options().with_operator(given))?;
+        }
+        let given = options.compaction_filter.as_ref();
+        if core.take_filter(given, may_miss)? && !shared.is_read_only {
+            shared.set_options(&core, core.options().with_filter(given))?;
+        }
+        Ok(Keyspace { db: Arc::clone(self.handle()), core })
+    }
+
+    /// The names of all keyspaces, the default one ("default") first.
+    pub fn keyspaces(&self) -> Vec<String> {
+        self.shared().live_keyspaces().iter().map(|core| core.name.clone()).collect()
+    }
+
+    /// Removes a keyspace and everything in it, durably. Handles to it fail with `Invalid` from
+    /// then on; scans under way end as they began.
+    ///
+    /// # Errors
+    /// `Invalid` for the default keyspace; those of a write.
+    #[allow(clippy::needless_pass_by_value)]
+    pub fn drop_keyspace(&self, keyspace: Keyspace) -> Result<()> {
+        self.shared().drop_keyspace(&keyspace.core)
+    }
+}
 
 impl Shared {
     /// The keyspace called `name`, created durably if there is none.

@@ -1,12 +1,14 @@
 //! What a user may choose. A dozen settings that matter; everything else is derived from them.
 //!
-//! An option has its line in `options/listing.rs`, which reads what it does from the comments here.
+//! Here are those of a database. Those of a keyspace are in `options/keyspace.rs`, and the form in which
+//! they are saved in `options/saved.rs`; those of a write in `options/write.rs`. An option has its line
+//! in `options/listing.rs`, which reads what it does from the comments.
 
+mod keyspace;
 mod lint;
 mod listing;
-
-use std::fmt::{self, Write as _};
-use std::time::{Duration, Instant};
+mod saved;
+mod write;
 
 use lsm_memtable::MemtableOptions;
 
@@ -14,32 +16,19 @@ pub use lsm_compaction::CompactionPolicy;
 pub use lsm_sstable::Compression;
 pub use lsm_wal::RecoveryMode;
 
+pub use self::keyspace::KeyspaceOptions;
 pub use self::lint::LintFinding;
 pub use self::listing::OptionRow;
+pub use self::saved::fuzz_options;
+pub use self::write::{Durability, WriteOptions};
 
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::events::Listener;
 use crate::history::Retention;
-use crate::operator::Operator;
 use crate::reserve::RESERVE_BYTES_MIN;
-use crate::value_filter::ValueFilter;
 
 const MIB: u64 = 1 << 20;
-/// The least `blob_threshold_bytes`: a shorter value takes less room than a blob file's share of it.
-const BLOB_THRESHOLD_BYTES_MIN: u64 = 64;
-
-/// When a write is acknowledged, and so what it survives.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Durability {
-    /// When its bytes are in the log's buffer. Survives nothing; the order of writes is kept.
-    Memory,
-    /// When its bytes are with the operating system. Survives a killed process.
-    Os,
-    /// When the log is synced, shared by all who wait for it. Survives power loss.
-    #[default]
-    Disk,
-}
 
 /// Where the blocks of uncompressed tables are read from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,29 +41,22 @@ pub enum ReadMode {
     Cached,
 }
 
-/// How one write is made; the default takes the database's durability and waits without limit.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct WriteOptions {
-    /// When to acknowledge; `None`: as [`Options::durability`] says.
-    pub durability: Option<Durability>,
-    /// The longest wait for a place in the order, while flushes or compactions lag. Past it the
-    /// write fails with `Busy` and nothing is written.
-    pub deadline: Option<Duration>,
-}
-
-impl WriteOptions {
-    /// The default with this durability.
-    pub fn durability(durability: Durability) -> Self {
-        Self { durability: Some(durability), ..Self::default() }
-    }
-
-    /// `None`: the write waits without limit, or so long that it does not matter.
-    pub(crate) fn deadline_from_now(&self) -> Option<Instant> {
-        self.deadline.and_then(|wait| Instant::now().checked_add(wait))
-    }
-}
-
-/// How a database behaves. Checked once, when it is opened.
+/// How a database behaves. Checked once, when it is opened: the error names the option, its value and
+/// what is accepted.
+///
+/// ```
+/// use lsm_engine::{Db, Durability, Options};
+///
+/// # let dir = tempfile::tempdir()?;
+/// # let path = dir.path().join("my.db");
+/// let options = Options {
+///     memory_bytes: 64 << 20,
+///     durability: Durability::Os, // Writes survive a killed process, and a power cut once synced.
+///     ..Options::default()
+/// };
+/// let db = Db::open_with(path, options)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Create the database if there is none (default: yes).
@@ -84,22 +66,25 @@ pub struct Options {
     /// less; at least 4 MiB). Mapped tables live in the operating system's cache and do not count.
     pub memory_bytes: u64,
     /// Size at which a memtable is sealed; earlier where memory is short. More: fewer, larger flushes
-    /// and less write amplification. `None`: an eighth of `memory_bytes`, at most 64 MiB.
+    /// and less write amplification. `None`: an eighth of `memory_bytes`, at most 64 MiB. At least
+    /// 4 KiB.
     pub memtable_bytes: Option<u64>,
-    /// The most that the block cache takes, with filters, indexes and cursors, at most seven eighths
-    /// of `memory_bytes`; memtables have the rest. `None`: half of `memory_bytes`.
+    /// The most bytes that the block cache takes, with filters, indexes and cursors, at most seven
+    /// eighths of `memory_bytes`; memtables have the rest. `None`: half of `memory_bytes`.
     pub cache_bytes: Option<u64>,
     /// When a write is acknowledged unless it says otherwise (default `Disk`).
     pub durability: Durability,
-    /// Threads that compact (default 2). One more flushes, one keeps the log.
+    /// Threads that compact (default 2, 1 to 64). One more flushes, one keeps the log.
     pub background_threads: usize,
-    /// Most bytes a second that flushes and compactions may write together; `None`: no limit. A
-    /// flush goes before a compaction. Changeable live.
+    /// Most bytes a second that flushes and compactions may write together, at least 64 KiB; `None`:
+    /// no limit. A flush goes before a compaction. Changeable live
+    /// ([`Db::set_write_rate`](crate::Db::set_write_rate)).
     pub write_rate_bytes_per_second: Option<u64>,
-    /// Size of a log segment (default 64 MiB, at least 64 KiB).
+    /// Size of a log segment in bytes (default 64 MiB, at least 64 KiB).
     pub log_segment_bytes: u64,
-    /// When the log grows beyond this, the keyspace that holds its oldest segment is flushed
-    /// (default 512 MiB).
+    /// When the log grows beyond this many bytes, the keyspace that holds its oldest segment is flushed
+    /// (default 512 MiB, at least `log_segment_bytes`). More: fewer flushes of keyspaces that are
+    /// seldom written, and more to replay after a crash.
     pub log_bytes_max: u64,
     /// Bytes of log segments that are kept for followers ([`Db::changes`](crate::Db::changes)) beyond
     /// those that recovery needs (default 0). The disk holds at most so much more, a segment apart;
@@ -109,7 +94,8 @@ pub struct Options {
     /// when recovery has no need of it any more, or from the opening that found it; `None`: as long as
     /// there is room. Changeable live.
     pub changes_retention_ms: Option<u64>,
-    /// Age at which a memtable is flushed although it is not full; `None`: never.
+    /// Age in milliseconds, at least 1, at which a memtable is flushed although it is not full; `None`:
+    /// never.
     pub flush_interval_ms: Option<u64>,
     /// Where blocks of uncompressed tables are read from.
     pub read_mode: ReadMode,
@@ -117,7 +103,8 @@ pub struct Options {
     /// commit that does not wait for the disk; as safe, and several times faster (default: yes).
     /// Without effect on file systems that may need room to overwrite.
     pub map_log: bool,
-    /// What recovery does about damage in the log.
+    /// What recovery does about damage in the log (default: it cuts what a crash has torn at its end,
+    /// and refuses to open where durable data is damaged).
     pub recovery: RecoveryMode,
     /// Open keyspaces also where their merge operators and compaction filters are not given, as tools
     /// do that read any database (default: no). Reads that meet merge operands fail with `Merge` then;
@@ -125,7 +112,7 @@ pub struct Options {
     pub without_operators: bool,
     /// Options of the default keyspace, and of others opened without their own.
     pub keyspace: KeyspaceOptions,
-    /// Room kept on the disk, as a file `RESERVE`, for when it is full: deletes, flushes and
+    /// Bytes kept on the disk, as a file `RESERVE`, for when it is full: deletes, flushes and
     /// compactions go on with it. `None`: a little more than the log takes, at most one memtable and
     /// 384 KiB. `Some`: the same, but at most so much; 0 keeps none.
     pub reserve_bytes: Option<u64>,
@@ -245,266 +232,9 @@ fn at_least(field: &str, value: u64, minimum: u64) -> Result<()> {
     Err(Error::invalid(format!("option {field} is {value}; at least {minimum} is accepted")))
 }
 
-/// How one keyspace is kept. Saved with the database.
-#[derive(Clone, Debug, PartialEq)]
-pub struct KeyspaceOptions {
-    /// Which tables are merged when.
-    pub compaction: CompactionPolicy,
-    /// Compression per level, from level 0 on; the last one given holds for deeper levels. Empty:
-    /// none anywhere.
-    pub compression: Vec<Compression>,
-    /// Filter bits per key; `None`: no filters. 10 bits give about one false positive in a hundred.
-    pub filter_bits_per_key: Option<f32>,
-    /// Size of a data block before compression (default 4 KiB, 256 bytes to 1 MiB).
-    pub block_bytes: u32,
-    /// How long a put is kept that does not say ([`put_ttl`](crate::Keyspace::put_ttl) does), in
-    /// milliseconds from when it is written; `None`: for ever. A change holds for later puts.
-    pub ttl_ms: Option<u64>,
-    /// What merge operands come to; `None`: none are accepted. Its name is saved, and it stays: it has
-    /// to be given whenever the keyspace is opened, unless it is one of this library's.
-    pub merge_operator: Option<Operator>,
-    /// What merges ask about each value that they copy and that no snapshot sees; `None`: nothing. Its
-    /// name is saved, and it has to be given whenever the keyspace is opened; it can be changed, and
-    /// taken away. A keyspace with a filter has no merge operator and no `blob_threshold_bytes`.
-    pub compaction_filter: Option<ValueFilter>,
-    /// Values of this length or longer are kept apart from their keys, in blob files, once they are
-    /// flushed: merges then move 20 bytes for each instead of the value. `None` (the default): none
-    /// are. Lower saves more writing; higher saves reads a jump from the key to the value. At least
-    /// 64; below 1 KiB little is gained. Merge operands always stay with their keys.
-    pub blob_threshold_bytes: Option<u64>,
-    /// Milliseconds after which what was deleted has left the disk, tombstones included; `None`: when
-    /// merges come by. Half of it may pass in memory; then the range of an overdue table is merged to
-    /// the bottom, whatever that costs. A snapshot that sees what was deleted keeps it, and what a
-    /// FIFO keyspace holds goes by that policy alone.
-    pub tombstone_age_limit_ms: Option<u64>,
-}
-
-impl Default for KeyspaceOptions {
-    fn default() -> Self {
-        Self {
-            compaction: CompactionPolicy::default(),
-            compression: Vec::new(),
-            filter_bits_per_key: Some(10.0),
-            block_bytes: 4096,
-            ttl_ms: None,
-            merge_operator: None,
-            compaction_filter: None,
-            blob_threshold_bytes: None,
-            tombstone_age_limit_ms: None,
-        }
-    }
-}
-
-impl KeyspaceOptions {
-    /// The compression of tables at `level`.
-    pub fn compression_at(&self, level: usize) -> Compression {
-        let last = self.compression.last().copied().unwrap_or(Compression::None);
-        self.compression.get(level).copied().unwrap_or(last)
-    }
-
-    /// The same with this merge operator.
-    pub(crate) fn with_operator(&self, operator: Option<&Operator>) -> Self {
-        Self { merge_operator: operator.cloned(), ..self.clone() }
-    }
-
-    /// The same with this compaction filter.
-    pub(crate) fn with_filter(&self, filter: Option<&ValueFilter>) -> Self {
-        Self { compaction_filter: filter.cloned(), ..self.clone() }
-    }
-
-    pub(crate) fn check(&self) -> Result<()> {
-        if !(256..=1 << 20).contains(&self.block_bytes) {
-            return Err(Error::invalid(format!(
-                "option block_bytes is {}; 256 to 1048576 are accepted",
-                self.block_bytes
-            )));
-        }
-        if let Some(bits) = self.filter_bits_per_key
-            && !(1.0..=64.0).contains(&bits)
-        {
-            return Err(Error::invalid(format!(
-                "option filter_bits_per_key is {bits}; 1 to 64 are accepted, or none"
-            )));
-        }
-        if let Some(ttl) = self.ttl_ms {
-            at_least("ttl_ms", ttl, 1)?;
-        }
-        if let Some(limit_ms) = self.tombstone_age_limit_ms {
-            at_least("tombstone_age_limit_ms", limit_ms, 1)?;
-        }
-        self.merge_operator.as_ref().map_or(Ok(()), Operator::check)?;
-        if let Some(filter) = &self.compaction_filter {
-            filter.check()?;
-            let operator = self.merge_operator.as_ref();
-            let operator = operator.map(|it| format!("merge_operator is \"{}\"", it.name()));
-            let blobs = self.blob_threshold_bytes;
-            let blobs = blobs.map(|bytes| format!("blob_threshold_bytes is {bytes}"));
-            if let Some(other) = operator.or(blobs) {
-                return Err(Error::invalid(format!(
-                    "option compaction_filter is \"{}\" and {other}; one of them is accepted",
-                    filter.name()
-                )));
-            }
-        }
-        if let Some(bytes) = self.blob_threshold_bytes {
-            at_least("blob_threshold_bytes", bytes, BLOB_THRESHOLD_BYTES_MIN)?;
-        }
-        // Each table costs a file, and a place in memory and manifest.
-        at_least("table_bytes", self.compaction.table_bytes(), 4 << 10)
-    }
-
-    /// Reads the form that `Display` writes.
-    pub(crate) fn parse(text: &str) -> Result<Self> {
-        let mut options = Self::default();
-        for line in text.lines().filter(|line| !line.trim().is_empty()) {
-            let (name, value) = line
-                .split_once(':')
-                .map(|(name, value)| (name.trim(), value.trim()))
-                .ok_or_else(|| Error::corrupt(format!("saved option \"{line}\" has no value")))?;
-            let wrong = || Error::corrupt(format!("saved option {name} is \"{value}\""));
-            match name {
-                "compaction" => options.compaction = value.parse().map_err(|_| wrong())?,
-                "compression" => {
-                    options.compression = value
-                        .split_whitespace()
-                        .map(parse_compression)
-                        .collect::<Option<_>>()
-                        .ok_or_else(wrong)?;
-                }
-                "filter_bits_per_key" => {
-                    options.filter_bits_per_key = if value == "none" {
-                        None
-                    } else {
-                        Some(
-                            value
-                                .parse()
-                                .ok()
-                                .filter(|bits: &f32| !bits.is_nan())
-                                .ok_or_else(wrong)?,
-                        )
-                    };
-                }
-                "blob_threshold_bytes" => {
-                    options.blob_threshold_bytes = match value {
-                        "none" => None,
-                        _ => Some(value.parse().map_err(|_| wrong())?),
-                    };
-                }
-                "block_bytes" => options.block_bytes = value.parse().map_err(|_| wrong())?,
-                "ttl_ms" => {
-                    let ttl = || value.parse().map(Some).map_err(|_| wrong());
-                    options.ttl_ms = if value == "none" { None } else { ttl()? };
-                }
-                "merge_operator" => options.merge_operator = Some(Operator::saved(value)),
-                "compaction_filter" => {
-                    options.compaction_filter = Some(ValueFilter::saved(value));
-                }
-                "tombstone_age_limit_ms" => {
-                    options.tombstone_age_limit_ms = Some(value.parse().map_err(|_| wrong())?);
-                }
-                // An option that a newer version wrote and that this one can do without.
-                _ => {}
-            }
-        }
-        Ok(options)
-    }
-}
-
-impl fmt::Display for KeyspaceOptions {
-    /// One option a line: the form in which they are saved.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "compaction: {}", self.compaction)?;
-        let mut levels = String::new();
-        for &level in &self.compression {
-            write!(levels, " {}", compression_name(level))?;
-        }
-        writeln!(f, "compression:{levels}")?;
-        match self.filter_bits_per_key {
-            Some(bits) => writeln!(f, "filter_bits_per_key: {bits}")?,
-            None => writeln!(f, "filter_bits_per_key: none")?,
-        }
-        writeln!(f, "block_bytes: {}", self.block_bytes)?;
-        // Left out where there is none: a keyspace without it is saved as it always was.
-        if let Some(bytes) = self.blob_threshold_bytes {
-            writeln!(f, "blob_threshold_bytes: {bytes}")?;
-        }
-        self.ttl_ms.map_or(Ok(()), |ttl| writeln!(f, "ttl_ms: {ttl}"))?;
-        if let Some(operator) = &self.merge_operator {
-            writeln!(f, "merge_operator: {}", operator.name())?;
-        }
-        if let Some(filter) = &self.compaction_filter {
-            writeln!(f, "compaction_filter: {}", filter.name())?;
-        }
-        match self.tombstone_age_limit_ms {
-            Some(limit_ms) => writeln!(f, "tombstone_age_limit_ms: {limit_ms}"),
-            None => Ok(()),
-        }
-    }
-}
-
-/// Reads arbitrary bytes as saved options; what can be read comes back the same.
-#[doc(hidden)]
-pub fn fuzz_options(data: &[u8]) {
-    if let Ok(text) = std::str::from_utf8(data)
-        && let Ok(options) = KeyspaceOptions::parse(text)
-    {
-        let saved = options.to_string();
-        let again = KeyspaceOptions::parse(&saved);
-        assert!(again.as_ref().is_ok_and(|again| *again == options), "{saved}: {again:?}");
-    }
-}
-
-fn compression_name(compression: Compression) -> String {
-    match compression {
-        Compression::None => "none".into(),
-        Compression::Lz4 => "lz4".into(),
-        #[allow(unreachable_patterns)] // Without the zstd feature nothing else is left.
-        Compression::Zstd(level) => format!("zstd({level})"),
-        #[allow(unreachable_patterns)]
-        _ => "none".into(),
-    }
-}
-
-fn parse_compression(name: &str) -> Option<Compression> {
-    match name {
-        "none" => Some(Compression::None),
-        "lz4" => Some(Compression::Lz4),
-        _ => {
-            let level = name.strip_prefix("zstd(")?.strip_suffix(')')?;
-            Some(Compression::Zstd(level.parse().ok()?))
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn saved_keyspace_options_read_back_the_same() {
-        let options = KeyspaceOptions {
-            compression: vec![Compression::None, Compression::Lz4, Compression::Zstd(1)],
-            filter_bits_per_key: None,
-            block_bytes: 512,
-            ttl_ms: Some(3_600_000),
-            merge_operator: Some(Operator::saved("somebody's")),
-            compaction_filter: Some(ValueFilter::saved("somebody's")),
-            blob_threshold_bytes: Some(4096),
-            tombstone_age_limit_ms: Some(7),
-            ..KeyspaceOptions::default()
-        };
-        assert_eq!(KeyspaceOptions::parse(&options.to_string()).unwrap(), options);
-        let default = KeyspaceOptions::default();
-        assert_eq!(KeyspaceOptions::parse(&default.to_string()).unwrap(), default);
-    }
-
-    #[test]
-    fn saved_options_that_are_no_number_are_refused() {
-        let error = KeyspaceOptions::parse("filter_bits_per_key: NaN").unwrap_err();
-        assert_eq!(error.to_string(), "saved option filter_bits_per_key is \"NaN\"");
-        let largest = "block_bytes: 4294967295";
-        assert!(KeyspaceOptions::parse(largest).unwrap().check().is_err());
-    }
 
     #[test]
     fn a_small_container_has_a_small_budget() {

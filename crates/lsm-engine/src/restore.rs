@@ -16,14 +16,14 @@ use std::path::{Path, PathBuf};
 use lsm_io::SharedFs;
 use lsm_manifest::Manifest;
 
-use crate::checkpoint::{CheckpointOptions, CheckpointProgress, CheckpointReport, check_outside};
+use crate::checkpoint::{CheckpointOptions, CheckpointProgress, CheckpointReport};
 use crate::db::Db;
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::options::{Options, ReadMode};
 use crate::recover::check_files_present;
 use crate::swap::{Swap, no_database_at};
-use crate::unfinished::Unfinished;
+use crate::unfinished::{Unfinished, check_outside};
 use crate::verify::{VerifyOptions, VerifyProgress, VerifyReport};
 
 /// How a restore is done.

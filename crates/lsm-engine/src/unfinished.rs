@@ -7,7 +7,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::ErrorKind as IoErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use lsm_io::{DirEntry, LockGuard, SharedFs};
@@ -62,6 +62,30 @@ pub(crate) fn check_free(fs: &SharedFs, target: &Path) -> Result<()> {
             name.name
         ))),
     }
+}
+
+/// Refuses a copy of a database in the database's own directory, which goes where that goes.
+pub(crate) fn check_outside(copy: &Path, database: &Path) -> Result<()> {
+    if !absolute(copy).starts_with(absolute(database)) {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "{} lies in {}, a database, which a copy of it must not",
+        copy.display(),
+        database.display()
+    )))
+}
+
+/// A path from the root, without "." and "..".
+fn absolute(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for component in std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).components() {
+        match component {
+            Component::ParentDir => drop(plain.pop()),
+            component => plain.push(component),
+        }
+    }
+    plain
 }
 
 /// What is in a directory; nothing, if there is none.

@@ -6,7 +6,8 @@ use lsm_compaction::CompactionPolicy;
 use lsm_sstable::Compression;
 use lsm_wal::RecoveryMode;
 
-use super::{Durability, KeyspaceOptions, MIB, Options, ReadMode, compression_name};
+use super::saved::compression_name;
+use super::{Durability, KeyspaceOptions, MIB, Options, ReadMode};
 
 /// An option that looks unwise. It is accepted all the same.
 ///

@@ -3,10 +3,13 @@
 //! What an option does is said once, in its doc comment: the listing reads it there. An option that
 //! has no line in the lists below does not compile.
 
-use super::{KeyspaceOptions, Operator, Options, ValueFilter, compression_name};
+use super::saved::compression_name;
+use super::{KeyspaceOptions, Options};
+use crate::operator::Operator;
+use crate::value_filter::ValueFilter;
 
 /// Where the doc comments are.
-const SOURCE: &str = include_str!("../options.rs");
+const SOURCE: &str = concat!(include_str!("../options.rs"), include_str!("keyspace.rs"));
 
 /// One option of a database or a keyspace.
 #[derive(Clone, Debug, PartialEq, Eq)]
