@@ -55,7 +55,7 @@ impl BlobFile {
             return Err(Error::corrupt(file.path(), length, reason));
         }
         let (footer, offset) = read_footer(&file)?;
-        if footer.identity != identity {
+        if footer.head.identity != identity {
             return Err(Error::corrupt(file.path(), offset, "the file is another blob file"));
         }
         let mapping = if mode == ReadMode::Mapped { Some(file.map()?) } else { None };
@@ -77,7 +77,7 @@ impl BlobFile {
     /// # Errors
     /// `Corrupt` if its footer is damaged; `Io`.
     pub fn read_identity(file: &SharedFile) -> Result<Identity> {
-        read_footer(file).map(|(footer, _)| footer.identity)
+        read_footer(file).map(|(footer, _)| footer.head.identity)
     }
 
     /// The value of `bytes` bytes at `offset`.

@@ -6,7 +6,7 @@
 use std::{fmt, io};
 
 use lsm_io::bytes::put_u32;
-use lsm_io::{ChunkWriter, Error, Identity, Result, SEAL_BYTES, Sealer, SharedFile};
+use lsm_io::{ChunkWriter, Error, FooterHead, Identity, Result, SEAL_BYTES, Sealer, SharedFile};
 
 use crate::footer::Footer;
 
@@ -83,9 +83,7 @@ impl BlobWriter {
     /// `Io`, after which the file is to be thrown away.
     pub fn finish(mut self) -> Result<BlobSummary> {
         let footer = Footer {
-            features_to_read: 0,
-            features_to_write: 0,
-            identity: self.identity,
+            head: FooterHead { identity: self.identity, ..FooterHead::default() },
             values: self.values,
             value_bytes: self.value_bytes,
         };

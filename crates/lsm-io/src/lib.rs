@@ -35,8 +35,10 @@
 //! | writing a file front to back | `chunk.rs` |
 //! | who a file is | `identity.rs` |
 //! | checksums that only count there | `seal.rs` |
+//! | what a file that never changes ends with | `footer.rs` |
 
 mod error;
+mod footer;
 mod fs;
 mod identity;
 mod seal;
@@ -61,6 +63,7 @@ pub use bytes::Malformed;
 pub use chunk::ChunkWriter;
 pub use cpu_time::thread_cpu_time;
 pub use error::{Error, Result};
+pub use footer::{FooterHead, FooterKind};
 pub use fs::{
     DirEntry, File, Fs, LockGuard, LockOutcome, OpenMode, SharedFile, SharedFs, SharedStores,
     Stores,

@@ -146,7 +146,7 @@ impl Table {
     /// # Errors
     /// `Corrupt` when it is no table; `Io` when it could not be read.
     pub fn read_identity(file: &SharedFile) -> Result<Identity> {
-        Ok(Tail::read_footer(file)?.identity)
+        Ok(Tail::read_footer(file)?.head.identity)
     }
 
     /// Whether the table may hold `key`'s hash: `false` is certain. Without a filter always `true`.
@@ -225,7 +225,7 @@ impl Table {
 
     /// The identity it was written with.
     pub fn identity(&self) -> Identity {
-        self.tail.footer.identity
+        self.tail.footer.head.identity
     }
 
     /// Length of the file.

@@ -68,8 +68,8 @@ impl Tail {
         let footer_offset = footer_offset(path, bytes)?;
         let footer = read_range(file, mapping, footer_offset..bytes)?;
         let footer = Footer::decode(&footer, path, footer_offset)?;
-        if footer.identity != expected {
-            let reason = wrong_identity(footer.identity, expected);
+        if footer.head.identity != expected {
+            let reason = wrong_identity(footer.head.identity, expected);
             return Err(Error::corrupt(path, footer_offset, reason));
         }
         let start = footer.sections_start();
@@ -83,8 +83,8 @@ impl Tail {
     pub(crate) fn read_damaged(file: &SharedFile, expected: Identity) -> Result<Self> {
         let (path, bytes) = (file.path(), file.len()?);
         let mut footer = Self::read_footer(file)?;
-        if footer.identity != expected {
-            let reason = wrong_identity(footer.identity, expected);
+        if footer.head.identity != expected {
+            let reason = wrong_identity(footer.head.identity, expected);
             return Err(Error::corrupt(path, 0, reason));
         }
         let footer_offset = footer_offset(path, bytes)?;
@@ -103,7 +103,7 @@ impl Tail {
         let footer = Self::read_footer(file)?;
         let handle = footer.properties;
         let bytes = read_range(file, None, handle.offset..handle.end())?;
-        let sealer = Sealer::new(footer.identity);
+        let sealer = Sealer::new(footer.head.identity);
         let sections = Sections { path: file.path(), sealer, start: handle.offset, bytes };
         Self::decode_properties(&footer, &sections)
     }

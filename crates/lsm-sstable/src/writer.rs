@@ -13,7 +13,7 @@ use std::{fmt, io};
 
 use lsm_bloom::FilterBuilder;
 use lsm_entry::{Entry, Fragments, MAX_KEY_BYTES, RangeDelete, SeqNo, ValueKind, compare_internal};
-use lsm_io::{ChunkWriter, Error, Identity, Result, SEAL_BYTES, Sealer, SharedFile};
+use lsm_io::{ChunkWriter, Error, FooterHead, Identity, Result, SEAL_BYTES, Sealer, SharedFile};
 
 use crate::block::BlockBuilder;
 use crate::compression::{COMPRESSED_VALUE_BYTES_MAX, Compressor, Method};
@@ -200,10 +200,13 @@ impl TableWriter {
         let properties_section = self.write_section(&properties.encode())?;
         let index = self.write_section(&self.index.finish())?;
         let blobs = if properties.blobs.is_empty() { 0 } else { FEATURE_BLOBS };
+        let features = self.features | blobs;
         let footer = Footer {
-            features_to_read: self.features | blobs,
-            features_to_write: self.features | blobs,
-            identity: self.identity,
+            head: FooterHead {
+                features_to_read: features,
+                features_to_write: features,
+                identity: self.identity,
+            },
             filter,
             range_deletes,
             properties: properties_section,

@@ -16,7 +16,7 @@ use lsm_version::BlobRecord;
 
 use super::choose::{Choice, Source};
 use super::report::{Loss, NamedFile, RepairReport};
-use super::survey::Survey;
+use super::survey::{Survey, check_not_newer};
 use super::tables::{open_damaged, visit_whole_blocks};
 use crate::verify::{Damage, Files};
 
@@ -30,14 +30,14 @@ pub(super) struct FoundBlobs {
 }
 
 impl FoundBlobs {
-    /// Reads a blob file whole. Damage is noted and no error.
+    /// Reads a blob file whole. Damage is noted and no error, a newer format is one.
     pub(super) fn survey(
         &mut self,
         files: &Files<'_>,
         number: u64,
         bytes: u64,
         damage: &mut Vec<Damage>,
-    ) -> Result<()> {
+    ) -> crate::error::Result<()> {
         let file = files.fs.open(&files.path(FileKind::Blob, number), OpenMode::Read)?;
         let identity = BlobFile::read_identity(&file);
         let verified = identity.and_then(|identity| {
@@ -51,6 +51,9 @@ impl FoundBlobs {
                 value_bytes: found.value_bytes,
             })
         });
+        if let Err(error) = &verified {
+            check_not_newer(error)?;
+        }
         match verified {
             Ok(record) => {
                 self.whole.insert(number, Arc::new(record));
@@ -59,7 +62,7 @@ impl FoundBlobs {
                 damage.push(Damage { path, offset, reason: reason.into_owned() });
                 self.damaged.insert(number, BlobFile::read_identity(&file).ok());
             }
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         }
         Ok(())
     }

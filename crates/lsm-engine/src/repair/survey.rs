@@ -145,7 +145,7 @@ fn unfinished_from(files: &Files<'_>, listing: &[DirEntry]) -> u64 {
 }
 
 /// A file that is whole and of a newer format is no damage: an older program must not set it aside.
-fn check_not_newer(error: &Error) -> Result<()> {
+pub(super) fn check_not_newer(error: &Error) -> Result<()> {
     let Error::Corrupt { reason, .. } = error else { return Ok(()) };
     let is_newer = ["this program reads", "needs features", "this version does not know"];
     if !is_newer.iter().any(|words| reason.contains(words)) {

@@ -9,6 +9,7 @@ use lsm_manifest::FileKind;
 use lsm_sstable::{BlockCache, Table, TableProperties, TableSummary};
 use lsm_version::TableRecord;
 
+use super::survey::check_not_newer;
 use crate::outputs::record_of;
 use crate::verify::{Damage, Files};
 
@@ -54,13 +55,13 @@ impl FoundTable {
 
 pub(super) type FoundTables = BTreeMap<u64, FoundTable>;
 
-/// Reads a table file whole. Damage is noted and no error.
+/// Reads a table file whole. Damage is noted and no error, a newer format is one.
 pub(super) fn survey_table(
     files: &Files<'_>,
     number: u64,
     bytes: u64,
     damage: &mut Vec<Damage>,
-) -> Result<FoundTable> {
+) -> crate::error::Result<FoundTable> {
     let file = files.fs.open(&files.path(FileKind::Table, number), OpenMode::Read)?;
     let identity = unless_corrupt(Table::read_identity(&file))?;
     let properties = unless_corrupt(Table::read_properties(&file))?;
@@ -71,6 +72,9 @@ pub(super) fn survey_table(
         let summary = TableSummary::new(bytes, found.checksum, properties);
         Ok(record_of(number, identity, summary, properties.info.created_ms))
     });
+    if let Err(error) = &verified {
+        check_not_newer(error)?;
+    }
     let condition = match verified {
         Ok(record) => Condition::Whole(Arc::new(record)),
         Err(Error::Corrupt { path, offset, reason }) => {
@@ -81,7 +85,7 @@ pub(super) fn survey_table(
                 None => Condition::Unreadable,
             }
         }
-        Err(error) => return Err(error),
+        Err(error) => return Err(error.into()),
     };
     Ok(FoundTable { number, identity, properties, condition })
 }

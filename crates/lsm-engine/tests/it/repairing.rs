@@ -7,7 +7,7 @@ use lsm_engine::{
     Db, ErrorKind, KeyspaceOptions, Options, Reads, RepairOptions, RepairReport, Step,
     VerifyOptions, WriteBatch, repair, verify_with,
 };
-use lsm_io::{CrashPolicy, Fs, OpenMode, SimFs};
+use lsm_io::{CrashPolicy, Fs, Identity, OpenMode, SEAL_BYTES, Sealer, SimFs};
 
 use crate::{key, open, tiny_options};
 
@@ -211,6 +211,39 @@ fn a_healthy_database_is_left_as_it_is() {
         after.insert("db/LOCK".into(), before[Path::new("db/LOCK")].clone());
         assert!(after == before, "{left:?}: something was changed");
         assert_eq!(content(&open(&fs)), model);
+    }
+}
+
+/// Makes a file's footer, its last `footer_bytes`, one of the next version, under a right checksum.
+fn write_as_a_newer_program(fs: &SimFs, path: &Path, footer_bytes: usize) {
+    fs.damage(path, |bytes| {
+        let at = bytes.len() - footer_bytes;
+        let footer = &mut bytes[at..];
+        footer[8] += 1;
+        let identity = Identity::from_bytes(footer[32..].first_chunk().expect("24 bytes"));
+        let (sealed, seal) = footer.split_at_mut(footer_bytes - SEAL_BYTES);
+        seal.copy_from_slice(&Sealer::new(identity).seal(at as u64, sealed).to_le_bytes());
+    });
+}
+
+#[test]
+fn what_a_newer_program_has_written_is_left_as_it_is() {
+    for (ending, footer_bytes) in [("sst", 128), ("blob", 80)] {
+        let fs = SimFs::new(7);
+        let blob_threshold_bytes = Some(64);
+        let keyspace = KeyspaceOptions { blob_threshold_bytes, ..tiny_options(&fs).keyspace };
+        let db = Db::open_with("db", Options { keyspace, ..tiny_options(&fs) }).expect("opens");
+        db.put("key", [1; 100]).expect("writes");
+        db.close().expect("closes");
+        write_as_a_newer_program(&fs, &files(&fs, ending)[0], footer_bytes);
+        let before = disk(&fs);
+        let refusal = repair("db", repair_options(&fs, false)).expect_err("refused");
+        let told =
+            "format is version 2, this program reads version 1; it has to be repaired by a newer";
+        assert!(refusal.to_string().contains(told), "{refusal}");
+        let mut after = disk(&fs);
+        after.insert("db/LOCK".into(), before[Path::new("db/LOCK")].clone());
+        assert!(after == before, "{ending}: something was changed");
     }
 }
 
