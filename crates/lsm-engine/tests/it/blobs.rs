@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use lsm_engine::{
     Append, Db, ErrorKind, KeyspaceOptions, Operator, Options, ReadMode, Reads, RepairOptions,
-    Step, repair,
+    RepairReport, Step, repair,
 };
 use lsm_io::{Fs, OpenMode, SimFs, every, once};
 
@@ -29,9 +29,35 @@ fn value(n: u32) -> Vec<u8> {
     n.to_be_bytes().into_iter().cycle().take(bytes).collect()
 }
 
+/// The same options, with an operator that appends.
+fn appending(fs: &SimFs) -> Options {
+    let options = options(fs);
+    let merge_operator = Some(Operator::new(Append));
+    Options { keyspace: KeyspaceOptions { merge_operator, ..options.keyspace }, ..options }
+}
+
+/// A database in which each key's value is flushed.
+fn filled(fs: &SimFs, range: std::ops::Range<u32>) -> Db {
+    let db = open(fs);
+    write(&db, range, 0);
+    db
+}
+
 fn put(db: &Db, range: std::ops::Range<u32>, shift: u32) {
     for n in range {
         db.put(key(n), value(n + shift)).expect("writes");
+    }
+}
+
+/// Puts, and flushes.
+fn write(db: &Db, range: std::ops::Range<u32>, shift: u32) {
+    put(db, range, shift);
+    db.flush().expect("flushes");
+}
+
+fn delete(db: &Db, range: std::ops::Range<u32>) {
+    for n in range {
+        db.delete(key(n)).expect("writes");
     }
 }
 
@@ -54,9 +80,25 @@ fn files(fs: &SimFs, dir: &str, extension: &str) -> Vec<PathBuf> {
     names.filter(|path| path.extension().is_some_and(|it| it == extension)).collect()
 }
 
+fn blob_files(fs: &SimFs) -> Vec<PathBuf> {
+    files(fs, "db", "blob")
+}
+
+/// Merges everything into one run, and removes what nothing refers to.
+fn merge(db: &Db) {
+    db.flush().expect("flushes");
+    db.compact_range::<&[u8]>(..).expect("merges");
+    settle(db);
+}
+
 fn settle(db: &Db) {
     while db.step(Step::Compact).expect("merges") {}
     while db.step(Step::Log).expect("removes files") {}
+}
+
+fn run_repair(fs: &SimFs) -> RepairReport {
+    let options = RepairOptions { env: options(fs).env, ..RepairOptions::default() };
+    repair("db", options).expect("repairs")
 }
 
 fn damage(fs: &SimFs, path: &Path, offset: u64) {
@@ -68,8 +110,7 @@ fn large_values_are_read_like_others() {
     for read_mode in [ReadMode::Mapped, ReadMode::Cached] {
         let fs = SimFs::new(1);
         let db = Db::open_with("db", Options { read_mode, ..options(&fs) }).expect("opens");
-        put(&db, 0..40, 0);
-        db.flush().expect("flushes");
+        write(&db, 0..40, 0);
         check(&db, 0..40, 0);
         let blobs = db.metrics().blobs;
         assert_eq!((blobs.live_values, blobs.live_bytes, blobs.garbage_bytes), (20, 11_000, 0));
@@ -89,10 +130,8 @@ fn large_values_are_read_like_others() {
 #[test]
 fn keys_are_read_without_their_values() {
     let fs = SimFs::new(1);
-    let db = open(&fs);
-    put(&db, 0..40, 0);
-    db.flush().expect("flushes");
-    for file in files(&fs, "db", "blob") {
+    let db = filled(&fs, 0..40);
+    for file in blob_files(&fs) {
         damage(&fs, &file, 4);
     }
     let error = db.iter().find_map(Result::err).expect("the first large value is damaged");
@@ -106,42 +145,30 @@ fn keys_are_read_without_their_values() {
 #[test]
 fn what_is_overwritten_becomes_garbage_and_its_file_goes() {
     let fs = SimFs::new(1);
-    let db = open(&fs);
-    put(&db, 0..40, 0);
-    db.flush().expect("flushes");
-    let first = files(&fs, "db", "blob");
-    put(&db, 0..30, 4);
-    db.flush().expect("flushes");
-    assert_eq!(files(&fs, "db", "blob").len(), 2);
+    let db = filled(&fs, 0..40);
+    let first = blob_files(&fs);
+    write(&db, 0..30, 4);
+    assert_eq!(blob_files(&fs).len(), 2);
     assert_eq!(db.metrics().blobs.garbage_bytes, 0, "no table has gone yet");
-    db.compact_range::<&[u8]>(..).expect("merges");
-    settle(&db);
+    merge(&db);
     let blobs = db.metrics().blobs;
     assert_eq!((blobs.live_values, blobs.live_bytes, blobs.garbage_bytes), (20, 11_000, 0));
-    assert!(!files(&fs, "db", "blob").contains(&first[0]), "it was more than half garbage");
+    assert!(!blob_files(&fs).contains(&first[0]), "it was more than half garbage");
     for n in 0..40 {
         let expected = value(if n < 30 { n + 4 } else { n });
         assert_eq!(db.get(key(n)).expect("reads").as_deref(), Some(&expected[..]));
     }
-    for n in 0..40 {
-        db.delete(key(n)).expect("writes");
-    }
-    db.flush().expect("flushes");
-    db.compact_range::<&[u8]>(..).expect("merges");
-    settle(&db);
-    assert_eq!(files(&fs, "db", "blob"), Vec::<PathBuf>::new());
+    delete(&db, 0..40);
+    merge(&db);
+    assert_eq!(blob_files(&fs), Vec::<PathBuf>::new());
 }
 
 #[test]
 fn garbage_goes_although_nothing_is_written_any_more() {
     let fs = SimFs::new(1);
-    let db = open(&fs);
-    put(&db, 0..400, 0);
-    db.flush().expect("flushes");
+    let db = filled(&fs, 0..400);
     db.compact_range::<&[u8]>(..).expect("merges");
-    for n in 0..300 {
-        db.delete(key(n)).expect("writes");
-    }
+    delete(&db, 0..300);
     db.flush().expect("flushes");
     // Only a part of what refers to the file is merged; the rest comes by itself.
     db.compact_range(key(0)..key(299)).expect("merges");
@@ -154,22 +181,17 @@ fn garbage_goes_although_nothing_is_written_any_more() {
 #[test]
 fn a_file_stays_for_as_long_as_a_reader_holds_it() {
     let fs = SimFs::new(1);
-    let db = open(&fs);
-    put(&db, 0..40, 0);
-    db.flush().expect("flushes");
+    let db = filled(&fs, 0..40);
     let held = db.get(key(3)).expect("reads").expect("is there");
     let mut scan = db.iter();
     scan.next().expect("is there").expect("reads");
     put(&db, 0..40, 4);
-    db.flush().expect("flushes");
-    db.compact_range::<&[u8]>(..).expect("merges");
-    settle(&db);
+    merge(&db);
     let rest: Vec<_> = scan.map(|entry| entry.expect("reads").1.to_vec()).collect();
     assert_eq!(rest, (1..40).map(value).collect::<Vec<_>>());
     assert_eq!(held, value(3));
-    db.compact_range::<&[u8]>(..).expect("merges");
-    settle(&db);
-    assert_eq!(files(&fs, "db", "blob").len(), 1);
+    merge(&db);
+    assert_eq!(blob_files(&fs).len(), 1);
 }
 
 #[test]
@@ -195,15 +217,13 @@ fn a_reader_that_has_not_opened_a_blob_file_yet_finds_it() {
 fn another_threshold_holds_for_what_is_written_from_then_on() {
     let fs = SimFs::new(1);
     let db = Db::open_with("db", tiny_options(&fs)).expect("opens");
-    put(&db, 0..40, 0);
-    db.flush().expect("flushes");
+    write(&db, 0..40, 0);
     assert_eq!(db.metrics().blobs.files, 0);
     let keyspace = db.default_keyspace();
     keyspace
         .set_options(KeyspaceOptions { blob_threshold_bytes: Some(101), ..keyspace.options() })
         .expect("is set");
-    put(&db, 0..1, 0);
-    db.flush().expect("flushes");
+    write(&db, 0..1, 0);
     db.compact_range::<&[u8]>(..).expect("merges");
     assert_eq!(db.metrics().blobs.live_values, 10, "merged values move, too");
     check(&db, 0..40, 0);
@@ -217,12 +237,8 @@ fn another_threshold_holds_for_what_is_written_from_then_on() {
 #[test]
 fn operands_are_merged_with_a_large_value() {
     let fs = SimFs::new(1);
-    let options = options(&fs);
-    let merge_operator = Some(Operator::new(Append));
-    let keyspace = KeyspaceOptions { merge_operator, ..options.keyspace.clone() };
-    let db = Db::open_with("db", Options { keyspace, ..options }).expect("opens");
-    put(&db, 0..8, 0);
-    db.flush().expect("flushes");
+    let db = Db::open_with("db", appending(&fs)).expect("opens");
+    write(&db, 0..8, 0);
     let check = |when: &str| {
         let expected: Vec<u8> = [&value(3)[..], b"12"].concat();
         let found = db.get(key(3)).expect("reads").expect("is there");
@@ -249,17 +265,14 @@ fn operands_are_merged_with_a_large_value() {
 #[test]
 fn a_merge_keeps_operands_above_a_large_value_that_it_cannot_read() {
     let fs = SimFs::new(1);
-    let options = options(&fs);
-    let merge_operator = Some(Operator::new(Append));
-    let keyspace = KeyspaceOptions { merge_operator, ..options.keyspace.clone() };
     // Mapped, the file would stay as it was when it was first read.
-    let read_mode = ReadMode::Cached;
-    let db = Db::open_with("db", Options { keyspace, read_mode, ..options }).expect("opens");
+    let options = Options { read_mode: ReadMode::Cached, ..appending(&fs) };
+    let db = Db::open_with("db", options).expect("opens");
     db.put(key(3), value(3)).expect("writes");
     db.flush().expect("flushes");
     db.merge(key(3), "1").expect("writes");
     db.flush().expect("flushes");
-    let blob = files(&fs, "db", "blob").pop().expect("is there");
+    let blob = blob_files(&fs).pop().expect("is there");
     damage(&fs, &blob, 4);
     db.compact_range::<&[u8]>(..).expect("merges");
     assert_eq!(db.get(key(3)).expect_err("is damaged").kind(), ErrorKind::Corrupt);
@@ -274,26 +287,20 @@ fn a_dropped_keyspace_takes_its_files_with_it() {
     let other = db.keyspace_with("other", options(&fs).keyspace).expect("creates");
     other.put("key", value(3)).expect("writes");
     db.flush().expect("flushes");
-    assert_eq!(files(&fs, "db", "blob").len(), 1);
+    assert_eq!(blob_files(&fs).len(), 1);
     db.drop_keyspace(other).expect("drops");
     settle(&db);
-    assert_eq!(files(&fs, "db", "blob"), Vec::<PathBuf>::new());
+    assert_eq!(blob_files(&fs), Vec::<PathBuf>::new());
 }
 
 #[test]
 fn a_checkpoint_shares_blob_files_and_a_restore_brings_them_back() {
     let fs = SimFs::new(1);
-    let db = open(&fs);
-    put(&db, 0..40, 0);
-    db.flush().expect("flushes");
+    let db = filled(&fs, 0..40);
     put(&db, 40..60, 0);
     db.checkpoint("copy").expect("copies");
-    for n in 0..60 {
-        db.delete(key(n)).expect("writes");
-    }
-    db.flush().expect("flushes");
-    db.compact_range::<&[u8]>(..).expect("merges");
-    settle(&db);
+    delete(&db, 0..60);
+    merge(&db);
     db.close().expect("closes");
     let copy = Db::open_with("copy", options(&fs)).expect("opens");
     check(&copy, 0..60, 0);
@@ -308,14 +315,10 @@ fn a_checkpoint_shares_blob_files_and_a_restore_brings_them_back() {
 #[test]
 fn a_reader_beside_a_writer_keeps_what_it_sees() {
     let fs = SimFs::new(1);
-    let db = open(&fs);
-    put(&db, 0..40, 0);
-    db.flush().expect("flushes");
+    let db = filled(&fs, 0..40);
     let reader = Db::open_read_only_with("db", options(&fs)).expect("opens");
     put(&db, 0..40, 4);
-    db.flush().expect("flushes");
-    db.compact_range::<&[u8]>(..).expect("merges");
-    settle(&db);
+    merge(&db);
     check(&reader, 0..40, 0);
     reader.refresh().expect("refreshes");
     check(&reader, 0..40, 4);
@@ -324,9 +327,7 @@ fn a_reader_beside_a_writer_keeps_what_it_sees() {
 #[test]
 fn an_export_holds_large_values_beside_their_keys() {
     let fs = SimFs::new(1);
-    let db = open(&fs);
-    put(&db, 0..40, 0);
-    db.flush().expect("flushes");
+    let db = filled(&fs, 0..40);
     let export = db.default_keyspace().export::<&[u8]>(.., "tables").expect("exports");
     assert_eq!(files(&fs, "tables", "blob"), Vec::<PathBuf>::new());
     let other = Db::open_with("other", options(&fs)).expect("opens");
@@ -337,9 +338,7 @@ fn an_export_holds_large_values_beside_their_keys() {
 #[test]
 fn a_table_that_refers_to_blob_files_is_not_brought_in() {
     let fs = SimFs::new(1);
-    let db = open(&fs);
-    put(&db, 0..40, 0);
-    db.flush().expect("flushes");
+    let _db = filled(&fs, 0..40);
     let table = files(&fs, "db", "sst").pop().expect("is there");
     let other = Db::open_with("other", options(&fs)).expect("opens");
     let error = other.default_keyspace().ingest_tables([table]).expect_err("refused");
@@ -372,7 +371,7 @@ fn a_blob_file_that_cannot_be_synced_is_thrown_away_with_its_table() {
     fs.fail(once().sync_of("*.blob"));
     let error = db.flush().expect_err("refused");
     assert_eq!(error.kind(), ErrorKind::Io);
-    assert_eq!((files(&fs, "db", "sst"), files(&fs, "db", "blob")), (Vec::new(), Vec::new()));
+    assert_eq!((files(&fs, "db", "sst"), blob_files(&fs)), (Vec::new(), Vec::new()));
     db.flush().expect("flushes anew");
     check(&db, 0..40, 0);
 }
@@ -381,23 +380,18 @@ fn a_blob_file_that_cannot_be_synced_is_thrown_away_with_its_table() {
 fn values_lost_with_their_file_are_told_and_nothing_older_comes_back() {
     let fs = SimFs::new(1);
     let db = open(&fs);
-    put(&db, 0..40, 4);
-    db.flush().expect("flushes");
-    put(&db, 0..40, 0);
-    db.flush().expect("flushes");
+    write(&db, 0..40, 4);
+    write(&db, 0..40, 0);
     db.close().expect("closes");
-    let newest = files(&fs, "db", "blob").pop().expect("is there");
-    let is_missing = [true, false];
-    for is_missing in is_missing {
+    let newest = blob_files(&fs).pop().expect("is there");
+    for is_missing in [true, false] {
         let fs = fs.restart();
         match is_missing {
             true => fs.remove_file(&newest).expect("removes"),
             // The first value in it, of key 2.
             false => damage(&fs, &newest, 4),
         }
-        let env = options(&fs).env;
-        let report = repair("db", RepairOptions { env, ..RepairOptions::default() });
-        let report = report.expect("repairs");
+        let report = run_repair(&fs);
         let db = open(&fs);
         assert!(db.verify().expect("verifies").is_clean());
         for n in 0..40 {
@@ -414,22 +408,17 @@ fn values_lost_with_their_file_are_told_and_nothing_older_comes_back() {
 fn a_repair_without_a_manifest_finds_large_values_again() {
     let fs = SimFs::new(1);
     let db = open(&fs);
-    put(&db, 0..40, 4);
-    db.flush().expect("flushes");
+    write(&db, 0..40, 4);
     put(&db, 0..40, 0);
-    db.flush().expect("flushes");
-    db.compact_range::<&[u8]>(..).expect("merges");
-    settle(&db);
-    put(&db, 20..40, 0);
-    db.flush().expect("flushes");
+    merge(&db);
+    write(&db, 20..40, 0);
     db.close().expect("closes");
     for file in files(&fs, "db", "manifest") {
         fs.remove_file(&file).expect("removes");
     }
     fs.remove_file(Path::new("db/CURRENT")).expect("removes");
-    let env = options(&fs).env;
-    repair("db", RepairOptions { env, ..RepairOptions::default() }).expect("repairs");
-    let db = Db::open_with("db", options(&fs)).expect("opens");
+    run_repair(&fs);
+    let db = open(&fs);
     check(&db, 0..40, 0);
     assert!(db.verify().expect("verifies").is_clean());
 }
@@ -437,10 +426,8 @@ fn a_repair_without_a_manifest_finds_large_values_again() {
 #[test]
 fn a_verification_finds_every_damaged_byte() {
     let fs = SimFs::new(1);
-    let db = open(&fs);
-    put(&db, 0..8, 0);
-    db.flush().expect("flushes");
-    let blob = files(&fs, "db", "blob").pop().expect("is there");
+    let db = filled(&fs, 0..8);
+    let blob = blob_files(&fs).pop().expect("is there");
     let bytes = fs.open(&blob, OpenMode::Read).expect("opens").len().expect("length");
     for offset in 0..bytes {
         damage(&fs, &blob, offset);
