@@ -17,7 +17,8 @@ pub use lsm_compaction::MAX_VALUE_BYTES;
 /// The keyspace in which every batch begins.
 pub(crate) const DEFAULT_KEYSPACE: u32 = 0;
 
-/// Writes that are applied together or not at all, over any number of keyspaces.
+/// Writes that are applied together or not at all, over any number of keyspaces. Of several to one
+/// key the last one counts.
 ///
 /// The records are encoded as they are added, in the log's own form, and hashed: what is left to
 /// do under the write mutex is two copies. A batch can be written more than once, and reused after

@@ -11,7 +11,22 @@ use lsm_entry::SeqNo;
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// An operation failed: what a caller can do about it ([`kind`](Error::kind)) and what happened, in
-/// words (`Display`).
+/// words (`Display`), which name the file, option, key or keyspace.
+///
+/// ```
+/// use lsm_engine::{Db, ErrorKind};
+///
+/// # let dir = tempfile::tempdir()?;
+/// # let path = dir.path().join("my.db");
+/// let first = Db::open(&path)?;
+/// let error = Db::open(&path).expect_err("one process has it open");
+/// match error.kind() {
+///     ErrorKind::Busy => println!("try again later: {error}"),
+///     ErrorKind::Corrupt => println!("look at docs/operations/repair.md: {error}"),
+///     _ => return Err(error.into()),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct Error(Box<Inner>);
 

@@ -122,8 +122,8 @@ impl Keyspace {
     /// Sets `key` to `value`; returns once the write is as durable as the options say.
     ///
     /// # Errors
-    /// `Invalid` for a key or value beyond its limit, `ReadOnly`, `NoSpace`, `Io`. After an error
-    /// for which [`Error::is_outcome_unknown`] holds, the write may be found at the next open.
+    /// `Invalid` for a [key](crate::MAX_KEY_BYTES) or [value](crate::MAX_VALUE_BYTES) beyond its
+    /// limit, `ReadOnly`, `NoSpace`, `Io`. After an error for which [`Error::is_outcome_unknown`] holds, the write may be found at the next open.
     pub fn put(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
         self.put_with(key, value, WriteOptions::default()).map(drop)
     }

@@ -61,19 +61,37 @@ impl Scan {
 ///
 /// Keys are ordered by unsigned bytes. No read waits for a write, a flush, a compaction or a sync.
 /// Reads fail with `Corrupt` (the message names file and offset; other keys keep working) or `Io`,
-/// with `Closed` once the database was closed, and with `Invalid` once the keyspace was dropped.
+/// with `Closed` once the database was closed, with `Invalid` once the keyspace was dropped, and with
+/// `Merge` where merge operands come to nothing that their operator accepts.
+///
+/// ```
+/// use lsm_engine::{Db, Reads};
+///
+/// # let dir = tempfile::tempdir()?;
+/// # let db = Db::open(dir.path())?;
+/// for (key, value) in [("a", "1"), ("b", "2"), ("c", "3")] {
+///     db.put(key, value)?;
+/// }
+/// let snapshot = db.snapshot();
+/// db.delete("b")?;
+/// assert_eq!(db.multi_get(&["a", "b"])?[1], None);
+/// assert_eq!(snapshot.get("b")?.as_deref(), Some(&b"2"[..]));
+/// let keys = snapshot.range("b"..).rev().map(|entry| entry.map(|(key, _)| key));
+/// assert_eq!(keys.collect::<Result<Vec<_>, _>>()?, ["c", "b"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Reads {
     /// The value of `key`. Costs no disk access while the data is in memory; at most one block per
     /// run whose filter says "perhaps".
     ///
     /// # Errors
-    /// `Corrupt`, `Io`, `Closed`, `Invalid`.
+    /// `Corrupt`, `Io`, `Closed`, `Invalid`, `Merge`.
     fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>>;
 
     /// The values of `keys`, in their order, all at one moment.
     ///
     /// # Errors
-    /// `Corrupt`, `Io`, `Closed`, `Invalid`.
+    /// `Corrupt`, `Io`, `Closed`, `Invalid`, `Merge`.
     fn multi_get<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<Value>>>;
 
     /// The entries in a range, ascending; a double-ended iterator.
@@ -85,7 +103,7 @@ pub trait Reads {
     /// Whether `key` has a value.
     ///
     /// # Errors
-    /// `Corrupt`, `Io`, `Closed`, `Invalid`.
+    /// `Corrupt`, `Io`, `Closed`, `Invalid`, `Merge`.
     fn contains_key(&self, key: impl AsRef<[u8]>) -> Result<bool> {
         Ok(self.get(key)?.is_some())
     }
@@ -113,7 +131,7 @@ pub trait Reads {
     /// The entry with the smallest key.
     ///
     /// # Errors
-    /// `Corrupt`, `Io`, `Closed`, `Invalid`.
+    /// `Corrupt`, `Io`, `Closed`, `Invalid`, `Merge`.
     fn first(&self) -> Result<Option<(Key, Value)>> {
         self.iter().next().transpose()
     }
@@ -121,7 +139,7 @@ pub trait Reads {
     /// The entry with the largest key.
     ///
     /// # Errors
-    /// `Corrupt`, `Io`, `Closed`, `Invalid`.
+    /// `Corrupt`, `Io`, `Closed`, `Invalid`, `Merge`.
     fn last(&self) -> Result<Option<(Key, Value)>> {
         self.iter().next_back().transpose()
     }
