@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use lsm_engine::{Db, Durability, Env, Options, Reads, RecoveryMode, Spawn};
-use lsm_io::{CrashPolicy, SimFs, nth};
+use lsm_io::{CrashPolicy, Fs, SimFs, nth};
 
 use crate::{key, open, tiny_options};
 
@@ -248,6 +248,43 @@ fn a_log_that_ends_before_what_the_manifest_knows_durable_is_damaged() {
         let db = Db::open_with("db", salvage).expect("salvage takes what there is");
         assert!(!db.contains_key("key").expect("reads"));
         assert!(db.keyspace("other").expect("opens").contains_key("key").expect("reads"));
+    }
+}
+
+#[test]
+fn what_a_salvaging_open_sets_aside_is_somewhere_after_a_power_cut_at_any_call() {
+    let damaged = || {
+        let fs = SimFs::new(1);
+        let db = open(&fs);
+        db.put("key", "THE LAST BUT ONE").expect("writes");
+        db.put("key", "THE LAST ONE").expect("writes");
+        let image = fs.crash_image(CrashPolicy::LoseUnsynced, 0);
+        image.damage(find(&image, ".log"), |bytes| {
+            let is_damaged = |bytes: &[u8]| bytes == b"THE LAST BUT ONE";
+            let at = bytes.windows(16).position(is_damaged).expect("is there");
+            bytes[at] ^= 1;
+        });
+        image
+    };
+    let salvage = |fs: &SimFs| {
+        let options = Options { recovery: RecoveryMode::Salvage, ..tiny_options(fs) };
+        Db::open_with("db", options)
+    };
+    let segment = find(&damaged(), ".log");
+    let set_aside = Path::new("db/lost").join(segment.file_name().expect("has a name"));
+    let fs = damaged();
+    drop(salvage(&fs).expect("takes what there is"));
+    assert!(fs.exists(&set_aside).expect("looks"), "what was skipped is kept");
+    let steps = damaged().count_steps(|fs| drop(salvage(fs)));
+    for step in 0..steps {
+        let fs = damaged().crash_at(step);
+        drop(salvage(&fs));
+        for (policy, seed) in CrashPolicy::ALL.into_iter().flat_map(|it| [(it, 0), (it, 1)]) {
+            let after = fs.crash_image(policy, seed);
+            let is_there = |path: &Path| after.exists(path).expect("looks");
+            let is_kept = is_there(&segment) || is_there(&set_aside);
+            assert!(is_kept, "crash at step {step} of {steps}: {policy}, seed {seed}");
+        }
     }
 }
 

@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use lsm_engine::{
-    CompactionPolicy, Db, Durability, Env, KeyspaceOptions, LeveledOptions, Options, Reads, Step,
+    Append, CompactionPolicy, Db, Durability, Env, ErrorKind, KeyspaceOptions, LeveledOptions,
+    Operator, Options, Reads, Step,
 };
 use lsm_io::{CrashPolicy, SimFs, every, once};
 
@@ -135,6 +136,32 @@ fn a_snapshot_taken_while_a_merge_begins_keeps_what_it_sees() {
 }
 
 #[test]
+fn no_plan_is_made_of_tables_that_another_has_merged_already() {
+    let fs = SimFs::new(1);
+    let db = open(&fs);
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Acquire) {
+                    let merged = db.step(Step::Compact);
+                    is_over.fetch_or(merged.is_err(), Ordering::AcqRel);
+                    merged.expect("every table of a plan is there");
+                }
+            });
+        }
+        let flushed = (0..300).try_for_each(|round: u32| {
+            for n in 0..4 {
+                db.put_with(key(n), round.to_be_bytes(), Durability::Memory.into())?;
+            }
+            if is_over.load(Ordering::Acquire) { Ok(()) } else { db.flush() }
+        });
+        is_over.store(true, Ordering::Release);
+        flushed.expect("flushes");
+    });
+}
+
+#[test]
 fn a_scan_reads_tables_that_were_replaced_before_it_opened_them() {
     let fs = SimFs::new(0);
     let options = || {
@@ -201,6 +228,21 @@ fn a_keyspace_whose_creation_is_refused_takes_no_writes() {
     let db = open(&fs.crash_image(CrashPolicy::LoseUnsynced, 0));
     let users = db.keyspace("users").expect("is there");
     assert_eq!(users.get("key").expect("reads").expect("there"), "value");
+}
+
+#[test]
+fn an_operator_whose_name_could_not_be_saved_takes_no_operands() {
+    let fs = SimFs::new(1);
+    let db = open(&fs);
+    let merge_operator = Some(Operator::new(Append));
+    let appending = KeyspaceOptions { merge_operator, ..db.options() };
+    fs.fail(once().write_of("*.manifest"));
+    db.set_options(appending.clone()).expect_err("its edit is not taken");
+    let refusal = db.merge("key", "1").expect_err("nobody could read it after the next open");
+    assert_eq!(refusal.kind(), ErrorKind::Invalid, "{refusal}");
+    db.set_options(appending).expect("is saved now");
+    db.merge("key", "1").expect("writes");
+    assert_eq!(db.get("key").expect("reads").expect("is there"), "1");
 }
 
 #[test]

@@ -165,6 +165,37 @@ fn reads_beside_a_refresh_see_every_batch_whole() {
 }
 
 #[test]
+fn what_is_explained_beside_a_refresh_is_there() {
+    let fs = SimFs::new(0);
+    let writer = open(&fs);
+    writer.put("key", "value").expect("writes");
+    let reader = read_only(&fs);
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Acquire) {
+                    let explained = reader.default_keyspace().explain("key").expect("reads");
+                    is_over.fetch_or(explained.value.is_none(), Ordering::AcqRel);
+                    assert!(explained.value.is_some(), "{explained:?}");
+                }
+            });
+        }
+        let refreshed = (0..200).try_for_each(|_| {
+            if is_over.load(Ordering::Acquire) {
+                return Ok(());
+            }
+            // The writer keeps no version for the reader.
+            writer.put("key", "value")?;
+            writer.compact_range::<&[u8]>(..)?;
+            reader.refresh()
+        });
+        is_over.store(true, Ordering::Release);
+        refreshed.expect("refreshes");
+    });
+}
+
+#[test]
 fn a_refresh_opens_only_tables_that_are_new() {
     let fs = SimFs::new(0);
     let writer = open(&fs);
