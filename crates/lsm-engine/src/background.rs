@@ -2,7 +2,7 @@
 //!
 //! | thread | does | woken by |
 //! |---|---|---|
-//! | log | prepares segments, removes files, leads for tickets, flushes by age and by log size | a segment filling up, garbage, a ticket |
+//! | log | begins, prepares segments, removes files, leads for tickets, flushes by age and by log size | a segment filling up, garbage, a ticket |
 //! | flush | flushes sealed memtables, oldest data first | a memtable sealed |
 //! | compaction (several) | carries out plans | a new version |
 //!
@@ -210,6 +210,10 @@ fn spawn(shared: &Arc<Shared>, step: Step) -> std::io::Result<JoinHandle<()>> {
         if step == Step::Compact {
             lsm_io::give_way();
         }
+        // Whoever opens a database to read a little, and closes it, leaves its files as they are.
+        if step == Step::Log && !shared.beginning.is_over() {
+            let _ = shared.background.bell(step).rung.recv_timeout(IDLE);
+        }
         while !shared.background.is_stopping() {
             let wait = match shared.step(step) {
                 Ok(true) => continue,
@@ -280,6 +284,7 @@ impl Shared {
     }
 
     fn log_step(&self) -> Result<bool> {
+        self.begin()?;
         if self.commit.needs_leader() {
             self.commit.reach(Goal::Visible(self.commit.appended()))?;
         }

@@ -158,7 +158,8 @@ impl Db {
     ///
     /// # Errors
     /// `HistoryGone` if the log does not go back so far any more (the error names the oldest change
-    /// that is there); `Invalid` if `since` is beyond what was ever written; `Closed`.
+    /// that is there); `Invalid` if `since` is beyond what was ever written; `Closed`; before the first
+    /// write also what that could fail with.
     pub fn changes(&self, since: SeqNo) -> Result<Changes> {
         let shared = self.shared();
         shared.check_open()?;
@@ -169,6 +170,9 @@ impl Db {
             )));
         }
         let next = since + 1;
+        if !shared.is_read_only {
+            shared.begin()?;
+        }
         shared.segment_of(next).map_err(|oldest| Error::history_gone(next, oldest))?;
         let db = Arc::clone(self.handle());
         Ok(Changes { db, next, place: None, names: HashMap::new(), has_ended: false })

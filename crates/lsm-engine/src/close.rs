@@ -1,6 +1,7 @@
 //! The path of a close: it leaves a database that the next open has little to read of.
 //!
-//! 1. Stop background work; flush what is in memory.
+//! 1. Stop background work; flush what is in memory. Where nothing was written at all, the files are
+//!    still as the last close has left them (`begin.rs`), and that is all.
 //! 2. Refuse writes, and make everything durable.
 //! 3. Where much was written to the current segment of the log, go on in a fresh one: a log is read
 //!    from its beginning, and what stands in it is in tables by now.
@@ -48,6 +49,10 @@ impl Shared {
 
     /// Leaves the database so that the next open has nothing to recover.
     fn shut(&self) -> Result<()> {
+        if self.is_closed_unbegun() {
+            return Ok(());
+        }
+        self.begin()?;
         let flushed: Result<()> =
             self.live_keyspaces().iter().try_for_each(|core| self.flush_keyspace(core));
         let refuse = || self.closed.store(true, Ordering::Release);

@@ -29,7 +29,7 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use lsm_entry::SeqNo;
-use lsm_wal::{Log, Pending, PendingWrite, PreparedSegment};
+use lsm_wal::{Log, Pending, PendingWrite, PreparedSegment, SegmentInfo};
 
 use crate::background::Bell;
 use crate::error::{Error, Result};
@@ -48,7 +48,7 @@ pub(crate) use hold::Hold;
 /// What is under the write mutex: the log, and the commits whose durability is not reached yet.
 #[derive(Debug)]
 pub(crate) struct Order {
-    /// `None` in a database opened read-only, which is never written.
+    /// `None` in a database opened read-only, which is never written, and before the beginning.
     log: Option<Log>,
     unmet: VecDeque<Unmet>,
     /// The durable position that the newest mark in the log tells.
@@ -103,7 +103,12 @@ struct Queue {
 impl Order {
     /// The log of a writable database.
     pub(crate) fn log(&mut self) -> &mut Log {
-        self.log.as_mut().expect("only a writable database is written")
+        self.log.as_mut().expect("only a writable database that has begun is written")
+    }
+
+    /// The segments that a replay would read: none before the beginning.
+    pub(crate) fn segments(&self) -> &[SegmentInfo] {
+        self.log.as_ref().map_or(&[], Log::segments)
     }
 
     /// Takes `through` as the newest commit, to become visible once `need` is reached.
@@ -152,6 +157,11 @@ impl Commit {
             log_bytes: AtomicU64::new(0),
             sync_times: Histogram::default(),
         }
+    }
+
+    /// From here on there is a log, which is empty.
+    pub(crate) fn begin(&self, log: Log) {
+        self.lock_order().log = Some(log);
     }
 
     /// The write mutex. Held at memory speed only, but for a log segment that could not be

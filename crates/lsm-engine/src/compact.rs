@@ -186,6 +186,7 @@ impl Shared {
             plan_blobs(version, running, policy.table_bytes())
         });
         let Some((plan, tree, ticket)) = planned else { return Ok(false) };
+        self.begin()?;
         // Another thread may find a plan that does not overlap this one.
         self.background.wake_compaction();
         let result = self.carry_out(core, &plan, &tree);

@@ -66,7 +66,9 @@ impl fmt::Debug for Handle {
 }
 
 impl Db {
-    /// Opens the database in directory `path`, creating it if there is none.
+    /// Opens the database in directory `path`, creating it if there is none. One that was closed is read
+    /// without a change to its files; the first write, or the first quarter of a second, gives it a new
+    /// log, and may wait for that.
     ///
     /// # Errors
     /// `Busy` if another process has it open, `Corrupt` if acknowledged data is damaged, `Invalid`

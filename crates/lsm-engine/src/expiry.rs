@@ -70,7 +70,8 @@ impl Expiry {
         self.kept_ms.fetch_max(database_time_ms, Ordering::Relaxed);
     }
 
-    fn is_behind(&self) -> bool {
+    /// Whether somebody has seen more of the time than the manifest holds.
+    pub(crate) fn is_behind(&self) -> bool {
         self.noticed_ms.load(Ordering::Relaxed) > self.kept_ms.load(Ordering::Relaxed)
     }
 }

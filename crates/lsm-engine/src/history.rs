@@ -183,7 +183,7 @@ impl Shared {
         let mut order = self.commit.lock_order();
         let history = self.history.lock();
         let kept = history.kept.iter().map(|kept| &kept.segment);
-        let log = order.log().segments();
+        let log = order.segments();
         let current = log.last().copied();
         let mut oldest = None;
         for segment in kept.chain(log) {

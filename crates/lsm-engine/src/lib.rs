@@ -57,6 +57,7 @@
 mod attempt;
 mod background;
 mod batch;
+mod begin;
 mod blobs;
 mod budget;
 mod changes;

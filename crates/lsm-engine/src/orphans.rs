@@ -19,17 +19,30 @@ pub(crate) struct Orphans {
     pub(crate) segments: Vec<SegmentInfo>,
     /// Tables and blob files.
     pub(crate) garbage: Vec<(FileKind, u64)>,
+    /// Names of others, where the database has not begun.
+    pub(crate) others: Vec<String>,
 }
 
-/// Removes every file that nothing names, or, where threads do background work, says that it may go. If whole frames were discarded, the
-/// log's segments are kept in `lost/` for whoever wants to look.
+/// When files go.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Parting {
+    /// Whether there is a thread to which large files are left.
+    pub(crate) has_threads: bool,
+    /// Whether `CURRENT` leads to a log and a manifest that are new: else the old ones are needed until
+    /// it does, and nothing goes now.
+    pub(crate) has_begun: bool,
+}
+
+/// Removes every file that nothing names, or, where that has to wait or threads do background work, says
+/// that it may go. If whole frames were discarded, the log's segments are kept in `lost/` for whoever
+/// wants to look.
 ///
 /// Best effort: a file that can be neither removed nor moved now is an orphan for the next open.
 pub(crate) fn part_with_orphans(
     fs: &SharedFs,
     dir: &Path,
     listing: &[DirEntry],
-    has_threads: bool,
+    parting: Parting,
     needed: impl Fn(FileKind, u64) -> bool,
     report: &mut RecoveryReport,
 ) -> Orphans {
@@ -55,7 +68,7 @@ pub(crate) fn part_with_orphans(
             continue;
         }
         let is_removed = match kind {
-            FileKind::Log if has_threads => {
+            FileKind::Log if parting.has_threads => {
                 let bytes = entry.bytes;
                 orphans.segments.push(SegmentInfo {
                     number,
@@ -65,8 +78,12 @@ pub(crate) fn part_with_orphans(
                 });
                 true
             }
-            FileKind::Table | FileKind::Blob if has_threads => {
+            FileKind::Table | FileKind::Blob if parting.has_threads => {
                 orphans.garbage.push((kind, number));
+                true
+            }
+            _ if !parting.has_begun => {
+                orphans.others.push(entry.name.clone());
                 true
             }
             _ => match fs.remove_file(&dir.join(&entry.name)) {

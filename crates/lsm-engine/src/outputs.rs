@@ -48,6 +48,7 @@ impl Workshop<'_> {
 
 impl Shared {
     pub(crate) fn workshop(&self) -> Workshop<'_> {
+        debug_assert!(self.beginning.is_over(), "nothing is made before the beginning");
         Workshop {
             fs: &self.fs,
             dir: self.dir.clone(),

@@ -19,6 +19,7 @@ use lsm_manifest::Manifest;
 
 use crate::background::{Background, Bell};
 use crate::batch::DEFAULT_KEYSPACE;
+use crate::begin::Beginning;
 use crate::commit::Commit;
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::Events;
@@ -116,6 +117,7 @@ pub(crate) fn open(dir: &Path, options: Options) -> Result<Arc<Shared>> {
         segments: Default::default(),
         history: History::new(options.changes_retention()),
         manifest: Mutex::new(None),
+        beginning: Beginning::over(),
         keyspaces: ArcSwap::from_pointee(found.keyspaces),
         default_keyspace,
         snapshots: Default::default(),

@@ -13,26 +13,29 @@
 //! 7. What nothing names goes, last, after every check has passed: large files by the log's thread,
 //!    once the database is open.
 //!
+//! After a clean close there was nothing to replay: then 6, and all of 7, is left for later (`begin.rs`).
+//!
 //! Order: 5 before 6 before 7. Until `CURRENT` is swapped nothing old was touched, so a crash at
 //! any step leaves the same recovery to be done again; and a failure at any step removes what 4, 5
 //! and 6 have written.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
-use lsm_io::{DirEntry, Identity, SharedFs};
+use lsm_io::{DirEntry, SharedFs};
 use lsm_manifest::{
     FileKind, KeyspaceState, Manifest, ManifestEdit, ManifestState, file_name, parse_file_name,
 };
 use lsm_memtable::Memtable;
-use lsm_wal::{FrameKind, FrameReader, FrameStep, Log, PreparedSegment, RecoveryMode};
+use lsm_wal::{FrameKind, FrameReader, FrameStep, RecoveryMode};
 
 use crate::attempt::Attempt;
 use crate::background::{Background, Bell};
 use crate::batch::DEFAULT_KEYSPACE;
+use crate::begin::{Beginning, Fresh, Left};
 use crate::commit::Commit;
 use crate::directory::{lock_directory, prepare_directory};
 use crate::env::Spawn;
@@ -44,14 +47,14 @@ use crate::history::History;
 use crate::keyspace::KeyspaceCore;
 use crate::limiter::RateLimiter;
 use crate::options::{KeyspaceOptions, Options};
-use crate::orphans::part_with_orphans;
+use crate::orphans::{Parting, part_with_orphans};
 use crate::outputs::WrittenTables;
 use crate::poison::{NamesOnce, Poison};
 use crate::pressure::PressureGate;
 use crate::recovery_report::RecoveryReport;
 use crate::replay::{Recovery, Replayed, replay_log};
 use crate::reserve::Reserve;
-use crate::segments::{Segments, first_segment_bytes};
+use crate::segments::Segments;
 use crate::shared::Shared;
 use crate::spans::span;
 use crate::stats::Counter;
@@ -316,11 +319,14 @@ fn recover(
         edit.set_options.push((DEFAULT_KEYSPACE, taken.to_string()));
         *default.options.lock().expect("no holder panicked") = Arc::new(taken);
     }
+    let mut is_log_read_for_nothing = false;
     if !report.created {
         let log = replay_log(&mut recovery, &state, &mut keyspaces, closed_cleanly)?;
         let last = log.next_seq_no.map_or(0, |next| next.saturating_sub(1));
         state.last_seq_no = state.last_seq_no.max(last);
         report.note_log(&log, recovery.entries);
+        is_log_read_for_nothing =
+            log.closed_cleanly && log.losses.is_empty() && recovery.entries == 0;
         if log.losses.is_empty() {
             history.find(&fs, dir, listing, &state, log.segments, recovery.now_ms);
         }
@@ -342,32 +348,25 @@ fn recover(
         }
     }
 
-    // Step 6: a fresh segment and a fresh manifest.
-    let segment_number = recovery.file_numbers.fetch_add(1, Ordering::Relaxed);
-    let identity = Identity { database_id: state.database_id, file_number: segment_number };
-    let segment_bytes = first_segment_bytes(fs.available_bytes(dir).unwrap_or(u64::MAX))
-        .min(recovery.options.log_segment_bytes);
-    let mut segment = PreparedSegment::prepare(&fs, dir, identity, segment_bytes, None)?;
-    if recovery.options.map_log {
-        segment = segment.mapped()?;
-    }
-    let manifest_number = recovery.file_numbers.fetch_add(1, Ordering::Relaxed);
-    edit.log_number = Some(segment_number);
-    edit.log_first_seq_no = Some(state.last_seq_no + 1);
-    edit.next_file_number = Some(recovery.file_numbers.load(Ordering::Relaxed));
-    edit.last_seq_no = Some(state.last_seq_no);
-    edit.database_time_ms = Some(recovery.now_ms);
-    edit.writer_epoch = Some(state.writer_epoch + 1);
-    apply(&mut state, &edit)?;
-    // From here on `CURRENT` may name a manifest that names them.
-    for keyspace in keyspaces.values_mut() {
-        keyspace.tables.drain(..).for_each(|written| drop(written.keep()));
-    }
-    let manifest = Manifest::start(&fs, dir, manifest_number, state)?;
+    // Step 6: a fresh segment and a fresh manifest. A state that would not change can wait for them.
+    let was_left_whole = closed_cleanly && !report.created && report.manifest_cut.is_none();
+    let is_unchanged = was_left_whole && is_log_read_for_nothing && edit == ManifestEdit::default();
+    let (begun, state) = if is_unchanged {
+        (None, state)
+    } else {
+        let (numbers, now_ms) = (&recovery.file_numbers, recovery.now_ms);
+        let fresh = Fresh::prepare(&fs, dir, &options, numbers, state, edit, now_ms)?;
+        // From here on `CURRENT` may name a manifest that names them.
+        for keyspace in keyspaces.values_mut() {
+            keyspace.tables.drain(..).for_each(|written| drop(written.keep()));
+        }
+        let (log, manifest) = fresh.start(&fs, dir)?;
+        let state = manifest.state().clone();
+        (Some((log, manifest)), state)
+    };
     attempt.succeeded();
-    let state = manifest.state();
     let expiry = Expiry::default();
-    expiry.note_kept(recovery.now_ms);
+    expiry.note_kept(state.database_time_ms);
     state.keyspaces.values().for_each(|keyspace| expiry.note_version(&keyspace.version));
 
     let mut live = HashMap::new();
@@ -384,17 +383,18 @@ fn recover(
         default_keyspace.set_operator(operator);
     }
 
-    // Step 7: what nothing names goes last.
+    // Step 7: what nothing names goes last. The listing is older than log and manifest.
     let needed = |kind, number| match kind {
-        FileKind::Log => number == segment_number || history.holds(number),
-        FileKind::Manifest => number == manifest_number,
+        FileKind::Log => history.holds(number),
+        FileKind::Manifest => false,
         FileKind::Table => live.values().any(|core| core.view.load().tree.table(number).is_some()),
         FileKind::Blob => live.values().any(|core| core.view.load().tree.blobs.contains(number)),
         FileKind::Temp => false,
         _ => true,
     };
-    let has_threads = options.env.spawn == Spawn::Threads;
-    let orphans = part_with_orphans(&fs, dir, listing, has_threads, needed, &mut report);
+    let parting =
+        Parting { has_threads: options.env.spawn == Spawn::Threads, has_begun: begun.is_some() };
+    let orphans = part_with_orphans(&fs, dir, listing, parting, needed, &mut report);
     for file in orphans.garbage {
         garbage_sender.send(file).expect("who receives it is made below");
     }
@@ -403,13 +403,17 @@ fn recover(
     report.last_seq_no = last_seq_no;
     report.elapsed = began.elapsed();
     report.note_memory(&options);
-    let log = Log::start(segment, last_seq_no + 1);
+    let (log, manifest) = begun.unzip();
     let log_thread = Bell::new(1);
     let reserve = listing.iter().find(|entry| parse_file_name(&entry.name).0 == FileKind::Reserve);
     let reserve_bytes = reserve.map_or(0, |entry| entry.bytes);
     let events = Arc::clone(poison.events());
-    let commit = Commit::new(Some(log), last_seq_no, recovery.now_ms, log_thread.clone(), poison);
+    let commit = Commit::new(log, last_seq_no, recovery.now_ms, log_thread.clone(), poison);
     commit.note_manifest_edit(state.edit_number);
+    let beginning = match &manifest {
+        Some(_) => Beginning::over(),
+        None => Beginning::left(Left { state, old_files: orphans.others }),
+    };
     let Recovery { database_id, hash_seed, file_numbers, limiter, .. } = recovery;
     let compaction_threads = options.background_threads;
     let shared = Arc::new(Shared {
@@ -420,7 +424,8 @@ fn recover(
         commit,
         segments: Segments::with_released(orphans.segments),
         history,
-        manifest: Mutex::new(Some(manifest)),
+        manifest: Mutex::new(manifest),
+        beginning,
         keyspaces: ArcSwap::from_pointee(live),
         default_keyspace,
         snapshots: Default::default(),

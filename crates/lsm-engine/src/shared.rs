@@ -14,6 +14,7 @@ use lsm_memtable::{Memtable, MemtableOptions};
 use lsm_wal::SegmentInfo;
 
 use crate::background::Background;
+use crate::begin::Beginning;
 use crate::budget::Budget;
 use crate::commit::{Commit, Order};
 use crate::compact::CompactionState;
@@ -50,8 +51,9 @@ pub(crate) struct Shared {
     pub(crate) commit: Commit,
     pub(crate) segments: Segments,
     pub(crate) history: History,
-    /// `None` in a database opened read-only.
+    /// `None` in a database opened read-only, and before the beginning.
     pub(crate) manifest: Mutex<Option<Manifest>>,
+    pub(crate) beginning: Beginning,
     pub(crate) keyspaces: ArcSwap<HashMap<u32, Arc<KeyspaceCore>>>,
     pub(crate) default_keyspace: Arc<KeyspaceCore>,
     pub(crate) snapshots: SnapshotList,
@@ -79,6 +81,7 @@ pub(crate) struct Shared {
 impl Shared {
     /// The next number for a file; never reused.
     pub(crate) fn new_file_number(&self) -> u64 {
+        debug_assert!(self.beginning.is_over(), "nothing is made before the beginning");
         self.file_numbers.fetch_add(1, Ordering::Relaxed)
     }
 
@@ -92,29 +95,35 @@ impl Shared {
         Arc::new(Memtable::new(self.options.memtable_options(self.hash_seed, data_bytes)))
     }
 
-    /// Whether writes can be taken at all.
+    /// Whether writes can be taken at all; sees to it that the database has begun.
+    ///
+    /// Not to be called with the manifest or the order locked, unless it was called before.
     pub(crate) fn check_writable(&self) -> Result<()> {
         self.check_open()?;
         if self.is_read_only {
             return Err(Error::new(ErrorKind::ReadOnly, "the database was opened read-only"));
         }
-        self.commit.poison().map_or(Ok(()), |poison| Err(poison.clone()))
+        self.commit.poison().map_or(Ok(()), |poison| Err(poison.clone()))?;
+        self.begin()
     }
 
     /// Bytes of the segments that a replay would read.
     pub(crate) fn log_bytes(&self) -> u64 {
-        let mut order = self.commit.lock_order();
-        order.log().segments().iter().map(|segment| segment.bytes).sum()
+        self.commit.lock_order().segments().iter().map(|segment| segment.bytes).sum()
     }
 
-    /// The manifest, locked: whoever holds it decides what the next version is.
+    /// The manifest, locked: whoever holds it decides what the next version is. Who comes first begins
+    /// it.
     ///
     /// # Errors
-    /// `ReadOnly` if the database was opened so.
+    /// `ReadOnly` if the database was opened so; those of the [beginning](Self::begin).
     pub(crate) fn lock_manifest(&self) -> Result<ManifestGuard<'_>> {
-        let guard = self.manifest.lock().expect("no holder panicked");
+        let mut guard = self.manifest.lock().expect("no holder panicked");
         if guard.is_none() {
-            return Err(Error::new(ErrorKind::ReadOnly, "the database was opened read-only"));
+            if self.is_read_only {
+                return Err(Error::new(ErrorKind::ReadOnly, "the database was opened read-only"));
+            }
+            *guard = Some(self.begin_with_manifest()?);
         }
         Ok(ManifestGuard(guard))
     }

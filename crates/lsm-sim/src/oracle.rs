@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use lsm_engine::Step;
 use lsm_manifest::{FileKind, Manifest, file_name, parse_file_name};
 
 use crate::data::KEYSPACES;
@@ -16,7 +17,8 @@ pub(crate) struct KeyspaceIds(BTreeMap<u32, (u8, u32)>);
 /// When the files of a directory are looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Files {
-    /// Just opened: one log segment, but for those kept for followers, and one manifest.
+    /// Just opened, and begun, as by a first write: one log segment, but for those kept for followers,
+    /// and one manifest.
     JustOpened,
     /// No background work is left: old segments may be kept for later use, and one may be ready.
     Settled,
@@ -53,6 +55,9 @@ impl World {
     /// # Errors
     /// Names the file.
     pub fn check_files(&self, when: Files) -> Result<(), Stop> {
+        if when == Files::JustOpened {
+            self.told(self.db().step(Step::Log))?;
+        }
         let (fs, dir) = (self.place.fs(), self.place.dir());
         let state = self.told(Manifest::read(&fs, &dir).map_err(Into::into))?.state;
         let manifest = self.told(Manifest::current(&fs, &dir).map_err(Into::into))?.unwrap_or(0);

@@ -46,8 +46,9 @@ impl Db {
     ) -> Result<VerifyReport> {
         let shared = self.shared();
         shared.check_open()?;
-        if shared.is_read_only {
-            // The files are another process's, which knows more of them than this one.
+        if shared.is_read_only || shared.begin().is_err() {
+            // The files are another process's, which knows more of them than this one, or still as
+            // the last close has left them.
             let options = VerifyOptions { env: shared.options.env.clone(), ..options.clone() };
             return super::directory::verify(&shared.dir, &options, &mut progress);
         }

@@ -2,6 +2,7 @@
 //! lsm-sim.
 
 mod background;
+mod beginning;
 mod blobs;
 mod checkpoints;
 mod destroying;

@@ -286,6 +286,20 @@ fn the_last_time_is_kept_by_a_close() {
     check_there(&time.open(), "a", false);
 }
 
+#[test]
+fn the_last_time_is_kept_by_a_close_that_has_nothing_else_to_keep() {
+    let time = Time::new(SimFs::new(8));
+    let db = time.open();
+    db.put_ttl("a", "1", ms(100)).expect("puts");
+    db.close().expect("closes");
+    let db = time.open();
+    time.set(150);
+    check_there(&db, "a", false);
+    db.close().expect("closes");
+    time.set(0);
+    check_there(&time.open(), "a", false);
+}
+
 /// Fills `count` keys that expire after 100 ms and makes tables of them.
 fn fill(db: &Db, count: u32) {
     for n in 0..count {
