@@ -123,6 +123,7 @@ impl Shared {
         let created_at = self.commit.durable();
         let edit = ManifestEdit {
             create_keyspaces: vec![(id, name.to_owned(), options.to_string(), created_at)],
+            takes_operands: options.merge_operator.iter().map(|_| id).collect(),
             ..ManifestEdit::default()
         };
         // Order: the keyspace is durable before a batch can name it.
@@ -198,6 +199,7 @@ impl Shared {
         options.compaction_filter = core.changed_filter(options.compaction_filter.as_ref())?;
         let edit = ManifestEdit {
             set_options: vec![(core.id, options.to_string())],
+            takes_operands: options.merge_operator.iter().map(|_| core.id).collect(),
             ..ManifestEdit::default()
         };
         self.append_edit(&mut manifest, edit)?;

@@ -319,6 +319,12 @@ fn recover(
         edit.set_options.push((DEFAULT_KEYSPACE, taken.to_string()));
         *default.options.lock().expect("no holder panicked") = Arc::new(taken);
     }
+    // Said before the first operand can be written, so that no older program takes one for something else.
+    let taking = keyspaces.iter().filter(|(id, keyspace)| {
+        let is_said = state.keyspaces.get(id).is_some_and(|state| state.takes_operands);
+        !is_said && keyspace.core.options().merge_operator.is_some()
+    });
+    edit.takes_operands.extend(taking.map(|(id, _)| *id));
     let mut is_log_read_for_nothing = false;
     if !report.created {
         let log = replay_log(&mut recovery, &state, &mut keyspaces, closed_cleanly)?;

@@ -26,6 +26,7 @@ mod tag {
     pub(super) const LOG_FIRST_SEQ_NO: u64 = 12;
     pub(super) const INGESTED: u64 = 13;
     pub(super) const BLOBS: u64 = 14;
+    pub(super) const TAKES_OPERANDS: u64 = 15;
     /// From here on a reader may pass a field over.
     pub(super) const OPTIONAL: u64 = 128;
     pub(super) const OPTIONS: u64 = 129;
@@ -49,6 +50,9 @@ pub(crate) fn encode(edit: &ManifestEdit) -> Vec<u8> {
             put_varint(body, u64::from(*id));
             put_slice(body, options.as_bytes());
         });
+    }
+    for id in &edit.takes_operands {
+        field(&mut out, tag::TAKES_OPERANDS, |body| put_varint(body, u64::from(*id)));
     }
     for (id, tables) in &edit.tables {
         field(&mut out, tag::TABLES, |body| {
@@ -195,6 +199,7 @@ fn decode_field(edit: &mut ManifestEdit, tag: u64, body: &[u8]) -> Result<(), Op
         }
         tag::DROP_KEYSPACE => edit.drop_keyspaces.push(small(&mut reader)?),
         tag::SET_OPTIONS => edit.set_options.push((small(&mut reader)?, text(&mut reader)?)),
+        tag::TAKES_OPERANDS => edit.takes_operands.push(small(&mut reader)?),
         tag::TABLES => edit.tables.push((small(&mut reader)?, decode_tables(&mut reader)?)),
         tag::BLOBS => {
             let malformed = reader.malformed("blob files without the tables that refer to them");
@@ -302,4 +307,16 @@ fn decode_table(reader: &mut ByteReader<'_>) -> Decoded<TableRecord> {
         created_ms: reader.varint()?,
         blobs: Vec::new(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_of_a_later_version_is_refused_unless_it_may_be_passed_over() {
+        let reason = decode(&[127, 1, 7]).map_err(|malformed| malformed.reason);
+        assert_eq!(reason, Err("a field that this version does not know"));
+        assert_eq!(decode(&[0x80, 1, 1, 7]), Ok(ManifestEdit::default()));
+    }
 }

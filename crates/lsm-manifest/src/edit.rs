@@ -15,6 +15,8 @@ pub struct ManifestEdit {
     pub drop_keyspaces: Vec<KeyspaceId>,
     /// Options that replace a keyspace's.
     pub set_options: Vec<(KeyspaceId, String)>,
+    /// Keyspaces that take merge operands from now on, for ever.
+    pub takes_operands: Vec<KeyspaceId>,
     /// Tables that come and go, by keyspace.
     pub tables: Vec<(KeyspaceId, VersionEdit)>,
     /// Sequence numbers of ingests whose tables this edit adds.

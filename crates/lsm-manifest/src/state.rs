@@ -20,6 +20,8 @@ pub struct KeyspaceState {
     pub name: String,
     /// Its options, as text.
     pub options: String,
+    /// Whether its entries may be merge operands.
+    pub takes_operands: bool,
     /// Its entries up to this sequence number are all in tables.
     pub flushed_through: u64,
     /// Its tables.
@@ -131,6 +133,9 @@ impl ManifestState {
         for (id, options) in &edit.set_options {
             self.keyspace(*id)?.options.clone_from(options);
         }
+        for id in &edit.takes_operands {
+            self.keyspace(*id)?.takes_operands = true;
+        }
         for (id, tables) in &edit.tables {
             let keyspace = self.keyspace(*id)?;
             let version = keyspace.version.apply(tables);
@@ -183,6 +188,7 @@ impl ManifestState {
                 id,
                 name: name.to_owned(),
                 options: options.to_owned(),
+                takes_operands: false,
                 flushed_through: created_at,
                 version: Arc::new(Version::empty()),
             },
@@ -201,6 +207,11 @@ impl ManifestState {
             create_keyspaces: keyspaces
                 .clone()
                 .map(|k| (k.id, k.name.clone(), k.options.clone(), k.flushed_through))
+                .collect(),
+            takes_operands: keyspaces
+                .clone()
+                .filter(|keyspace| keyspace.takes_operands)
+                .map(|keyspace| keyspace.id)
                 .collect(),
             tables: keyspaces
                 .filter(|keyspace| !keyspace.version.is_empty())

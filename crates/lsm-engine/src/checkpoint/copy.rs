@@ -205,6 +205,8 @@ impl<'a> Copy<'a> {
         for (&id, keyspace) in &self.cut.keyspaces {
             let name = keyspace.core.name.clone();
             edit.create_keyspaces.push((id, name, keyspace.options.clone(), self.cut.seq_no));
+            let operator = keyspace.core.options().merge_operator.clone();
+            edit.takes_operands.extend(operator.map(|_| id));
             edit.tables.push((id, keyspace.tree.version.as_edit()));
         }
         edit.tables.extend(written);

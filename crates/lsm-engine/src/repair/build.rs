@@ -174,6 +174,7 @@ fn state(
             id,
             name: chosen.name.clone(),
             options: chosen.options.clone(),
+            takes_operands: options_of(chosen).merge_operator.is_some(),
             flushed_through: last_seq_no,
             version: Arc::new(versions[&id].clone()),
         };
@@ -220,6 +221,7 @@ impl Builder<'_> {
                 id,
                 name: chosen.name.clone(),
                 options: options_of(chosen).to_string(),
+                takes_operands: false,
                 flushed_through: 0,
                 version: Arc::default(),
             };

@@ -1,12 +1,16 @@
 //! Merge operators: what operands come to is the same wherever they lie, and a keyspace is opened
 //! with the operator that it has.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use lsm_engine::{
     Append, Counter, Db, ErrorKind, KeyspaceOptions, MAX_VALUE_BYTES, MergeOperator, Operator,
     Options, Reads, RepairOptions, SetUnion, WriteBatch, repair,
 };
+use lsm_io::SimFs;
+use lsm_manifest::Manifest;
+
+use crate::tiny_options;
 
 /// Shows how it was called: "(base+operand)" for each operand, so order and number can be told.
 struct Shown;
@@ -384,4 +388,34 @@ fn a_repair_keeps_operands_that_a_table_has_folded_and_the_log_has_in_part() {
 
 fn remove(file: &PathBuf) {
     std::fs::remove_file(file).unwrap();
+}
+
+/// Which keyspaces take operands, by the manifest.
+fn taking(fs: &SimFs, dir: &str) -> Vec<String> {
+    let read = Manifest::read(&fs.shared(), Path::new(dir)).expect("reads");
+    let taking = read.state.keyspaces.into_values().filter(|keyspace| keyspace.takes_operands);
+    taking.map(|keyspace| keyspace.name).collect()
+}
+
+#[test]
+fn the_manifest_tells_older_programs_which_keyspaces_take_operands() {
+    let fs = SimFs::new(0);
+    let db = Db::open_with("db", tiny_options(&fs)).expect("opens");
+    db.keyspace("plain").expect("creates");
+    assert!(taking(&fs, "db").is_empty());
+    db.keyspace_with("counters", with(Counter)).expect("creates");
+    assert_eq!(taking(&fs, "db"), ["counters"]);
+    let later = db.keyspace("later").expect("creates");
+    later.set_options(with(Counter)).expect("takes an operator");
+    assert_eq!(taking(&fs, "db"), ["counters", "later"]);
+    db.checkpoint("copy").expect("copies");
+    db.close().expect("closes");
+    assert_eq!(taking(&fs, "copy"), ["counters", "later"]);
+    let taken = Options { keyspace: with(Counter), ..tiny_options(&fs) };
+    Db::open_with("db", taken).expect("opens").close().expect("closes");
+    assert_eq!(taking(&fs, "db"), ["default", "counters", "later"]);
+    fs.shared().remove_file(Path::new("db/CURRENT")).expect("removes");
+    let env = tiny_options(&fs).env;
+    repair("db", RepairOptions { env, ..RepairOptions::default() }).expect("repairs");
+    assert_eq!(taking(&fs, "db"), ["default", "counters", "later"]);
 }

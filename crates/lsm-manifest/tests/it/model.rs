@@ -21,6 +21,7 @@ fn random_edit(state: &ManifestState, random: &mut impl FnMut(u64) -> u64) -> Ma
         1 => ManifestEdit {
             set_options: vec![(id, format!("option {}", random(100)))],
             options: Some(format!("database option {}", random(100))),
+            takes_operands: if random(3) == 0 { vec![id] } else { Vec::new() },
             ..ManifestEdit::default()
         },
         2 => ManifestEdit {

@@ -27,6 +27,9 @@ pub(super) enum EditField {
         id: u64,
         options: Vec<u8>,
     },
+    TakesOperands {
+        keyspace: u64,
+    },
     RemoveTable {
         keyspace: u64,
         place: Place,
@@ -101,6 +104,7 @@ fn decode(tag: u64, body: &[u8], fields: &mut Vec<EditField>) -> Result<(), Malf
         12 => EditField::Number { name: "log_first_seq_no", number: reader.varint()? },
         13 => EditField::Number { name: "ingested", number: reader.varint()? },
         14 => return decode_blobs(&mut reader, fields),
+        15 => EditField::TakesOperands { keyspace: reader.varint()? },
         129 => EditField::Options { text: body.to_vec() },
         _ => EditField::Unknown { tag, bytes: body.len() },
     };
@@ -204,6 +208,7 @@ impl EditField {
             Self::SetOptions { id, options: chosen } => {
                 format!("options of keyspace {id}: {}", options(chosen))
             }
+            Self::TakesOperands { keyspace } => format!("keyspace {keyspace} takes merge operands"),
             Self::RemoveTable { keyspace, place: Place { level, run }, number } => {
                 format!(
                     "remove table {number:06} of keyspace {keyspace} from level {level}, run {run}"
@@ -258,6 +263,9 @@ impl EditField {
             Self::DropKeyspace { id } => json!({ "drop_keyspace": { "id": id } }),
             Self::SetOptions { id, options } => {
                 json!({ "set_options": { "id": id, "options": text.json(options) } })
+            }
+            Self::TakesOperands { keyspace } => {
+                json!({ "takes_operands": { "keyspace": keyspace } })
             }
             Self::RemoveTable { keyspace, place, number } => json!({ "remove_table": {
                 "keyspace_id": keyspace,
