@@ -10,10 +10,14 @@ use std::sync::{Mutex, MutexGuard};
 
 use lsm_entry::SeqNo;
 use lsm_io::{DirEntry, SharedFs};
-use lsm_manifest::{FileKind, ManifestState, parse_file_name};
-use lsm_wal::{FrameReader, FrameStep, SegmentInfo};
+use lsm_manifest::{FileKind, ManifestState, file_name, parse_file_name};
+use lsm_wal::{FrameKind, FrameReader, FrameRef, FrameStep, SegmentInfo};
 
+use crate::replay::time_of_mark;
 use crate::shared::Shared;
+
+/// A mark tells the time; one is looked for in so many bytes at a segment's beginning.
+const MARK_WITHIN_BYTES: u64 = 256 << 10;
 
 /// How much is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +68,8 @@ impl History {
     }
 
     /// Takes in what an open finds at `now_ms`: the segments of the log that was replayed, and older
-    /// ones. Their age counts from here, for nobody has noted since when they are kept.
+    /// ones. Nobody has noted since when they are kept: they are as old as the beginning of the segment
+    /// behind them, as far as a mark there tells its time.
     pub(crate) fn find(
         &mut self,
         fs: &SharedFs,
@@ -84,27 +89,33 @@ impl History {
             .map(|((_, number), entry)| (number, entry))
             .collect();
         older.sort_unstable_by_key(|(number, _)| std::cmp::Reverse(*number));
-        let mut found: VecDeque<SegmentInfo> = replayed.into();
-        let mut end = found.front().map_or(state.log_first_seq_no, |first| first.first_seq_no);
+        let begins = |path: &Path| Beginning::read(fs, path, state.database_id);
+        let mut kept = VecDeque::new();
+        let mut since_ms = now_ms;
+        for segment in replayed.into_iter().rev() {
+            kept.push_front(Kept { segment, since_ms });
+            let began = begins(&dir.join(file_name(FileKind::Log, segment.number)));
+            since_ms = began.map_or(since_ms, |began| began.before(since_ms));
+        }
+        let first = kept.front().map(|first| first.segment.first_seq_no);
+        let mut end_seq_no = first.unwrap_or(state.log_first_seq_no);
         for (number, entry) in older {
-            let Some(first) = first_seq_no(fs, &dir.join(&entry.name), state.database_id) else {
-                break;
-            };
-            if first > end {
+            let Some(began) = begins(&dir.join(&entry.name)) else { break };
+            let first_seq_no = began.seq_no;
+            if first_seq_no > end_seq_no {
                 break;
             }
-            if first < end {
+            if first_seq_no < end_seq_no {
                 let bytes = entry.bytes;
-                found.push_front(SegmentInfo {
-                    number,
-                    bytes,
-                    first_seq_no: first,
-                    end_seq_no: end,
-                });
-                end = first;
+                let segment = SegmentInfo { number, bytes, first_seq_no, end_seq_no };
+                kept.push_front(Kept { segment, since_ms });
+                since_ms = began.before(since_ms);
+                end_seq_no = first_seq_no;
             }
         }
-        drop(self.keep(found.into(), now_ms));
+        let mut state = self.lock();
+        state.kept = kept;
+        drop(state.give_up(now_ms));
     }
 
     /// Whether a segment is kept.
@@ -123,6 +134,39 @@ impl History {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().expect("no holder panicked")
     }
+}
+
+/// How a segment begins that holds any frame.
+struct Beginning {
+    seq_no: SeqNo,
+    /// Database time then, if a mark tells it.
+    time_ms: Option<u64>,
+}
+
+impl Beginning {
+    fn read(fs: &SharedFs, path: &Path, database_id: u128) -> Option<Self> {
+        let mut reader = FrameReader::open(fs, path, Some(database_id)).ok()?;
+        let Ok(FrameStep::Frame(first)) = reader.next() else { return None };
+        let (seq_no, mut time_ms) = (first.seq_start, marked_ms(&first));
+        while time_ms.is_none()
+            && reader.offset() < MARK_WITHIN_BYTES
+            && let Ok(FrameStep::Frame(frame)) = reader.next()
+        {
+            time_ms = marked_ms(&frame);
+        }
+        Some(Self { seq_no, time_ms })
+    }
+
+    /// The time of the beginning; `later_ms` if it is not known.
+    fn before(&self, later_ms: u64) -> u64 {
+        self.time_ms.map_or(later_ms, |time_ms| time_ms.min(later_ms))
+    }
+}
+
+/// The database time on a mark.
+fn marked_ms(frame: &FrameRef<'_>) -> Option<u64> {
+    let extra = frame.payload.get(size_of::<u64>()..).filter(|_| frame.kind == FrameKind::MARK);
+    time_of_mark(extra?)
 }
 
 /// The sequence number with which a segment begins, if it holds any frame.

@@ -241,10 +241,14 @@ pub(crate) fn replay_log(
     };
     let log = visit_log(fs, dir, state, manifest, closed_cleanly, mode, &mut visit)?;
     // Database time never goes back, and the log may know more of it than the manifest does.
-    let known_ms = log.mark.as_ref().and_then(|mark| mark.extra.get(8..)?.first_chunk());
-    let known_ms = known_ms.map_or(0, |bytes| u64::from_le_bytes(*bytes));
+    let known_ms = log.mark.as_ref().and_then(|mark| time_of_mark(&mark.extra)).unwrap_or(0);
     recovery.now_ms = recovery.now_ms.max(known_ms);
     Ok(log)
+}
+
+/// The database time that a mark tells behind the last edit of the manifest.
+pub(crate) fn time_of_mark(extra: &[u8]) -> Option<u64> {
+    extra.get(8..)?.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
 }
 
 /// Shows `visit` every frame of the log that a manifest names, whose number and end `manifest` is, and

@@ -24,6 +24,8 @@ pub struct Feed {
     /// The number of the last change that was told; `None`: nobody follows.
     told: Option<SeqNo>,
     untold: VecDeque<Untold>,
+    /// Whether the log was kept ever since for all that is untold.
+    is_kept: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -41,6 +43,11 @@ impl Feed {
     /// Whether somebody follows.
     pub fn is_followed(&self) -> bool {
         self.told.is_some()
+    }
+
+    /// The log may let go of what is untold.
+    pub fn note_let_go(&mut self) {
+        self.is_kept = false;
     }
 
     /// A commit was ordered.
@@ -79,7 +86,7 @@ impl World {
         model.seen_through(self.db().visible_seq_no());
         let Some(told) = model.feed.told else { return self.follow_anew(model) };
         let Some(changes) = self.changes_after(told)? else {
-            if self.setup.keeps_changes {
+            if model.feed.is_kept {
                 return Err(Stop::Wrong(format!("the log was kept, and not from {told} on")));
             }
             return self.follow_anew(model);
@@ -119,7 +126,7 @@ impl World {
         self.told(self.db().sync())?;
         self.all_is_durable(model)?;
         let told = Some(self.db().visible_seq_no());
-        model.feed = Feed { told, untold: VecDeque::new() };
+        model.feed = Feed { told, untold: VecDeque::new(), is_kept: self.keeps_changes };
         Ok(())
     }
 

@@ -90,6 +90,13 @@ pub enum Op {
         /// What is written; `None`: it is removed.
         value: Option<u32>,
     },
+    /// From now on the log is kept for followers up to so many bytes, and for so many milliseconds.
+    KeepChanges {
+        /// How many bytes.
+        bytes: u32,
+        /// How long; `None`: for ever.
+        ms: Option<u32>,
+    },
     /// A follower is told what was written since it was told last, or begins to follow.
     Follow,
     /// A ticket is waited for.
@@ -211,6 +218,7 @@ pub const OP_NAMES: &[&str] = &[
     "delete_range",
     "transact",
     "put_if",
+    "keep_changes",
     "follow",
     "wait",
     "forget_tickets",
@@ -258,6 +266,7 @@ impl Op {
             Self::DeleteRange { .. } => "delete_range",
             Self::Transact { .. } => "transact",
             Self::PutIf { .. } => "put_if",
+            Self::KeepChanges { .. } => "keep_changes",
             Self::Follow => "follow",
             Self::Wait(_) => "wait",
             Self::ForgetTickets => "forget_tickets",

@@ -16,7 +16,7 @@ use crate::model::Model;
 use crate::op::Op;
 use crate::oracle::KeyspaceIds;
 use crate::place::Place;
-use crate::setup::{Choice, START_MS, Setup};
+use crate::setup::{Choice, KEPT_BYTES, START_MS, Setup};
 use crate::sieve;
 
 /// Snapshots that are kept at most.
@@ -44,6 +44,8 @@ pub struct World {
     pub place: Place,
     pub(crate) setup: Setup,
     clock_ms: Arc<AtomicU64>,
+    /// Whether the log is kept for followers, however much and old it is.
+    pub(crate) keeps_changes: bool,
     pub(crate) db: Option<Db>,
     pub(crate) keyspaces: Vec<Option<Keyspace>>,
     pub(crate) snapshots: Vec<Snapshot>,
@@ -78,6 +80,7 @@ impl World {
             place,
             setup,
             clock_ms: Arc::new(AtomicU64::new(clock_ms)),
+            keeps_changes: false,
             db: None,
             keyspaces: Vec::new(),
             snapshots: Vec::new(),
@@ -114,6 +117,7 @@ impl World {
             self.keyspaces[usize::from(number)] = Some(self.told(open_keyspace(&db, &name))?);
         }
         self.db = Some(db);
+        self.keeps_changes = self.setup.keeps_changes;
         self.last_seq_no = 0;
         Ok(())
     }
@@ -193,6 +197,14 @@ impl World {
             Op::DeleteRange { .. } => self.delete_range(op, model),
             Op::Transact { .. } => self.transact(op, model),
             Op::PutIf { .. } => self.put_if(op, model),
+            Op::KeepChanges { bytes, ms } => {
+                self.db().set_changes_retention(u64::from(*bytes), ms.map(u64::from));
+                self.keeps_changes = *bytes == KEPT_BYTES && ms.is_none();
+                if !self.keeps_changes {
+                    model.feed.note_let_go();
+                }
+                Ok(())
+            }
             Op::Follow => self.follow(model),
             Op::Wait(index) => {
                 if usize::from(*index) < self.tickets.len() {
@@ -351,6 +363,9 @@ impl World {
         }
         self.check_nothing_rewritten()?;
         model.opened_at(self.db().database_time_ms()).map_err(Stop::Wrong)?;
+        if !self.keeps_changes {
+            model.feed.note_let_go();
+        }
         self.check(model)
     }
 

@@ -268,7 +268,7 @@ fn check_oldest(db: &Db, is_first: bool) {
 }
 
 #[test]
-fn history_is_kept_no_longer_than_its_age_and_ages_from_each_opening() {
+fn history_is_kept_no_longer_than_its_age_also_over_an_opening() {
     let (fs, clock) = (SimFs::new(1), Arc::new(AtomicU64::new(0)));
     let at = |ms| clock.store(ms, Ordering::Relaxed);
     let write = |db: &Db| {
@@ -291,13 +291,21 @@ fn history_is_kept_no_longer_than_its_age_and_ages_from_each_opening() {
     write(&db);
     let since = db.visible_seq_no() - 500;
     db.close().expect("closes");
-    at(9000);
+    at(5900);
     let db = Db::open_with("db", ageing(&fs, &clock, 1000)).expect("opens");
     db.settle().expect("settles");
-    db.changes(since).expect("nobody knows how old that is");
-    at(10_000);
+    db.changes(since).expect("it is 900 ms old");
+    at(6000);
     db.settle().expect("settles");
-    db.changes(since).expect_err("it is old now");
+    db.changes(since).expect_err("it was written 1000 ms ago");
+    drop(db);
+    at(20_000);
+    let db = Db::open_with("db", ageing(&fs, &clock, 1000)).expect("opens");
+    let last = db.visible_seq_no();
+    db.changes(last - 1).expect("when the last segment ended nobody knows");
+    at(21_000);
+    db.settle().expect("settles");
+    db.changes(last - 1).expect_err("it is as old as the opening");
 }
 
 #[test]

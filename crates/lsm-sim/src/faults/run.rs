@@ -202,6 +202,7 @@ impl Run {
             | Op::SetBack(_)
             | Op::WriteAsync { .. }
             | Op::PutIf { .. }
+            | Op::KeepChanges { .. }
             | Op::Follow
             | Op::Wait(_)
             | Op::ForgetTickets

@@ -63,6 +63,10 @@ impl fmt::Display for Op {
                 write!(f, " {matches}")?;
                 show_writes(f, &[(*keyspace, *key, *value)])
             }
+            Self::KeepChanges { bytes, ms } => match ms {
+                Some(ms) => write!(f, " {bytes} {ms}"),
+                None => write!(f, " {bytes} -"),
+            },
             Self::Wait(number)
             | Self::WaitDurable(number)
             | Self::ReadSnapshot(number)
@@ -132,10 +136,21 @@ impl<'a> Words<'a> {
 
     /// A key, or none.
     fn end(&mut self) -> Result<Option<u16>, String> {
-        match self.rest.clone().next() {
-            Some("-") => Ok(self.rest.next().and(None)),
-            _ => self.key().map(Some),
+        if self.is_none() { Ok(None) } else { self.key().map(Some) }
+    }
+
+    /// A number, or none.
+    fn limit(&mut self) -> Result<Option<u32>, String> {
+        if self.is_none() { Ok(None) } else { self.number().map(Some) }
+    }
+
+    /// Takes the word for none, if it is the next one.
+    fn is_none(&mut self) -> bool {
+        let is_none = self.rest.clone().next() == Some("-");
+        if is_none {
+            self.rest.next();
         }
+        is_none
     }
 
     fn below<T: Copy + PartialOrd + fmt::Display>(
@@ -259,6 +274,7 @@ impl FromStr for Op {
                 meanwhile: words.writes()?,
             },
             "put_if" => words.put_if()?,
+            "keep_changes" => Self::KeepChanges { bytes: words.number()?, ms: words.limit()? },
             "follow" => Self::Follow,
             "wait" => Self::Wait(words.number()?),
             "forget_tickets" => Self::ForgetTickets,
