@@ -3,6 +3,9 @@
 //! A filter is asked about a value that no snapshot sees, as a merge is about to keep it. What it
 //! takes away becomes a tombstone under the value's own number, so it goes on hiding what it hid;
 //! where nothing older can lie, it becomes nothing.
+//!
+//! Merge operands are no values: a filter is asked about what they come to, once a merge knows it, and
+//! about no value that the merge finds below operands.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -51,6 +54,14 @@ pub trait CompactionFilter: Send + Sync + 'static {
     /// Its name, which is saved with every keyspace that has it.
     fn name(&self) -> &str;
 
+    /// What becomes of a key's value, whatever it is; `None` (the default): that depends on the value,
+    /// which [`filter`](Self::filter) is then asked about. A value that lies apart from its key is read
+    /// for that alone.
+    fn filter_key(&self, key: &[u8]) -> Option<FilterDecision> {
+        let _ = key;
+        None
+    }
+
     /// What becomes of a key's value. One that panics keeps it, and so does a replacement that is
     /// longer than a value may be.
     fn filter(&self, key: &[u8], value: &[u8]) -> FilterDecision;
@@ -80,29 +91,32 @@ pub(crate) fn take_filtered<W>(
             stats.filter_replaced += 1;
             stored.extend(entry.expires_at_ms().map(u64::to_le_bytes).into_iter().flatten());
             stored.extend(value);
-            Entry { value: &stored, ..*entry }
+            Entry { tag: entry.tag.without_blob(), value: &stored, ..*entry }
         }
     };
     stats.entries_written += 1;
     take(kept)
 }
 
-/// A value that has expired, that a snapshot sees, or that lies in a blob file is none that a filter is
-/// asked about.
+/// A value that has expired or that a snapshot sees is none that a filter is asked about. One that
+/// cannot be read stays as it is: whoever reads it is told.
 fn decide(retention: &Retention, entry: &Entry<'_>, stats: &mut MergeStats) -> FilterDecision {
     let Some(filter) = retention.filter() else { return FilterDecision::Keep };
     let is_asked = entry.kind() == ValueKind::Put
-        && !entry.tag.is_blob()
         && retention.is_newest(entry.seq_no)
         && !retention.has_expired(entry);
     if !is_asked {
         return FilterDecision::Keep;
     }
-    let ask = AssertUnwindSafe(|| filter.filter(entry.key, entry.user_value()));
+    let ask = AssertUnwindSafe(|| match filter.filter_key(entry.key) {
+        None if entry.tag.is_blob() => Some(filter.filter(entry.key, &retention.value_of(entry)?)),
+        None => Some(filter.filter(entry.key, entry.user_value())),
+        decision => decision,
+    });
     match catch_unwind(ask) {
-        Ok(FilterDecision::Replace(value)) if value.len() > MAX_VALUE_BYTES => {}
-        Ok(decision) => return decision,
-        Err(_) => {}
+        Ok(Some(FilterDecision::Replace(value))) if value.len() > MAX_VALUE_BYTES => {}
+        Ok(Some(decision)) => return decision,
+        Ok(None) | Err(_) => {}
     }
     stats.filter_failures += 1;
     FilterDecision::Keep

@@ -225,6 +225,11 @@ impl Retention {
         }
     }
 
+    /// Whether merge operands lie above the entry that was judged last.
+    pub(crate) fn is_under_operands(&self) -> bool {
+        self.last_operand.is_some()
+    }
+
     /// Whether no snapshot sees an entry with this number.
     pub(crate) fn is_newest(&self, seq_no: SeqNo) -> bool {
         self.stripe(seq_no) == self.times.snapshots().len()

@@ -69,7 +69,7 @@ pub fn for_each_survivor<C: Cursor, W>(
         // Asked only where it matters: a search for each entry would cost more than the merge.
         let may_vanish = entry.tag.is_tombstone() || entry.tag.has_expiry();
         match retention.judge(&entry, may_vanish && nothing_older(entry.key)) {
-            Verdict::Keep if retention.filter().is_some() => {
+            Verdict::Keep if retention.filter().is_some() && !retention.is_under_operands() => {
                 take_filtered(&entry, retention, &nothing_older, &mut stats, &mut take)
                     .map_err(MergeError::Write)?;
             }
@@ -85,9 +85,11 @@ pub fn for_each_survivor<C: Cursor, W>(
                 let read = operands.gather(cursor, retention).map_err(MergeError::Read)?;
                 operands.fold(cursor.entry(), retention, &nothing_older);
                 stats.entries_read += read - 1;
-                stats.entries_written += operands.entries().len() as u64;
                 stats.operands_folded += read - operands.entries().len() as u64;
-                operands.entries().try_for_each(&mut take).map_err(MergeError::Write)?;
+                for folded in operands.entries() {
+                    take_filtered(&folded, retention, &nothing_older, &mut stats, &mut take)
+                        .map_err(MergeError::Write)?;
+                }
                 // The cursor stands behind the operands already.
                 continue;
             }

@@ -19,11 +19,13 @@ impl CompactionFilter for Records {
         "records"
     }
 
-    fn filter(&self, key: &[u8], value: &[u8]) -> FilterDecision {
+    fn filter_key(&self, key: &[u8]) -> Option<FilterDecision> {
         let user = key.split(|byte| *byte == b'/').next().unwrap_or_default();
-        if self.gone.lock().is_ok_and(|gone| gone.contains(user)) {
-            return FilterDecision::Remove;
-        }
+        let is_gone = self.gone.lock().is_ok_and(|gone| gone.contains(user));
+        is_gone.then_some(FilterDecision::Remove)
+    }
+
+    fn filter(&self, _key: &[u8], value: &[u8]) -> FilterDecision {
         match value.strip_prefix(b"1 ") {
             Some(record) => FilterDecision::Replace([b"2 ", record].concat()),
             None => FilterDecision::Keep,

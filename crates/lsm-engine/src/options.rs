@@ -91,8 +91,8 @@ pub struct Options {
     /// they are given up while it is full. Changeable live.
     pub changes_retention_bytes: u64,
     /// How long a segment is kept for followers, within `changes_retention_bytes`, in milliseconds from
-    /// when recovery has no need of it any more, or from the opening that found it; `None`: as long as
-    /// there is room. Changeable live.
+    /// when recovery has no need of it any more, or, of one that an opening found, from when the next
+    /// one was begun; `None`: as long as there is room. Changeable live.
     pub changes_retention_ms: Option<u64>,
     /// Age in milliseconds, at least 1, at which a memtable is flushed although it is not full; `None`:
     /// never.

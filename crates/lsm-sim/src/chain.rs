@@ -8,6 +8,7 @@
 use lsm_engine::{MergeOperator, Operator};
 
 use crate::data::{Held, NEVER_MS, OPERANDS, value_bytes};
+use crate::sieve::unmarked;
 
 /// The operator of every keyspace in a history.
 pub fn operator() -> Operator {
@@ -40,8 +41,9 @@ pub fn written(before: Option<Held>, write: Option<Held>) -> Option<Held> {
     })
 }
 
-/// The number of the value that an operand makes of bytes.
+/// The number of the value that an operand makes of bytes, filtered or not.
 pub fn merged(base: Option<&[u8]>, operand: u32) -> u32 {
+    let base = base.map(unmarked);
     let mut hash: u64 = if base.is_some() { 0xCBF2_9CE4_8422_2325 } else { 0x9E37_79B9_7F4A_7C15 };
     for byte in base.unwrap_or_default().iter().chain(&operand.to_le_bytes()) {
         hash = (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01B3);

@@ -7,8 +7,7 @@ use lsm_workload::Rng;
 use crate::chain::is_operand;
 use crate::data::{KEYS, KEYSPACES, OPERANDS, Write, rank};
 use crate::op::Op;
-use crate::setup::Choice;
-use crate::sieve::FILTERED;
+use crate::setup::{Choice, KEPT_BYTES};
 
 /// What a history is for, and so what it is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,7 +131,11 @@ impl Mix {
 
     fn rare(self, rng: &mut Rng) -> Op {
         let keyspace = 1 + rng.below(u64::from(KEYSPACES) - 1) as u8;
-        match rng.below(27) {
+        match rng.below(28) {
+            27 => Op::KeepChanges {
+                bytes: *rng.pick(&[0, 64 << 10, KEPT_BYTES, KEPT_BYTES]),
+                ms: *rng.pick(&[None, None, Some(1_000), Some(200_000)]),
+            },
             20..25 => Op::Tick(*rng.pick(&[1, 49, 50, 1_000, 20_000, 200_000])),
             25 => Op::SetBack(*rng.pick(&[1, 1_000, 200_000])),
             26 => self.with_ttl(rng),
@@ -236,7 +239,7 @@ impl Mix {
         let is_delete = rng.chance(0.25);
         let large = self == Self::Crash && rng.chance(0.3);
         let value = rng.next_u64() as u32 % OPERANDS;
-        if rng.chance(0.15) && keyspace != FILTERED {
+        if rng.chance(0.15) {
             return (keyspace, self.key(rng), Some(OPERANDS + value % 1000));
         }
         let value = match self {

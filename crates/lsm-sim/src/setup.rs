@@ -15,6 +15,8 @@ use crate::sieve::{self, FILTERED};
 /// Compaction policies, by number. The last one, FIFO, is so large that it never drops anything.
 pub const POLICIES: &[&str] = &["leveled", "tiered", "lazy_leveled", "fifo"];
 const COMPRESSIONS: &[&str] = &["none", "lz4", "zstd"];
+/// Bytes of the log that hold more than any history writes.
+pub const KEPT_BYTES: u32 = 16 << 20;
 const BLOCK_BYTES: &[u32] = &[256, 1024, 4096];
 /// What the clock of a history shows when it begins, in milliseconds since 1970.
 pub const START_MS: u64 = 1_700_000_000_000;
@@ -39,7 +41,7 @@ pub struct Choice {
     pub blob_threshold_bytes: u32,
     /// How long what was deleted may stay on the disk.
     pub tombstone_age_limit_ms: Option<u64>,
-    /// Whether merges filter its values, and it has no merge operator.
+    /// Whether merges filter its values.
     pub filtered: bool,
 }
 
@@ -59,14 +61,14 @@ impl Choice {
     }
 
     /// The same for a keyspace of its own, sometimes with a time to live for every put that does not
-    /// say, or a time within which what was deleted is gone; one keyspace has its values filtered.
+    /// say, or a time within which what was deleted is gone; one keyspace mostly has its values
+    /// filtered.
     pub fn random_for(keyspace: u8, rng: &mut Rng) -> Self {
         let choice = Self::random(rng);
         let ttl_ms = rng.chance(0.3).then(|| *rng.pick(&[50, 2_000, 60_000]));
         let tombstone_age_limit_ms = rng.chance(0.4).then(|| *rng.pick(&[1, 1_000, 60_000]));
-        let filtered = keyspace == FILTERED;
-        let blob_threshold_bytes = if filtered { 0 } else { choice.blob_threshold_bytes };
-        Self { ttl_ms, tombstone_age_limit_ms, filtered, blob_threshold_bytes, ..choice }
+        let filtered = keyspace == FILTERED && rng.chance(0.9);
+        Self { ttl_ms, tombstone_age_limit_ms, filtered, ..choice }
     }
 
     /// The choice that led to these options, if one did.
@@ -122,7 +124,7 @@ impl Choice {
             filter_bits_per_key: self.filters.then_some(10.0),
             block_bytes: self.block_bytes,
             ttl_ms: self.ttl_ms,
-            merge_operator: (!self.filtered).then(chain::operator),
+            merge_operator: Some(chain::operator()),
             compaction_filter: self.filtered.then(sieve::filter),
             blob_threshold_bytes: match self.blob_threshold_bytes {
                 0 => None,
@@ -256,7 +258,7 @@ impl Setup {
             memory_bytes,
             memtable_bytes: (!self.is_tight).then_some(self.memtable_bytes),
             cache_bytes: Some(cache_bytes),
-            changes_retention_bytes: if self.keeps_changes { 16 << 20 } else { 0 },
+            changes_retention_bytes: if self.keeps_changes { KEPT_BYTES.into() } else { 0 },
             durability: self.durability,
             log_segment_bytes: 64 << 10,
             log_bytes_max: 256 << 10,

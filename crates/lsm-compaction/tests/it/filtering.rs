@@ -5,9 +5,10 @@ use std::sync::Arc;
 use lsm_compaction::{
     CompactionFilter, FilterDecision, MergeStats, ReadTimes, Retention, for_each_survivor,
 };
-use lsm_entry::{Cursor, Entry, OwnedEntry, SeqNo, Tag, VecCursor};
+use lsm_entry::{BlobRef, Cursor, Entry, OwnedEntry, SeqNo, Tag, ValueKind, VecCursor};
 
 use crate::divided::Divided;
+use crate::folding::Append;
 use crate::rng::Rng;
 
 /// Removes values that begin with "r", and makes capitals of those that begin with "c".
@@ -55,7 +56,9 @@ fn survivors(
         kept.push(OwnedEntry::from(entry));
         Ok::<(), std::convert::Infallible>(())
     };
-    let mut retention = retention.filtering(Some(Arc::new(ByLetter)));
+    let mut retention = retention
+        .filtering(Some(Arc::new(ByLetter)))
+        .folding(Some(Arc::new(Append { is_associative: true })));
     let stats = for_each_survivor(&mut cursor, &mut retention, nothing_older, &|| false, take);
     (kept, stats.expect("memory does not fail"))
 }
@@ -103,12 +106,14 @@ fn a_filter_changes_nothing_for_snapshots_and_everything_merged_for_the_present(
     assert!(removed > 1000 && replaced > 1000, "{removed} {replaced}");
 }
 
-/// Versions of one key, newest first, as "number=value"; a value "x@1000" expires then.
+/// Versions of one key, newest first, as "number=value"; a value "x@1000" expires then, and "+x" is a
+/// merge operand.
 #[track_caller]
 fn check_survivors(entries: &str, snapshots: &[SeqNo], nothing_older: bool, expected: &str) {
     let parse = |word: &str| {
         let (seq_no, value) = word.split_once('=').expect("number=value");
         let (tag, value) = match value.split_once('@') {
+            None if value.starts_with('+') => (Tag::MERGE, value.as_bytes()[1..].to_vec()),
             None => (Tag::PUT, value.as_bytes().to_vec()),
             Some((value, expiry)) => {
                 let expiry: u64 = expiry.parse().expect("a time");
@@ -129,6 +134,7 @@ fn check_survivors(entries: &str, snapshots: &[SeqNo], nothing_older: bool, expe
         let entry = entry.as_entry();
         let value = entry.user_value().escape_ascii();
         match entry.expires_at_ms() {
+            None if entry.kind() == ValueKind::Merge => format!("{seq_no}=+{value}"),
             None => format!("{seq_no}={value}"),
             Some(expiry) => format!("{seq_no}={value}@{expiry}"),
         }
@@ -164,4 +170,69 @@ fn a_value_whose_time_is_over_is_not_asked_about() {
 #[test]
 fn a_filter_that_panics_keeps_the_value() {
     check_survivors("9=panic", &[], true, "9=panic");
+}
+
+#[test]
+fn what_operands_come_to_is_asked_about_and_they_are_not() {
+    check_survivors("9=+hange 7=c", &[], false, "9=CHANGE");
+    check_survivors("9=+ 7=r", &[], false, "9 gone");
+    check_survivors("9=+ 7=r", &[], true, "");
+    check_survivors("9=+ 7=r", &[8], true, "9=+ 7=r");
+    check_survivors("9=+r", &[], false, "9=+r");
+    check_survivors("9=+r 8=+c", &[], false, "9=+cr");
+}
+
+#[test]
+fn a_value_below_operands_is_not_asked_about() {
+    check_survivors("9=+x 7=c@1001", &[], false, "9=+x 7=c@1001");
+}
+
+/// Goes by the key "k", and over others by the value.
+struct ByKey;
+
+impl CompactionFilter for ByKey {
+    fn name(&self) -> &str {
+        "by key"
+    }
+
+    fn filter_key(&self, key: &[u8]) -> Option<FilterDecision> {
+        (key == b"k").then_some(FilterDecision::Remove)
+    }
+
+    fn filter(&self, key: &[u8], value: &[u8]) -> FilterDecision {
+        ByLetter.filter(key, value)
+    }
+}
+
+/// Has a filter look at a value that lies elsewhere, under `key`, where `fetched` is what is found.
+#[track_caller]
+fn check_large(key: &str, fetched: Option<&'static str>, expected: Option<Entry<'_>>) {
+    let place = BlobRef { file: 1, offset: 2, bytes: 3 }.to_bytes();
+    let large = Entry { key: key.as_bytes(), seq_no: 9, tag: Tag::PUT.with_blob(), value: &place };
+    let expected = expected.map(|expected| Entry { key: key.as_bytes(), seq_no: 9, ..expected });
+    let fetch = move |_: &Entry<'_>| fetched.map(|value| value.as_bytes().to_vec());
+    let mut retention =
+        Retention::new(Vec::new(), 0).filtering(Some(Arc::new(ByKey))).fetching(Arc::new(fetch));
+    let mut cursor = VecCursor::new(vec![large.into()]);
+    let Ok(()) = cursor.seek_first();
+    let mut kept = None;
+    let take = |entry: Entry<'_>| {
+        kept = Some(OwnedEntry::from(entry));
+        Ok::<(), std::convert::Infallible>(())
+    };
+    let stats = for_each_survivor(&mut cursor, &mut retention, |_| true, &|| false, take);
+    let failures = stats.expect("memory does not fail").filter_failures;
+    assert_eq!(kept, expected.map(OwnedEntry::from));
+    assert_eq!(failures, u64::from(fetched.is_none() && key != "k"));
+}
+
+#[test]
+fn a_value_that_lies_elsewhere_is_fetched_only_where_the_key_does_not_tell() {
+    let place = BlobRef { file: 1, offset: 2, bytes: 3 }.to_bytes();
+    let entry = |tag, value| Some(Entry { key: b"", seq_no: 9, tag, value });
+    check_large("k", None, None);
+    check_large("other", Some("keep"), entry(Tag::PUT.with_blob(), &place));
+    check_large("other", Some("remove"), None);
+    check_large("other", Some("change"), entry(Tag::PUT, b"CHANGE"));
+    check_large("other", None, entry(Tag::PUT.with_blob(), &place));
 }

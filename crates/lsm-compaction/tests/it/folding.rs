@@ -9,8 +9,8 @@ use crate::divided::Divided;
 use crate::rng::Rng;
 
 /// Puts operands behind the value: what comes of it tells their order.
-struct Append {
-    is_associative: bool,
+pub(crate) struct Append {
+    pub(crate) is_associative: bool,
 }
 
 impl MergeOperator for Append {

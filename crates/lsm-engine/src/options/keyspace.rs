@@ -49,7 +49,8 @@ pub struct KeyspaceOptions {
     pub merge_operator: Option<Operator>,
     /// What merges ask about each value that they copy and that no snapshot sees; `None`: nothing. Its
     /// name is saved, and it has to be given whenever the keyspace is opened; it can be changed, and
-    /// taken away. A keyspace with a filter has no merge operator and no `blob_threshold_bytes`.
+    /// taken away. Large values in blob files are read for it, unless it goes by the key. Of merge
+    /// operands it is told what they come to.
     pub compaction_filter: Option<ValueFilter>,
     /// Values of so many bytes or more are kept apart from their keys, in blob files, once they are
     /// flushed: merges then move 20 bytes for each instead of the value. `None` (the default): none
@@ -117,19 +118,7 @@ impl KeyspaceOptions {
             at_least("tombstone_age_limit_ms", limit_ms, 1)?;
         }
         self.merge_operator.as_ref().map_or(Ok(()), Operator::check)?;
-        if let Some(filter) = &self.compaction_filter {
-            filter.check()?;
-            let operator = self.merge_operator.as_ref();
-            let operator = operator.map(|it| format!("merge_operator is \"{}\"", it.name()));
-            let blobs = self.blob_threshold_bytes;
-            let blobs = blobs.map(|bytes| format!("blob_threshold_bytes is {bytes}"));
-            if let Some(other) = operator.or(blobs) {
-                return Err(Error::invalid(format!(
-                    "option compaction_filter is \"{}\" and {other}; one of them is accepted",
-                    filter.name()
-                )));
-            }
-        }
+        self.compaction_filter.as_ref().map_or(Ok(()), ValueFilter::check)?;
         if let Some(bytes) = self.blob_threshold_bytes {
             at_least("blob_threshold_bytes", bytes, BLOB_THRESHOLD_BYTES_MIN)?;
         }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use lsm_engine::{
-    CompactionFilter, Counter, Db, ErrorKind, FilterDecision, Iter, KeyspaceOptions, Operator,
+    Append, CompactionFilter, Db, ErrorKind, FilterDecision, Iter, KeyspaceOptions, Operator,
     Options, Reads, Snapshot, Step, ValueFilter,
 };
 use lsm_io::SimFs;
@@ -235,18 +235,60 @@ fn the_default_keyspace_takes_the_first_filter_that_it_is_opened_with() {
 }
 
 #[test]
-fn a_filter_keeps_company_with_neither_merge_operator_nor_blob_files() {
+fn large_values_are_filtered_and_lie_where_their_length_says() {
     let fs = SimFs::new(0);
-    let db = Db::open_with("db", tiny_options(&fs)).expect("opens");
-    let both = KeyspaceOptions { merge_operator: Some(Operator::new(Counter)), ..with(ByLetter) };
-    let refused = db.keyspace_with("both", both).expect_err("refused").to_string();
-    assert_eq!(
-        refused,
-        "option compaction_filter is \"by-letter\" and merge_operator is \"lsm.counter\"; one of them is \
-         accepted"
-    );
-    let both = KeyspaceOptions { blob_threshold_bytes: Some(4096), ..with(ByLetter) };
-    assert!(db.keyspace_with("both", both).is_err());
+    let keyspace = KeyspaceOptions { blob_threshold_bytes: Some(100), ..with(ByLetter) };
+    let large = |letter: &str| letter.repeat(300);
+    let open = || Db::open_with("db", Options { keyspace: keyspace.clone(), ..tiny_options(&fs) });
+    let db = open().expect("opens");
+    for key in ["c", "k", "r"] {
+        db.put(key, large(key)).expect("writes");
+        db.put(format!("{key} with an expiry"), large(key)).expect("writes");
+    }
+    db.flush().expect("flushes");
+    assert_eq!(db.metrics().blobs.live_values, 6);
+    let snapshot = db.snapshot();
+    merge_all(&db);
+    assert_eq!(snapshot.get("r").expect("reads").as_deref(), Some(large("r").as_bytes()));
+    drop(snapshot);
+    merge_all(&db);
+    db.settle().expect("settles");
+    let expected = [
+        ("c", &*large("C")),
+        ("c with an expiry", &*large("C")),
+        ("k", &*large("k")),
+        ("k with an expiry", &*large("k")),
+    ];
+    check_content(&db, &expected);
+    assert_eq!(db.metrics().blobs.live_values, 4);
+    assert!(db.verify().expect("verifies").is_clean());
+    drop(db);
+    check_content(&open().expect("opens"), &expected);
+}
+
+#[test]
+fn what_operands_come_to_is_filtered() {
+    let fs = SimFs::new(0);
+    let operator = Operator::new(Append);
+    let keyspace = KeyspaceOptions { merge_operator: Some(operator), ..with(ByLetter) };
+    let db = Db::open_with("db", Options { keyspace, ..tiny_options(&fs) }).expect("opens");
+    for key in ["r", "c", "k"] {
+        db.put(key, key).expect("writes");
+        merge_all(&db);
+    }
+    check_content(&db, &[("c", "C"), ("k", "k")]);
+    for (key, operand) in [("r", "remove"), ("c", "change"), ("k", "keep"), ("new", "remove")] {
+        db.merge(key, operand).expect("merges");
+        db.flush().expect("flushes");
+    }
+    check_content(&db, &[("c", "Cchange"), ("k", "kkeep"), ("new", "remove"), ("r", "remove")]);
+    merge_all(&db);
+    check_content(&db, &[("c", "Cchange"), ("k", "kkeep")]);
+    let snapshot = db.snapshot();
+    db.merge("k", "!").expect("merges");
+    merge_all(&db);
+    check_content(&snapshot, &[("c", "Cchange"), ("k", "kkeep")]);
+    check_content(&db, &[("c", "Cchange"), ("k", "kkeep!")]);
 }
 
 /// What a key was last given, and what was seen of it since.
@@ -302,7 +344,12 @@ fn whatever_happens_the_present_is_filtered_for_good_and_a_moment_does_not_chang
     for seed in 0..60 {
         let mut rng = Rng(seed);
         let mut fs = SimFs::new(seed);
-        let mut db = Db::open_with("db", options(&fs, ByLetter)).expect("opens");
+        let options = |fs: &SimFs| {
+            let blob_threshold_bytes = (seed % 2 == 0).then_some(100);
+            let keyspace = KeyspaceOptions { blob_threshold_bytes, ..with(ByLetter) };
+            Options { keyspace, ..tiny_options(fs) }
+        };
+        let mut db = Db::open_with("db", options(&fs)).expect("opens");
         let mut cells = Cells::new();
         let mut snapshots: Vec<(Snapshot, Cells)> = Vec::new();
         for n in 0..250 {
@@ -330,7 +377,7 @@ fn whatever_happens_the_present_is_filtered_for_good_and_a_moment_does_not_chang
                     // What readers have seen was durable.
                     snapshots.clear();
                     fs = fs.crash_image(lsm_io::CrashPolicy::ALL[rng.below(8) as usize], seed);
-                    db = Db::open_with("db", options(&fs, ByLetter)).expect("opens");
+                    db = Db::open_with("db", options(&fs)).expect("opens");
                 }
                 _ => {}
             }
