@@ -170,6 +170,11 @@ impl Commit {
         self.order.lock().expect("no writer panicked under the write mutex")
     }
 
+    /// The write mutex, if nobody holds it.
+    pub(crate) fn try_lock_order(&self) -> Option<MutexGuard<'_, Order>> {
+        self.order.try_lock().ok()
+    }
+
     #[inline]
     pub(crate) fn visible(&self) -> SeqNo {
         self.visible.load(Ordering::Acquire)

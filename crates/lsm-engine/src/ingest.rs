@@ -321,6 +321,7 @@ impl Shared {
             let seq_no = self.append_note(&mut order, &note)?;
             let hold = hold_turn.hold(&mut order, seq_no);
             self.seal(core);
+            core.gaps.end_all();
             (hold, core.view.load().sealed.len())
         };
         let seq_no = hold.seq_no();

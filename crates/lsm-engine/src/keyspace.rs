@@ -11,6 +11,7 @@ use lsm_memtable::Memtable;
 
 use crate::db::Handle;
 use crate::error::{Error, Result};
+use crate::gaps::Gaps;
 use crate::iter::Iter;
 use crate::operator::Operator;
 use crate::options::{KeyspaceOptions, WriteOptions};
@@ -49,6 +50,8 @@ pub(crate) struct KeyspaceCore {
     pub(crate) active_since_ms: AtomicU64,
     /// A scan has stepped over many entries for few.
     pub(crate) is_swamp: AtomicBool,
+    /// Where nothing lives.
+    pub(crate) gaps: Gaps,
 }
 
 impl KeyspaceCore {

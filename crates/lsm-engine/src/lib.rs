@@ -77,6 +77,7 @@ mod events;
 mod expiry;
 mod export;
 mod flush;
+mod gaps;
 mod histogram;
 mod history;
 mod ingest;

@@ -43,6 +43,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::events::Events;
 use crate::expiry::Expiry;
 use crate::flush::flush_edit;
+use crate::gaps::Gaps;
 use crate::history::History;
 use crate::keyspace::KeyspaceCore;
 use crate::limiter::RateLimiter;
@@ -244,6 +245,7 @@ pub(crate) fn new_core(state: &KeyspaceState, view: View) -> Result<Arc<Keyspace
         lookups_merged: AtomicU64::new(0),
         active_since_ms: AtomicU64::new(0),
         is_swamp: false.into(),
+        gaps: Gaps::default(),
     });
     // Of this library's own operators the name is enough.
     if let Some(operator) = &operator {

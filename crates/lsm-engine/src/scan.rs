@@ -11,8 +11,10 @@
 //! In a database opened read-only the moment holds its own view, and a scan stays with it.
 //!
 //! Here a cursor moves. To see which entry a movement ends at, open `scan/settle.rs`; where key and
-//! value of that entry are, `scan/entry.rs`, and `scan/large.rs` if a blob file holds the value.
+//! value of that entry are, `scan/entry.rs`, and `scan/large.rs` if a blob file holds the value; how
+//! many dead keys are passed over, `scan/dead.rs`.
 
+mod dead;
 mod entry;
 mod large;
 mod settle;
@@ -32,6 +34,7 @@ use crate::snapshot::Registered;
 use crate::source::{Source, merge_view};
 use crate::sync::Guard;
 use crate::view::View;
+use dead::DeadRun;
 use entry::Position;
 use large::Large;
 use settle::is_same;
@@ -78,6 +81,8 @@ pub struct EntryCursor {
     /// How many entries can be walked over, in the direction of the last movement, of which nothing
     /// has to be asked; the merged cursor stands at the entry then.
     plain: Plain,
+    /// The dead keys in a row that the last movement met.
+    dead: DeadRun,
     /// Entries that were stepped over because they do not count.
     passed: u64,
     /// Why nothing can be read here: the keyspace was dropped before, or is another database's.
@@ -139,6 +144,7 @@ impl EntryCursor {
             entries_until_check: STALENESS_CHECK_ENTRIES,
             _charge: charge,
             plain: Plain::default(),
+            dead: DeadRun::default(),
             passed: 0,
             refusal,
         }

@@ -23,7 +23,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lsm_entry::{Entry, Record, Records, SeqNo, Tag};
+use lsm_entry::{Entry, Record, Records, SeqNo, Tag, ValueKind};
 use lsm_wal::{FrameKind, PayloadHash, PreparedSegment, hash_payload};
 
 use crate::batch::{DEFAULT_KEYSPACE, KeyspaceStretch, WriteBatch};
@@ -234,6 +234,9 @@ impl Shared {
         let first = order.log().next_seq_no();
         let count = u32::try_from(batch.records).expect("checked by WriteBatch::check");
         order.log().append(FrameKind::BATCH, first, count, &batch.payload, hash);
+        if shares.iter().any(|share| share.core.gaps.is_any()) {
+            end_gaps(batch, shares);
+        }
         insert(batch, first, shares);
         if !order.log().fits(self.options.log_segment_bytes as usize / 2) {
             self.want_segment();
@@ -293,6 +296,19 @@ fn insert(batch: &WriteBatch, first: SeqNo, shares: &[Share<'_>]) {
         let writer = writers.iter_mut().find(|(id, _)| *id == keyspace);
         let (_, writer) = writer.expect("every keyspace of the batch has a share");
         writer.insert(entry, hash);
+    });
+}
+
+/// Ends the gaps into which the batch puts something.
+#[cold]
+fn end_gaps(batch: &WriteBatch, shares: &[Share<'_>]) {
+    let hashes = batch.hashes.iter().copied();
+    for_each_entry(batch, 0, hashes, |keyspace, entry, _| {
+        if let ValueKind::Put | ValueKind::Merge = entry.kind()
+            && let Some(share) = shares.iter().find(|share| share.core.id == keyspace)
+        {
+            share.core.gaps.end_at(entry.key);
+        }
     });
 }
 

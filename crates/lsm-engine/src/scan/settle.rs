@@ -20,6 +20,7 @@ impl EntryCursor {
     /// every version of `self.key` if that is left behind.
     #[inline]
     pub(super) fn settle_forward(&mut self, mut leaves_key: bool) -> Result<()> {
+        let mut dead_keys = 0;
         while let Some(entry) = self.merged.entry() {
             if !self.moment.sees(entry.seq_no) || leaves_key && is_same(entry.key, &self.key) {
                 self.passed += 1;
@@ -28,21 +29,31 @@ impl EntryCursor {
             }
             match self.moment.db.shared.resolve(&entry, self.moment.time_ms) {
                 Meaning::Value(_) => {
+                    self.leave_dead(dead_keys);
                     self.position = Position::AtEntry;
                     self.plain.forward = self.look_ahead(Direction::Forward);
                     return Ok(());
                 }
-                Meaning::Large(place) => return self.stand_at_large(place, Position::AtLarge),
+                Meaning::Large(place) => {
+                    self.leave_dead(dead_keys);
+                    return self.stand_at_large(place, Position::AtLarge);
+                }
                 Meaning::Gone => {
                     // None of its older versions counts.
                     self.remember_key();
                     leaves_key = true;
                     self.passed += 1;
                     self.merged.next()?;
+                    dead_keys += 1;
+                    self.pass_dead(dead_keys)?;
                 }
-                Meaning::Operand(_) => return self.fold_forward(),
+                Meaning::Operand(_) => {
+                    self.leave_dead(dead_keys);
+                    return self.fold_forward();
+                }
             }
         }
+        self.leave_dead(dead_keys);
         Ok(())
     }
 

@@ -14,6 +14,7 @@ mod exporting;
 mod filtering;
 mod following;
 mod full_disk;
+mod gaps;
 mod ingesting;
 mod keyspaces;
 mod limits;

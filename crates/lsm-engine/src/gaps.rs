@@ -1,0 +1,250 @@
+//! Gaps: stretches of a keyspace's keys in which nothing lives, whatever tombstones lie there.
+//!
+//! ```text
+//!   a queue, popped at its head     x x x x x x x x x x x x x x x  job  job  job ...  job
+//!                                   └──────────── gap ───────────┘
+//!   every scan of it                x x x x ·─────────────────────▶ job
+//! ```
+//!
+//! A scan that steps over many dead keys in a row notes where it found nothing, and those after it go
+//! on behind that. What is dead stays so until somebody writes: a put or an operand into a gap ends it
+//! there, before the write becomes visible. So a gap holds for every reader that stands where its
+//! finder stood, or later, and knows nothing of tables and memtables: it outlives flushes and merges.
+//!
+//! The finder stands at a number, and newer writes may have been inserted that it does not see. Under
+//! the write mutex it is known whether there are any. If none is, the gap is known at once. Else it is
+//! only *suspected*: writes end it from then on like any other, and once a reader that stands behind
+//! all writes of before has found nothing there as well, it is known.
+//!
+//! Gaps are kept in memory, a few for each keyspace, and forgotten when the database is closed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use lsm_entry::{SeqNo, bound_after};
+
+use crate::snapshot::Registered;
+use crate::sync::ArcSwap;
+
+/// Gaps that a keyspace keeps at most.
+const GAPS_MAX: usize = 8;
+
+/// The gaps of one keyspace. Whoever changes them holds the write mutex.
+#[derive(Debug)]
+pub(crate) struct Gaps {
+    /// Whether there is any, known or suspected: all that a write asks where there is none.
+    is_any: AtomicBool,
+    list: ArcSwap<List>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct List {
+    /// In order, and apart from each other.
+    known: Vec<Arc<Gap>>,
+    suspected: Option<Suspected>,
+}
+
+/// Keys of which none lives for a reader that stands at `since` or later.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Gap {
+    stretch: Stretch,
+    since: Standpoint,
+}
+
+/// Keys that were dead for a reader who could not see every write that had been made.
+#[derive(Clone, Debug)]
+struct Suspected {
+    stretch: Stretch,
+    /// The newest write of that time.
+    appended: SeqNo,
+}
+
+/// From one key to another, which does not belong to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Stretch {
+    from: Vec<u8>,
+    to: Vec<u8>,
+}
+
+/// The moment of a reader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Standpoint {
+    seq_no: SeqNo,
+    /// The time at which it judges what expires.
+    time_ms: u64,
+}
+
+impl Default for Gaps {
+    fn default() -> Self {
+        Self { is_any: false.into(), list: ArcSwap::from_pointee(List::default()) }
+    }
+}
+
+impl Gaps {
+    /// Whether a write has to say what it puts.
+    #[inline]
+    pub(crate) fn is_any(&self) -> bool {
+        self.is_any.load(Ordering::Relaxed)
+    }
+
+    /// The gap around `key`, if one is known to the reader.
+    pub(crate) fn around(&self, key: &[u8], reader: &Registered) -> Option<Arc<Gap>> {
+        if !self.is_any() {
+            return None;
+        }
+        let reader = Standpoint::of(reader)?;
+        let list = self.list.load();
+        let gap = list.known.iter().find(|gap| gap.stretch.contains(key))?;
+        gap.since.is_seen_by(reader).then(|| Arc::clone(gap))
+    }
+
+    /// A reader has found nothing from one key to another. The caller holds the write mutex, and
+    /// `appended` is the newest write.
+    pub(crate) fn note(&self, from: &[u8], to: &[u8], reader: &Registered, appended: SeqNo) {
+        let Some(finder) = Standpoint::of(reader) else { return };
+        let found = Stretch { from: from.to_vec(), to: to.to_vec() };
+        let mut list = List::clone(&self.list.load());
+        if finder.seq_no >= appended {
+            list.know(found, finder);
+            list.suspected = None;
+        } else {
+            list.suspect(found, finder, appended);
+        }
+        self.set(list);
+    }
+
+    /// Something is put at `key`. The caller holds the write mutex, and the write is not yet visible.
+    pub(crate) fn end_at(&self, key: &[u8]) {
+        let list = self.list.load();
+        let is_suspected = list.suspected.as_ref().is_some_and(|it| it.stretch.contains(key));
+        let known = list.known.iter().position(|gap| gap.stretch.contains(key));
+        if !is_suspected && known.is_none() {
+            return;
+        }
+        let mut list = List::clone(&list);
+        if is_suspected {
+            list.suspected = None;
+        }
+        if let Some(place) = known {
+            list.split(place, key);
+        }
+        self.set(list);
+    }
+
+    /// Anything may have been put anywhere. The caller holds the write mutex.
+    pub(crate) fn end_all(&self) {
+        self.set(List::default());
+    }
+
+    fn set(&self, list: List) {
+        let is_any = !list.known.is_empty() || list.suspected.is_some();
+        self.list.store(Arc::new(list));
+        self.is_any.store(is_any, Ordering::Release);
+    }
+}
+
+impl List {
+    /// Nothing lives in the stretch since then: it is one with what was known before around it.
+    fn know(&mut self, mut stretch: Stretch, mut since: Standpoint) {
+        self.known.retain(|gap| {
+            let is_apart = gap.stretch.to < stretch.from || stretch.to < gap.stretch.from;
+            if !is_apart {
+                stretch = stretch.with(&gap.stretch);
+                since = since.later(gap.since);
+            }
+            is_apart
+        });
+        let place = self.known.partition_point(|gap| gap.stretch.from < stretch.from);
+        self.known.insert(place, Arc::new(Gap { stretch, since }));
+        while self.known.len() > GAPS_MAX {
+            // The one that was found the longest ago.
+            let oldest = (0..self.known.len()).min_by_key(|at| self.known[*at].since.seq_no);
+            oldest.map(|at| self.known.remove(at));
+        }
+    }
+
+    /// What was suspected before all that the finder sees, and is found dead again, is known; the rest
+    /// of what was found is suspected.
+    fn suspect(&mut self, found: Stretch, finder: Standpoint, appended: SeqNo) {
+        let before = self.suspected.take();
+        if let Some(suspected) = before
+            && let Some(again) = suspected.stretch.shared_with(&found)
+        {
+            if suspected.appended <= finder.seq_no {
+                self.know(again, finder);
+            } else {
+                // It is not for somebody who stands too early to begin anew.
+                self.suspected = Some(suspected);
+                return;
+            }
+        }
+        let is_known = self.known.iter().any(|gap| gap.stretch.covers(&found));
+        if !is_known {
+            self.suspected = Some(Suspected { stretch: found, appended });
+        }
+    }
+
+    /// `key` lives in the gap at `place`.
+    fn split(&mut self, place: usize, key: &[u8]) {
+        let gap = self.known.remove(place);
+        let Gap { stretch: Stretch { from, to }, since } = &*gap;
+        let (before, after) = (from.clone()..key.to_vec(), bound_after(key)..to.clone());
+        for half in [after, before] {
+            if half.start < half.end && self.known.len() < GAPS_MAX {
+                let stretch = Stretch { from: half.start, to: half.end };
+                self.known.insert(place, Arc::new(Gap { stretch, since: *since }));
+            }
+        }
+    }
+}
+
+impl Gap {
+    pub(crate) fn from(&self) -> &[u8] {
+        &self.stretch.from
+    }
+
+    pub(crate) fn to(&self) -> &[u8] {
+        &self.stretch.to
+    }
+}
+
+impl Stretch {
+    fn contains(&self, key: &[u8]) -> bool {
+        self.from.as_slice() <= key && key < self.to.as_slice()
+    }
+
+    fn covers(&self, other: &Self) -> bool {
+        self.from <= other.from && other.to <= self.to
+    }
+
+    fn with(&self, other: &Self) -> Self {
+        let (from, to) = ((&self.from).min(&other.from), (&self.to).max(&other.to));
+        Self { from: from.clone(), to: to.clone() }
+    }
+
+    /// What belongs to both.
+    fn shared_with(&self, other: &Self) -> Option<Self> {
+        let (from, to) = ((&self.from).max(&other.from), (&self.to).min(&other.to));
+        (from < to).then(|| Self { from: from.clone(), to: to.clone() })
+    }
+}
+
+impl Standpoint {
+    /// `None` for readers that see other things than what is written: a transaction its own writes, a
+    /// moment that is held what was there before values were filtered.
+    fn of(reader: &Registered) -> Option<Self> {
+        if reader.held.is_some() || reader.own.is_some() {
+            return None;
+        }
+        // Who sees nothing that expires has no time.
+        Some(Self { seq_no: reader.seq_no, time_ms: reader.time_ms.unwrap_or(0) })
+    }
+
+    fn is_seen_by(self, reader: Self) -> bool {
+        self.seq_no <= reader.seq_no && self.time_ms <= reader.time_ms
+    }
+
+    fn later(self, other: Self) -> Self {
+        Self { seq_no: self.seq_no.max(other.seq_no), time_ms: self.time_ms.max(other.time_ms) }
+    }
+}
