@@ -7,7 +7,7 @@ use lsm_engine::{
     Db, ErrorKind, KeyspaceOptions, Options, Reads, RepairOptions, RepairReport, Step,
     VerifyOptions, WriteBatch, repair, verify_with,
 };
-use lsm_io::{CrashPolicy, Fs, Identity, OpenMode, SEAL_BYTES, Sealer, SimFs};
+use lsm_io::{CrashPolicy, Fs, Identity, OpenMode, SEAL_BYTES, Sealer, SimFs, every};
 
 use crate::{key, open, tiny_options};
 
@@ -582,6 +582,21 @@ fn a_repair_that_crashes_anywhere_can_be_made_again() {
             }
         }
     }
+}
+
+#[test]
+fn a_repair_says_durably_which_files_are_its_own_before_it_writes_the_first() {
+    let (fs, _) = database(Left::Killed);
+    fs.remove_file(Path::new("db/CURRENT")).expect("removes");
+    std::thread::scope(|scope| {
+        let hold = fs.hold(every().create_of("*.sst"));
+        let repairing = scope.spawn(|| run_repair(&fs));
+        hold.wait_for(1);
+        let image = fs.crash_image(CrashPolicy::LoseUnsynced, 0);
+        hold.release();
+        repairing.join().expect("no panic");
+        assert_eq!(files(&image, "tmp").len(), 1, "the mark");
+    });
 }
 
 #[test]
