@@ -13,9 +13,9 @@
 //! Invariant: `visible` stops before the first commit whose asked durability is not reached, so
 //! what a reader saw never disappears. Durable before visible, visible before acknowledged.
 //!
-//! One thread at a time *leads*: it takes what the log has buffered, writes it, syncs it, and
-//! publishes. Whoever arrives meanwhile is ordered, appended and inserted unseen, and joins the
-//! next round (group commit). The leader is a waiting caller, so a single writer needs no hand-off.
+//! Here are the positions, and how a commit takes its place among them. What moves them on, a round of
+//! writing and syncing, is in `commit/round.rs`; who waits for it, and who leads it, in
+//! `commit/queue.rs`.
 //!
 //! A commit that does not wait for the disk is stored into the mapped log and visible at once,
 //! without a leader, unless something before it is still on its way; then it joins the round.
@@ -23,13 +23,14 @@
 mod close;
 mod followers;
 mod hold;
+mod queue;
+mod round;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::task::Waker;
 
 use lsm_entry::SeqNo;
-use lsm_wal::{Log, Pending, PendingWrite, PreparedSegment, SegmentInfo};
+use lsm_wal::{Log, PreparedSegment, SegmentInfo};
 
 use crate::background::Bell;
 use crate::error::{Error, Result};
@@ -37,13 +38,13 @@ use crate::histogram::Histogram;
 use crate::options::Durability;
 use crate::pace::Pace;
 use crate::poison::Poison;
-use crate::spans::span;
 use crate::sync::atomic::{AtomicU64, Ordering};
-use crate::sync::{Instant, Mutex, MutexGuard};
-use crate::waiter::{Goal, Told, Waiter};
+use crate::sync::{Mutex, MutexGuard};
 
 pub(crate) use followers::Followers;
 pub(crate) use hold::Hold;
+
+use queue::Queue;
 
 /// What is under the write mutex: the log, and the commits whose durability is not reached yet.
 #[derive(Debug)]
@@ -92,12 +93,6 @@ pub(crate) struct Commit {
     pub(crate) log_bytes: AtomicU64,
     /// How long the syncs took.
     pub(crate) sync_times: Histogram,
-}
-
-#[derive(Debug, Default)]
-struct Queue {
-    leading: bool,
-    waiting: VecDeque<Arc<Waiter>>,
 }
 
 impl Order {
@@ -196,13 +191,7 @@ impl Commit {
     /// Makes the database read-only until it is reopened: something that must not be retried failed.
     pub(crate) fn set_poison(&self, cause: &Error) {
         self.poison.set(cause);
-        let waiting: Vec<_> = {
-            let mut queue = self.queue.lock().expect("no waiter panicked");
-            queue.waiting.drain(..).collect()
-        };
-        for waiter in waiting {
-            waiter.tell(Told::Done);
-        }
+        self.wake_all();
     }
 
     /// What a failure below means for the database: a failed sync of the directory is final.
@@ -291,233 +280,5 @@ impl Commit {
             self.written.fetch_max(through, Ordering::AcqRel);
         }
         Ok(is_stored)
-    }
-
-    /// Waits until `goal` is reached, leading a round of writing and syncing if nobody does.
-    ///
-    /// # Errors
-    /// `ReadOnly` when the database was poisoned first.
-    pub(crate) fn reach(&self, goal: Goal) -> Result<()> {
-        if let Goal::Durable(through) = goal {
-            self.wanted_durable.fetch_max(through, Ordering::AcqRel);
-        }
-        loop {
-            if self.is_reached(goal) {
-                return Ok(());
-            }
-            let waiter = {
-                let mut queue = self.queue.lock().expect("no waiter panicked");
-                if let Some(poison) = self.poison() {
-                    return Err(poison.clone());
-                }
-                if self.is_reached(goal) {
-                    return Ok(());
-                }
-                if queue.leading {
-                    let waiter = Arc::new(Waiter::this_thread(goal));
-                    queue.waiting.push_back(Arc::clone(&waiter));
-                    Some(waiter)
-                } else {
-                    queue.leading = true;
-                    None
-                }
-            };
-            if waiter.is_some_and(|waiter| waiter.wait() == Told::Done) {
-                continue;
-            }
-            self.lead();
-        }
-    }
-
-    /// Registers a task to be woken when `goal` is reached; `true` if it is reached already, or
-    /// never will be. The caller sees to it that somebody leads.
-    pub(crate) fn wake_at(&self, goal: Goal, waker: &Waker) -> bool {
-        let mut queue = self.queue.lock().expect("no waiter panicked");
-        if self.is_reached(goal) || self.poison().is_some() {
-            return true;
-        }
-        queue.waiting.push_back(Arc::new(Waiter::task(goal, waker)));
-        false
-    }
-
-    pub(crate) fn is_reached(&self, goal: Goal) -> bool {
-        match goal {
-            Goal::Visible(through) => self.visible() >= through,
-            Goal::Durable(through) => self.durable() >= through,
-            Goal::Written(through) => self.written.load(Ordering::Acquire) >= through,
-        }
-    }
-
-    /// Leads one round, unless somebody leads already: then the buffer is in good hands.
-    pub(crate) fn try_write_out(&self) {
-        {
-            let mut queue = self.queue.lock().expect("no waiter panicked");
-            if queue.leading || self.poison().is_some() {
-                return;
-            }
-            queue.leading = true;
-        }
-        self.lead();
-    }
-
-    /// One round: take, write, sync, publish, hand over.
-    fn lead(&self) {
-        if let Err(error) = self.round() {
-            self.poison_with(error);
-        }
-        self.hand_over();
-    }
-
-    fn round(&self) -> lsm_io::Result<()> {
-        span!(TRACE, "commit");
-        if self.wants_sync() {
-            self.pace.gather();
-        }
-        let (mut pending, through, sync) = {
-            let mut order = self.lock_order();
-            let durable = self.durable();
-            let sync = self.wants_sync();
-            if sync {
-                self.pace.take();
-                if durable > order.marked {
-                    self.append_mark(&mut order, durable);
-                }
-            }
-            let through = order.log().next_seq_no() - 1;
-            let kind = if sync { Pending::Sync } else { Pending::Write };
-            (order.log().take_pending(kind), through, sync)
-        };
-        self.rounds.fetch_add(1, Ordering::Relaxed);
-        self.log_bytes.fetch_add(pending.bytes() as u64, Ordering::Relaxed);
-        pending.write()?;
-        self.note_written(&mut pending, through)?;
-        if sync {
-            self.syncs.fetch_add(1, Ordering::Relaxed);
-            let begun = Instant::now();
-            pending.sync()?;
-            let took = begun.elapsed();
-            self.pace.note_sync(took);
-            self.sync_times.record(took);
-            // Order: durable before visible. A reader must never see what a power cut can take.
-            self.durable.store(through, Ordering::Release);
-            self.publish(&mut self.lock_order());
-            self.followers.call();
-        }
-        Ok(())
-    }
-
-    /// A round has written what it took. Whoever does not wait for its sync goes on.
-    fn note_written(&self, pending: &mut PendingWrite, through: SeqNo) -> lsm_io::Result<()> {
-        let mut order = self.lock_order();
-        order.log().note_written(pending);
-        // Later commits may have been stored meanwhile.
-        self.written.fetch_max(through, Ordering::AcqRel);
-        if order.unmet.iter().all(|unmet| unmet.need == Durability::Disk) {
-            return Ok(());
-        }
-        // Those that came while it wrote could not be stored, and would wait for the next round.
-        let last = order.log().next_seq_no() - 1;
-        self.store(&mut order, last)?;
-        self.publish(&mut order);
-        drop(order);
-        self.wake_reached();
-        Ok(())
-    }
-
-    /// Wakes everybody whose goal is reached.
-    fn wake_reached(&self) {
-        let mut done = Vec::new();
-        {
-            let mut queue = self.queue.lock().expect("no waiter panicked");
-            queue.waiting.retain(|waiter| {
-                let is_reached = self.is_reached(waiter.goal);
-                if is_reached {
-                    done.push(Arc::clone(waiter));
-                }
-                !is_reached
-            });
-        }
-        for waiter in done {
-            waiter.tell(Told::Done);
-        }
-    }
-
-    fn wants_sync(&self) -> bool {
-        self.wanted_durable.load(Ordering::Acquire) > self.durable()
-    }
-
-    fn append_mark(&self, order: &mut Order, durable: SeqNo) {
-        let mut extra = [0; 16];
-        extra[..8].copy_from_slice(&self.manifest_edit().to_le_bytes());
-        extra[8..].copy_from_slice(&self.database_time_ms.load(Ordering::Acquire).to_le_bytes());
-        // A segment without room for it goes without; the next group's mark tells more anyway.
-        if order.log().fits(8 + extra.len()) {
-            order.log().append_mark(durable, &extra);
-            order.marked = durable;
-        }
-    }
-
-    /// Moves `visible` over every commit whose need is met, in order, up to one that is held back.
-    fn publish(&self, order: &mut Order) {
-        let (written, durable) = (self.written.load(Ordering::Acquire), self.durable());
-        let end = self.held().map_or(SeqNo::MAX, |held| held - 1);
-        while let Some(first) = order.unmet.front() {
-            let met = match first.need {
-                Durability::Memory => first.through,
-                Durability::Os => written,
-                Durability::Disk => durable,
-            };
-            let reached = met.min(end);
-            if reached >= first.through {
-                self.visible.store(first.through, Ordering::Release);
-                order.unmet.pop_front();
-                continue;
-            }
-            // Neighbours with one need share an entry, so part of it may be met.
-            if reached > self.visible() {
-                self.visible.store(reached, Ordering::Release);
-            }
-            break;
-        }
-    }
-
-    /// Ends this thread's lead: the first who still waits leads next, the others are woken after it.
-    fn hand_over(&self) {
-        let mut done = Vec::new();
-        {
-            let mut queue = self.queue.lock().expect("no waiter panicked");
-            let poisoned = self.poison().is_some();
-            let mut next = None;
-            for waiter in std::mem::take(&mut queue.waiting) {
-                if poisoned || self.is_reached(waiter.goal) {
-                    done.push(waiter);
-                } else if next.is_none() && waiter.can_lead() {
-                    next = Some(waiter);
-                } else {
-                    queue.waiting.push_back(waiter);
-                }
-            }
-            queue.leading = next.is_some();
-            match next {
-                Some(next) => next.tell(Told::Lead),
-                // Tasks cannot lead.
-                None if !queue.waiting.is_empty() => self.log_thread.ring(),
-                None => {}
-            }
-        }
-        for waiter in done {
-            waiter.tell(Told::Done);
-        }
-    }
-
-    /// How many wait.
-    pub(crate) fn waiting(&self) -> usize {
-        self.queue.lock().expect("no waiter panicked").waiting.len()
-    }
-
-    /// Whether commits are to become visible and nobody leads, so that the log's own thread has to.
-    pub(crate) fn needs_leader(&self) -> bool {
-        let queue = self.queue.lock().expect("no waiter panicked");
-        !queue.leading && (!queue.waiting.is_empty() || self.visible() < self.appended())
     }
 }

@@ -12,7 +12,7 @@
 //!
 //! A batch that does not wait for the disk is stored into the mapped log here, and `visible` moves
 //! over it, unless something before it is on its way. Otherwise, outside again:
-//! 6. Sync, shared by all who wait (see `commit.rs`).
+//! 6. Sync, shared by all who wait (see `commit/round.rs`).
 //! 7. `visible` moves over the batch.
 //! 8. Acknowledge.
 //!
