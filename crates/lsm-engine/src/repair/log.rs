@@ -94,8 +94,14 @@ impl FoundLog {
                 },
             )?;
             log.beginnings.push(beginning);
-            log.note_marks(&report);
-            tail = log.note_cuts(files, &report, last_place, damage)?;
+            let cut = log.note_cuts(files, &report, last_place, damage)?;
+            // One that was prepared ahead and never used says nothing of where the log ends.
+            let is_spare =
+                log.beginnings.len() > 1 && report.next_seq_no.is_none() && cut.is_none();
+            if !is_spare {
+                log.note_marks(&report);
+                tail = cut;
+            }
             let read = report.segments.last().map_or(beginning.segment, |segment| segment.number);
             let read = read.max(beginning.segment);
             let following = segments.iter().find(|&&segment| segment > read);

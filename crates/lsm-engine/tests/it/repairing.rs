@@ -8,6 +8,8 @@ use lsm_engine::{
     VerifyOptions, WriteBatch, repair, verify_with,
 };
 use lsm_io::{CrashPolicy, Fs, Identity, OpenMode, SEAL_BYTES, Sealer, SimFs, every};
+use lsm_manifest::Manifest;
+use lsm_wal::PreparedSegment;
 
 use crate::{key, open, tiny_options};
 
@@ -376,6 +378,39 @@ fn damage_to_the_log_is_told_by_its_sequence_numbers() {
                     }
                 }
             }
+        }
+    }
+}
+
+/// Puts a segment behind the others as a writer prepares it ahead, which a crash or a close leaves.
+fn prepare_segment(fs: &SimFs) {
+    let (shared, dir) = (fs.shared(), Path::new("db"));
+    let database_id = Manifest::read(&shared, dir).expect("reads").state.database_id;
+    let identity = Identity { database_id, file_number: 99 };
+    PreparedSegment::prepare(&shared, dir, identity, 64 << 10, None).expect("prepares");
+}
+
+#[test]
+fn a_segment_that_was_prepared_ahead_changes_nothing_about_what_is_lost() {
+    for left in [Left::Closed, Left::Killed] {
+        for is_log_damaged in [false, true] {
+            let report = |has_spare: bool| {
+                let (fs, model) = database(left);
+                fs.damage(&files(&fs, "sst")[0], |bytes| bytes[30] ^= 1);
+                if is_log_damaged {
+                    let newest = files(&fs, "log").pop().expect("there is one");
+                    fs.damage(&newest, |bytes| {
+                        let last = bytes.iter().rposition(|byte| *byte != 0).expect("is used");
+                        bytes[last] ^= 1;
+                    });
+                }
+                if has_spare {
+                    prepare_segment(&fs);
+                }
+                let what = format!("{left:?}, damaged log {is_log_damaged}, spare {has_spare}");
+                format!("{:#?}", check_repaired(&fs, &model, &what).losses)
+            };
+            assert_eq!(report(true), report(false), "{left:?}, damaged log {is_log_damaged}");
         }
     }
 }
