@@ -27,29 +27,39 @@
 //!
 //! | to see | open |
 //! |---|---|
-//! | how a write becomes durable, then visible, then acknowledged | `write.rs`, `commit.rs` |
+//! | how a write becomes durable, then visible, then acknowledged | `write.rs`, `commit.rs`, `commit/round.rs` |
 //! | how a point read finds its entry | `read.rs` |
 //! | where large values lie, and when they are moved | `blobs.rs`, `outputs/separate.rs` |
 //! | what the versions of a key mean to a reader | `resolve.rs` |
 //! | how a scan merges its sources and never pins old files | `scan.rs` |
+//! | how a scan passes over where everything is dead | `gaps.rs` |
+//! | how a moment is kept readable | `snapshot.rs`, `view.rs` |
 //! | how ranges are deleted, and what that hides from a scan | `delete_range.rs`, `covered.rs` |
 //! | how a sealed memtable becomes a table | `flush.rs` |
 //! | how tables are merged | `compact.rs` |
+//! | what a program's own filter is asked meanwhile | `value_filter.rs` |
+//! | how tables are written, kept and removed | `outputs.rs`, `tables.rs` |
+//! | who does the work in the background, and how fast | `background.rs`, `pressure.rs`, `limiter.rs` |
 //! | how sorted entries become tables at once | `ingest.rs`, `commit/hold.rs`, `note.rs` |
 //! | how a transaction finds out that others were first | `transaction.rs`, `conflict.rs` |
+//! | how a write depends on what is there | `put_if.rs` |
 //! | how others follow what is written | `changes.rs`, `history.rs` |
 //! | how merge operators are named and checked | `operator.rs`, `operators.rs` |
 //! | how keyspaces come and go | `keyspaces.rs` |
 //! | how a directory becomes an open database | `directory.rs`, `recover.rs`, `replay.rs` |
 //! | what becomes of an open that fails | `attempt.rs` |
+//! | how a database is closed, and what an open leaves for later | `close.rs`, `begin.rs`, `orphans.rs` |
+//! | how others read beside the writer | `read_only.rs` |
 //! | how a copy is made that opens as a database | `checkpoint.rs`, `unfinished.rs` |
 //! | how a copy takes a database's place | `restore.rs`, `swap.rs` |
 //! | what a failed sync does to everybody | `poison.rs` |
 //! | what happens when the disk is full | `reserve.rs` |
 //! | what is counted and measured | `metrics.rs`, `samples.rs`, `histogram.rs`, `prometheus.rs` |
+//! | what is chosen, and how that is checked and saved | `options.rs` |
 //! | how memory is divided and kept within its budget | `budget.rs` |
 //! | how a range becomes tables, and tables a range | `export.rs` |
 //! | what is told to listeners | `events.rs` |
+//! | how a tree, a key and a read are looked into | `inspect.rs` |
 //! | how every byte is checked | `verify.rs` |
 //! | how a damaged directory becomes a database again | `repair.rs` |
 //! | how a database is removed, and nothing else | `destroy.rs` |

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use lsm_engine::{Change, ChangeKind};
+use lsm_engine::{Change, ChangeKind, Error};
 
 use crate::exit::{Exit, Failure};
 use crate::format::BytesFormat;
@@ -33,15 +33,16 @@ pub(crate) struct TailArgs {
 
 pub(crate) fn run(args: &TailArgs) -> Result<Exit, Failure> {
     let db = open_read_only(&args.db)?;
-    let mut changes = db.changes(args.since)?;
+    let mut changes = db.changes(args.since).map_err(naming_the_beginning)?;
     let mut out = Output::new();
     loop {
-        match changes.next_within(Duration::ZERO)? {
+        match changes.next_within(Duration::ZERO).map_err(naming_the_beginning)? {
             Some(change) => print(&mut out, args.bytes, &change)?,
             None if !args.follow => break,
             None => {
                 out.flush()?;
-                if let Some(change) = changes.next_within(PATIENCE)? {
+                let next = changes.next_within(PATIENCE).map_err(naming_the_beginning)?;
+                if let Some(change) = next {
                     print(&mut out, args.bytes, &change)?;
                 }
             }
@@ -49,6 +50,18 @@ pub(crate) fn run(args: &TailArgs) -> Result<Exit, Failure> {
     }
     out.finish()?;
     Ok(Exit::Done)
+}
+
+/// Of changes that are gone, says from where on there are some.
+fn naming_the_beginning(error: Error) -> Failure {
+    let oldest = error.oldest_change();
+    let failure = Failure::from(error);
+    match oldest {
+        Some(oldest) => {
+            failure.adding(format!("--since {} begins there", oldest.saturating_sub(1)))
+        }
+        None => failure,
+    }
 }
 
 fn print(out: &mut impl Write, bytes: BytesFormat, change: &Change) -> io::Result<()> {

@@ -33,6 +33,22 @@ fn what_is_merged_is_added_by_the_keyspaces_operator() {
 }
 
 #[test]
+fn what_was_written_is_told_as_far_back_as_the_log_goes() {
+    let place = Place::new();
+    place.run(&["put", "a", "1"]).check_code(0);
+    place.run(&["put", "b", "2"]).check_code(0);
+    let gone = place.run(&["tail"]).check_code(5);
+    assert!(gone.stderr.contains("the oldest that is there is 2; --since 1"), "{}", gone.stderr);
+    let told = place.run(&["tail", "--since", "1"]).check_code(0).json_lines();
+    let entry = &told[0]["entries"][0];
+    assert_eq!(
+        (&entry["kind"], &entry["key"], &entry["value"]),
+        (&"put".into(), &"b".into(), &"2".into())
+    );
+    assert_eq!((told.len(), &told[0]["last"]), (1, &2.into()));
+}
+
+#[test]
 fn nothing_is_merged_without_an_operator_or_against_it() {
     let place = Place::new();
     place.run(&["put", "key", "value"]).check_code(0);
