@@ -47,7 +47,7 @@ mod survivors;
 mod tiered;
 mod tombstones;
 
-pub use blobs::{blobs_to_move, plan_blobs};
+pub use blobs::{blobs_to_move, is_overdue, plan_blobs, plan_overdue_blobs};
 pub use clip::Clipper;
 pub use collapse::plan_collapse;
 pub use covered::plan_covered;

@@ -19,6 +19,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use lsm_manifest::{FileKind, file_name};
 
+use crate::age_limit::AgeLimit;
 use crate::env::Spawn;
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Event, Work};
@@ -330,11 +331,8 @@ impl Shared {
         for core in self.live_keyspaces() {
             let view = core.view.load_full();
             let limit_ms = core.options().tombstone_age_limit_ms;
-            if let Some(limit_ms) = limit_ms
-                && view.tree.oldest_tombstone_ms().is_some_and(|oldest_ms| {
-                    self.database_time_ms().saturating_sub(oldest_ms) >= limit_ms
-                })
-            {
+            let limit = AgeLimit::of(&core.options(), &view.tree.version);
+            if limit_ms.is_some() && limit.is_exceeded(&view.tree, self.database_time_ms()) {
                 self.background.wake_compaction();
             }
             let is_swamp = core.is_swamp.swap(false, Ordering::Relaxed);

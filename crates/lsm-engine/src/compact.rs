@@ -20,13 +20,14 @@ use std::time::{Duration, Instant};
 use lsm_compaction::{
     Action, CompactionFilter, CompactionPolicy, MergeError, Plan, PlanInput, RangePlan, Retention,
     RunningPlan, blobs_to_move, merge, plan_blobs, plan_collapse, plan_covered, plan_expired,
-    plan_ingest, plan_range, plan_tombstones,
+    plan_ingest, plan_overdue_blobs, plan_range, plan_tombstones,
 };
 use lsm_entry::{Entry, Fragments, MergingCursor};
 use lsm_manifest::{FileKind, ManifestEdit, parse_file_name};
 use lsm_sstable::Origin;
 use lsm_version::{Place, TableRecord, VersionEdit};
 
+use crate::age_limit::AgeLimit;
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::Event;
 use crate::keyspace::KeyspaceCore;
@@ -162,8 +163,13 @@ impl Shared {
             let policy = &options.compaction;
             let is_fifo = matches!(policy, CompactionPolicy::Fifo(_));
             if !is_fifo {
-                let limit_ms = options.tombstone_age_limit_ms;
-                let planned = plan_tombstones(&input, limit_ms, policy.table_bytes());
+                let limit = AgeLimit::of(&options, version);
+                let table_bytes = policy.table_bytes();
+                let planned = plan_tombstones(&input, limit.tombstones_ms, table_bytes);
+                let planned = planned.or_else(|| {
+                    let written_by_ms = limit.blobs_written_by(now_ms);
+                    plan_overdue_blobs(version, running, table_bytes, written_by_ms)
+                });
                 if planned.is_some() {
                     return planned;
                 }
@@ -344,6 +350,8 @@ impl Shared {
         filter: Option<Arc<dyn CompactionFilter>>,
     ) -> Result<WrittenTables> {
         let inputs = Arc::new(input_tree(plan, tree)?);
+        let limit = AgeLimit::of(&core.options(), &tree.version);
+        let written_by_ms = limit.blobs_written_by(self.database_time_ms());
         let spec = OutputSpec {
             keyspace_id: core.id,
             keyspace_name: core.name.clone(),
@@ -355,7 +363,7 @@ impl Shared {
             priority: Priority::Compaction,
             moving: Some(Moving {
                 files: tree.blobs.clone(),
-                numbers: blobs_to_move(&tree.version),
+                numbers: blobs_to_move(&tree.version, written_by_ms),
             }),
         };
         let sources = (0..inputs.runs.len())

@@ -64,6 +64,7 @@
 //! | how a damaged directory becomes a database again | `repair.rs` |
 //! | how a database is removed, and nothing else | `destroy.rs` |
 
+mod age_limit;
 mod attempt;
 mod background;
 mod batch;

@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::events::Work;
 use crate::samples::{PathTimes, TouchMetrics};
 use crate::shared::Shared;
+use crate::view::Tree;
 
 /// What the engine counted since it was opened, and how it stands now. [`Db::metrics`] takes it, and
 /// [`to_prometheus`](Self::to_prometheus) writes it down.
@@ -120,6 +121,9 @@ pub struct Metrics {
     /// Milliseconds since the oldest tombstone in a table was written, at most; `None`: there is none.
     /// Kept through merges in keyspaces with a `tombstone_age_limit_ms`.
     pub oldest_tombstone_age_ms: Option<u64>,
+    /// Milliseconds since the oldest blob file with garbage was written: no large value that nobody
+    /// finds any more has been garbage for longer. `None`: there is none.
+    pub oldest_blob_garbage_age_ms: Option<u64>,
     /// Tables and blocks that point reads touch.
     pub touched: TouchMetrics,
     /// Blocks found in the cache.
@@ -316,12 +320,8 @@ impl Metrics {
             filter_replaced: stats.filter_replaced.total(),
             filter_failures: stats.filter_failures.total(),
             entries_passed: stats.entries_passed.total(),
-            oldest_tombstone_age_ms: shared
-                .live_keyspaces()
-                .into_iter()
-                .filter_map(|core| core.view.load().tree.oldest_tombstone_ms())
-                .min()
-                .map(|oldest_ms| shared.database_time_ms().saturating_sub(oldest_ms)),
+            oldest_tombstone_age_ms: oldest_age_ms(shared, Tree::oldest_tombstone_ms),
+            oldest_blob_garbage_age_ms: oldest_age_ms(shared, Tree::oldest_garbage_ms),
             touched: shared.samples.touched(),
             cache_hits: cache.hits(),
             cache_misses: cache.misses(),
@@ -336,6 +336,13 @@ impl Metrics {
             blob_bytes_written: stats.blob_bytes.total(),
         }
     }
+}
+
+/// The age of the oldest of something, wherever it is.
+fn oldest_age_ms(shared: &Shared, oldest_ms: impl Fn(&Tree) -> Option<u64>) -> Option<u64> {
+    let cores = shared.live_keyspaces();
+    let oldest = cores.into_iter().filter_map(|core| oldest_ms(&core.view.load().tree)).min();
+    oldest.map(|oldest_ms| shared.database_time_ms().saturating_sub(oldest_ms))
 }
 
 impl BlobMetrics {

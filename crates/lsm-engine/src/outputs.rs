@@ -154,7 +154,9 @@ impl<'a> Outputs<'a> {
     pub(crate) fn new(workshop: Workshop<'a>, mut spec: OutputSpec) -> Self {
         let files = BegunFiles { fs: Arc::clone(workshop.fs), paths: Vec::new() };
         let threshold_bytes = spec.options.blob_threshold_bytes;
-        let separator = Separator::new(threshold_bytes, spec.moving.take(), spec.priority);
+        // A blob file is as young as it is, whatever age its table takes over.
+        let (moving, created_ms) = (spec.moving.take(), workshop.created_ms);
+        let separator = Separator::new(threshold_bytes, moving, spec.priority, created_ms);
         Self { workshop, spec, current: None, finished: Vec::new(), separator, files }
     }
 

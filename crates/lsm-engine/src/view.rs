@@ -100,6 +100,12 @@ impl Tree {
         with_tombstones.map(|record| record.created_ms).min()
     }
 
+    /// When the oldest blob file that holds garbage was written.
+    pub(crate) fn oldest_garbage_ms(&self) -> Option<u64> {
+        let with_garbage = self.version.blobs().filter(|blob| blob.garbage_bytes() > 0);
+        with_garbage.map(|blob| blob.record.created_ms).min()
+    }
+
     pub(crate) fn tables(&self) -> impl Iterator<Item = &Arc<LiveTable>> {
         self.runs.iter().flat_map(|run| &run.tables)
     }

@@ -30,6 +30,7 @@ mod tag {
     /// From here on a reader may pass a field over.
     pub(super) const OPTIONAL: u64 = 128;
     pub(super) const OPTIONS: u64 = 129;
+    pub(super) const BLOB_TIMES: u64 = 130;
 }
 
 type Decoded<T> = Result<T, Malformed>;
@@ -64,6 +65,12 @@ pub(crate) fn encode(edit: &ManifestEdit) -> Vec<u8> {
             field(&mut out, tag::BLOBS, |body| {
                 put_varint(body, u64::from(*id));
                 encode_blobs(body, tables);
+            });
+        }
+        if tables.blobs.iter().any(|blob| blob.created_ms > 0) {
+            field(&mut out, tag::BLOB_TIMES, |body| {
+                put_varint(body, u64::from(*id));
+                tables.blobs.iter().for_each(|blob| put_varint(body, blob.created_ms));
             });
         }
     }
@@ -207,6 +214,14 @@ fn decode_field(edit: &mut ManifestEdit, tag: u64, body: &[u8]) -> Result<(), Op
             let tables = edit.tables.last_mut().filter(|(tables_of, _)| *tables_of == id);
             decode_blobs(&mut reader, &mut tables.ok_or(malformed)?.1)?;
         }
+        tag::BLOB_TIMES => {
+            let malformed = reader.malformed("times of blob files that do not come");
+            let id = small(&mut reader)?;
+            let tables = edit.tables.last_mut().filter(|(tables_of, _)| *tables_of == id);
+            for blob in &mut tables.ok_or(malformed)?.1.blobs {
+                Arc::make_mut(blob).created_ms = reader.varint()?;
+            }
+        }
         tag::FLUSHED_THROUGH => {
             edit.flushed_through.push((small(&mut reader)?, reader.varint()?));
         }
@@ -262,6 +277,8 @@ fn decode_blobs(reader: &mut ByteReader<'_>, edit: &mut VersionEdit) -> Decoded<
             checksum: reader.u64()?,
             values: reader.varint()?,
             value_bytes: reader.varint()?,
+            // In a field of its own.
+            created_ms: 0,
         }));
     }
     // Both in the order of the tables.

@@ -25,6 +25,8 @@ pub struct BlobRecord {
     pub values: u64,
     /// How long those are together.
     pub value_bytes: u64,
+    /// Database time when it was written, in milliseconds since 1970; 0: nobody knows.
+    pub created_ms: u64,
 }
 
 /// A blob file, and what of it counts.

@@ -3,7 +3,7 @@
 use expect_test::{Expect, expect};
 use lsm_compaction::{
     Action, CompactionPolicy, FifoOptions, LeveledOptions, Plan, PlanInput, Policy, RangePlan,
-    plan_blobs, plan_collapse, plan_range,
+    plan_blobs, plan_collapse, plan_overdue_blobs, plan_range,
 };
 use lsm_version::picture::picture_table;
 use lsm_version::{BlobRecord, BlobShare, TableRecord, Version, VersionEdit};
@@ -177,7 +177,7 @@ fn fifo_counts_the_large_values_of_its_tables() {
 fn a_blob_file_of_half_garbage_is_given_up_table_by_table() {
     let version = Version::parse("L3: a-f g-k");
     let tables: Vec<_> = version.tables().map(|(place, table)| (place, table.clone())).collect();
-    let plan_of = |live: u64| {
+    let version_of = |live: u64| {
         let share = BlobShare { file: 9, values: 1, value_bytes: live };
         let edit = VersionEdit {
             removed: vec![(tables[1].0, tables[1].1.number)],
@@ -186,12 +186,26 @@ fn a_blob_file_of_half_garbage_is_given_up_table_by_table() {
                 TableRecord { blobs: vec![share], ..(*tables[1].1).clone() }.into(),
             )],
             blobs: vec![
-                BlobRecord { number: 9, values: 2, value_bytes: 100, ..BlobRecord::default() }
-                    .into(),
+                BlobRecord {
+                    number: 9,
+                    values: 2,
+                    value_bytes: 100,
+                    created_ms: 1000,
+                    ..BlobRecord::default()
+                }
+                .into(),
             ],
         };
-        plan_blobs(&version.apply(&edit).expect("fits"), &[], 100)
+        version.apply(&edit).expect("fits")
     };
+    let plan_of = |live| plan_blobs(&version_of(live), &[], 100);
+    let overdue =
+        |live, by_ms| plan_overdue_blobs(&version_of(live), &[], 100, by_ms).map(|it| it.reason);
+    let reason = "blob file 9 holds 100 bytes, 1 of them garbage";
+    assert_eq!(overdue(99, Some(1000)).as_deref(), Some(reason));
+    assert_eq!(overdue(99, Some(999)), None, "it is younger");
+    assert_eq!(overdue(100, Some(1000)), None, "there is no garbage in it");
+    assert_eq!(overdue(50, None), None, "there is no limit");
     assert_eq!(plan_of(51), None);
     expect![[r#"
         merge L3 g-k into L3

@@ -34,6 +34,7 @@ pub(super) struct Separator {
     threshold_bytes: Option<u64>,
     moving: Option<Moving>,
     priority: Priority,
+    created_ms: u64,
     current: Option<(u64, BlobWriter)>,
     finished: Vec<Arc<BlobRecord>>,
     /// What stands in the table in the place of the last value.
@@ -45,10 +46,11 @@ impl Separator {
         threshold_bytes: Option<u64>,
         moving: Option<Moving>,
         priority: Priority,
+        created_ms: u64,
     ) -> Self {
         let moving = moving.filter(|moving| !moving.numbers.is_empty());
         let (current, finished, stored) = (None, Vec::new(), Vec::new());
-        Self { threshold_bytes, moving, priority, current, finished, stored }
+        Self { threshold_bytes, moving, priority, created_ms, current, finished, stored }
     }
 
     /// Whether an entry goes into the table as it is.
@@ -105,9 +107,15 @@ impl Separator {
     pub(super) fn end_file(&mut self, shop: &Workshop<'_>) -> Result<()> {
         let Some((number, writer)) = self.current.take() else { return Ok(()) };
         let BlobSummary { bytes, checksum, values, value_bytes } = writer.finish()?;
-        let birth_database_id = shop.database_id;
-        let record = BlobRecord { number, birth_database_id, bytes, checksum, values, value_bytes };
-        self.finished.push(Arc::new(record));
+        self.finished.push(Arc::new(BlobRecord {
+            number,
+            birth_database_id: shop.database_id,
+            bytes,
+            checksum,
+            values,
+            value_bytes,
+            created_ms: self.created_ms,
+        }));
         Ok(())
     }
 

@@ -49,6 +49,7 @@ impl FoundBlobs {
                 checksum: found.checksum,
                 values: found.values,
                 value_bytes: found.value_bytes,
+                created_ms: 0,
             })
         });
         if let Err(error) = &verified {

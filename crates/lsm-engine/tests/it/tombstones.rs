@@ -63,8 +63,8 @@ fn rest(db: &Db) {
 }
 
 fn holds(fs: &SimFs, bytes: &[u8]) -> bool {
-    let tables =
-        fs.files().into_iter().filter(|(path, _)| path.extension().is_some_and(|e| e == "sst"));
+    let is_data = |extension: &std::ffi::OsStr| extension == "sst" || extension == "blob";
+    let tables = fs.files().into_iter().filter(|(path, _)| path.extension().is_some_and(is_data));
     tables.into_iter().any(|(path, _)| {
         let content = lsm_io::Fs::open(fs, &path, lsm_io::OpenMode::Read)
             .and_then(|file| {
@@ -132,4 +132,43 @@ fn a_merge_on_the_way_makes_a_tombstone_no_younger() {
     drop(snapshot);
     rest(&db);
     assert!(!holds(&fs, b"to be forgotten"));
+}
+
+#[test]
+fn a_large_value_that_was_deleted_leaves_its_blob_file_within_the_limit() {
+    let fs = SimFs::new(0);
+    let (db, clock) = limited(&fs);
+    let options = KeyspaceOptions { blob_threshold_bytes: Some(64), ..db.options() };
+    db.set_options(options).expect("takes effect");
+    let now = |seconds: u64| clock.store(1_000_000 + seconds * 1000, Ordering::Relaxed);
+    for n in 0..100 {
+        db.put(key(n), [n as u8; 100]).expect("writes");
+    }
+    db.put("secret", "to be forgotten".repeat(10)).expect("writes");
+    db.put("secret, too", "to be forgotten, too".repeat(10)).expect("writes");
+    db.compact_range::<&[u8]>(..).expect("merges");
+    // Of a file that is old any garbage goes at once.
+    now(100);
+    db.delete("secret").expect("deletes");
+    db.flush().expect("flushes");
+    now(104);
+    rest(&db);
+    assert!(holds(&fs, b"to be forgottento"), "half of the time is for its tombstone");
+    assert_eq!(db.metrics().oldest_blob_garbage_age_ms, None, "nobody knows that it is garbage");
+    now(105);
+    rest(&db);
+    assert!(!holds(&fs, b"to be forgottento"));
+    assert!(holds(&fs, b"to be forgotten, too"));
+    // Of one that was just written it waits for half of the time.
+    db.delete("secret, too").expect("deletes");
+    db.compact_range::<&[u8]>(..).expect("merges");
+    now(109);
+    rest(&db);
+    assert!(holds(&fs, b"to be forgotten, too"));
+    assert_eq!(db.metrics().oldest_blob_garbage_age_ms, Some(4_000));
+    now(110);
+    rest(&db);
+    assert!(!holds(&fs, b"to be forgotten, too"));
+    assert_eq!(db.metrics().oldest_blob_garbage_age_ms, None);
+    assert_eq!(db.iter().count(), 100);
 }

@@ -44,6 +44,10 @@ pub(super) enum EditField {
         keyspace: u64,
         blob: BlobRecord,
     },
+    BlobTimes {
+        keyspace: u64,
+        created_ms: Vec<u64>,
+    },
     Refer {
         keyspace: u64,
         table: u64,
@@ -106,6 +110,14 @@ fn decode(tag: u64, body: &[u8], fields: &mut Vec<EditField>) -> Result<(), Malf
         14 => return decode_blobs(&mut reader, fields),
         15 => EditField::TakesOperands { keyspace: reader.varint()? },
         129 => EditField::Options { text: body.to_vec() },
+        130 => {
+            let keyspace = reader.varint()?;
+            let mut created_ms = Vec::new();
+            while !reader.is_empty() {
+                created_ms.push(reader.varint()?);
+            }
+            EditField::BlobTimes { keyspace, created_ms }
+        }
         _ => EditField::Unknown { tag, bytes: body.len() },
     };
     fields.push(field);
@@ -140,6 +152,8 @@ fn decode_blobs(reader: &mut ByteReader<'_>, fields: &mut Vec<EditField>) -> Res
             checksum: reader.u64()?,
             values: reader.varint()?,
             value_bytes: reader.varint()?,
+            // In a field of its own.
+            created_ms: 0,
         };
         fields.push(EditField::AddBlob { keyspace, blob });
     }
@@ -229,6 +243,10 @@ impl EditField {
                 bytes(blob.bytes),
                 counted(blob.values, "value", "values")
             ),
+            Self::BlobTimes { keyspace, created_ms } => {
+                let times: Vec<_> = created_ms.iter().map(|ms| format!("{ms} ms")).collect();
+                format!("blob files of keyspace {keyspace} were written at {}", times.join(", "))
+            }
             Self::Refer { keyspace, table, share } => format!(
                 "table {table:06} of keyspace {keyspace} refers to {} of blob file {:06}, {}",
                 counted(share.values, "value", "values"),
@@ -303,6 +321,10 @@ impl EditField {
                 "checksum": format!("{:016x}", blob.checksum),
                 "values": blob.values,
                 "value_bytes": blob.value_bytes,
+            }}),
+            Self::BlobTimes { keyspace, created_ms } => json!({ "blob_times": {
+                "keyspace_id": keyspace,
+                "created_ms": created_ms,
             }}),
             Self::Refer { keyspace, table, share } => json!({ "refer": {
                 "keyspace_id": keyspace,
