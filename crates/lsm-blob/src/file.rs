@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::{Deref, Range};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use lsm_io::{Error, Identity, Mapping, Result, Sealer, SharedFile};
 
@@ -28,6 +29,8 @@ pub struct BlobFile {
     bytes: u64,
     /// `None`: it is damaged, and what is behind the values is not known.
     footer: Option<Footer>,
+    /// What values take that were read into memory of their own; `None`: nobody counts.
+    held_bytes: Option<Arc<AtomicU64>>,
 }
 
 /// A value that was read. Cheap to clone; dereferences to `[u8]`; outlives its file.
@@ -40,7 +43,21 @@ pub struct BlobValue {
 #[derive(Clone)]
 enum Backing {
     Mapped(Mapping),
-    Held(Arc<[u8]>),
+    Held(Arc<Held>),
+}
+
+/// Memory of its own.
+struct Held {
+    bytes: Box<[u8]>,
+    counted: Option<Arc<AtomicU64>>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(counted) = &self.counted {
+            counted.fetch_sub(self.bytes.len() as u64, Ordering::Relaxed);
+        }
+    }
 }
 
 impl BlobFile {
@@ -59,7 +76,7 @@ impl BlobFile {
             return Err(Error::corrupt(file.path(), offset, "the file is another blob file"));
         }
         let mapping = if mode == ReadMode::Mapped { Some(file.map()?) } else { None };
-        Ok(Self { file, identity, mapping, bytes, footer: Some(footer) })
+        Ok(Self { file, identity, mapping, bytes, footer: Some(footer), held_bytes: None })
     }
 
     /// Opens a file whose footer may be lost, to read what is still whole of it.
@@ -69,7 +86,15 @@ impl BlobFile {
     pub fn open_damaged(file: SharedFile, identity: Identity) -> Result<Self> {
         let bytes = file.len()?;
         let footer = read_footer(&file).ok().map(|(footer, _)| footer);
-        Ok(Self { file, identity, mapping: None, bytes, footer })
+        Ok(Self { file, identity, mapping: None, bytes, footer, held_bytes: None })
+    }
+
+    /// The same, adding to `held_bytes` what values take that are read into memory of their own, for as
+    /// long as somebody holds them.
+    #[must_use]
+    pub fn counting(mut self, held_bytes: Arc<AtomicU64>) -> Self {
+        self.held_bytes = Some(held_bytes);
+        self
     }
 
     /// Who a file says it is.
@@ -92,7 +117,7 @@ impl BlobFile {
         let (backing, start) = match &self.mapping {
             // Invariant: the end lies within the mapping, so it fits in a usize.
             Some(mapping) => (Backing::Mapped(mapping.clone()), offset as usize),
-            None => (Backing::Held(self.read(offset, framed as usize)?), 0),
+            None => (Backing::Held(self.hold(offset, framed as usize)?), 0),
         };
         let framed = backing.bytes().get(start..start + framed as usize).unwrap_or_default();
         let Some(sealed) = Sealer::new(self.identity).open(offset, framed) else {
@@ -133,11 +158,19 @@ impl BlobFile {
         }
     }
 
-    pub(crate) fn read(&self, offset: u64, bytes: usize) -> Result<Arc<[u8]>> {
-        let mut held: Arc<[u8]> = std::iter::repeat_n(0, bytes).collect();
-        let buffer = Arc::get_mut(&mut held).expect("nobody else has it yet");
-        self.file.read_at(offset, buffer)?;
-        Ok(held)
+    pub(crate) fn read(&self, offset: u64, bytes: usize) -> Result<Box<[u8]>> {
+        let mut buffer = vec![0; bytes].into_boxed_slice();
+        self.file.read_at(offset, &mut buffer)?;
+        Ok(buffer)
+    }
+
+    fn hold(&self, offset: u64, bytes: usize) -> Result<Arc<Held>> {
+        let bytes = self.read(offset, bytes)?;
+        let counted = self.held_bytes.clone();
+        if let Some(counted) = &counted {
+            counted.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        }
+        Ok(Arc::new(Held { bytes, counted }))
     }
 
     pub(crate) fn corrupt(&self, offset: u64, reason: &'static str) -> Error {
@@ -160,7 +193,7 @@ impl Backing {
     fn bytes(&self) -> &[u8] {
         match self {
             Self::Mapped(mapping) => mapping,
-            Self::Held(bytes) => bytes,
+            Self::Held(held) => &held.bytes,
         }
     }
 }

@@ -11,6 +11,7 @@
 //! | cache | by the cache itself | evicting |
 //! | filters, indexes | when a table is opened or closed | a smaller cache, then smaller memtables |
 //! | cursors | when one is made or dropped, by estimate | the same |
+//! | open blob files, large values read from them | when one is opened, read or dropped | the same |
 //! | memtables that only readers hold | with the memtables | the same |
 //!
 //! All keyspaces share the memtables' part, so many of them need no more memory than one.
@@ -52,6 +53,8 @@ pub(crate) struct Budget {
     /// Made less dropped; either may be counted by another thread, so only the sum means something.
     cursor_bytes: Counter,
     cursor_source_bytes: u64,
+    /// Open blob files, and values that were read from them and that somebody holds.
+    blob_bytes: Arc<AtomicU64>,
     /// Those that were sealed and that somebody still holds.
     sealed: Mutex<Vec<Weak<Memtable>>>,
     /// Bytes of those that no view needs any more, when they were last counted.
@@ -96,6 +99,9 @@ pub struct MemoryMetrics {
     pub table_bytes: u64,
     /// Open cursors and iterators, by estimate.
     pub cursor_bytes: u64,
+    /// Open blob files, and large values that were read from them and that somebody holds, as far as
+    /// they are not mapped.
+    pub blob_bytes: u64,
 }
 
 impl MemoryMetrics {
@@ -107,6 +113,7 @@ impl MemoryMetrics {
             + self.cache_bytes
             + self.table_bytes
             + self.cursor_bytes
+            + self.blob_bytes
     }
 }
 
@@ -125,6 +132,7 @@ impl Budget {
             table_bytes: AtomicU64::new(0),
             cursor_bytes: Counter::default(),
             cursor_source_bytes: CURSOR_SOURCE_BYTES + cursor_block_bytes,
+            blob_bytes: Arc::default(),
             sealed: Mutex::default(),
             held_bytes: AtomicU64::new(0),
         })
@@ -156,6 +164,11 @@ impl Budget {
         self.balance();
     }
 
+    /// What blob files take, to be counted by whoever opens and reads them.
+    pub(crate) fn blob_bytes(&self) -> &Arc<AtomicU64> {
+        &self.blob_bytes
+    }
+
     pub(crate) fn cursor_opened(self: &Arc<Self>, sources: usize) -> CursorCharge {
         let bytes = self.cursor_source_bytes * sources as u64;
         self.cursor_bytes.add(bytes);
@@ -185,6 +198,7 @@ impl Budget {
     fn beside_cache(&self) -> u64 {
         self.table_bytes.load(Ordering::Relaxed)
             + self.cursor_bytes()
+            + self.blob_bytes.load(Ordering::Relaxed)
             + self.held_bytes.load(Ordering::Relaxed)
     }
 
@@ -294,6 +308,7 @@ impl Shared {
             cache_bytes_max: budget.cache.capacity_bytes(),
             table_bytes: budget.table_bytes.load(Ordering::Relaxed),
             cursor_bytes: budget.cursor_bytes(),
+            blob_bytes: budget.blob_bytes.load(Ordering::Relaxed),
         }
     }
 }

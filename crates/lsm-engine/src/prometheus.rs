@@ -160,6 +160,10 @@ impl Metrics {
             let help = "At most so long ago the oldest tombstone in a table was written";
             page.gauge("lsm_oldest_tombstone_seconds", help, age_ms as f64 / 1000.0);
         }
+        if let Some(age_ms) = self.oldest_blob_garbage_age_ms {
+            let help = "At most so long ago a large value in a blob file became garbage";
+            page.gauge("lsm_oldest_blob_garbage_seconds", help, age_ms as f64 / 1000.0);
+        }
         let TouchMetrics { reads, tables, blocks } = self.touched;
         let help = "Point reads of which it was counted what they touch";
         page.counter("lsm_sampled_reads_total", help, reads);
@@ -183,6 +187,7 @@ impl Metrics {
             cache_bytes_max,
             table_bytes,
             cursor_bytes,
+            blob_bytes,
         } = *memory;
         page.gauge("lsm_memory_budget_bytes", "Budget for all kinds of memory", budget_bytes);
         if let Some(bytes) = limit_bytes {
@@ -197,6 +202,7 @@ impl Metrics {
             ("cache", cache_bytes),
             ("tables", table_bytes),
             ("cursors", cursor_bytes),
+            ("blobs", blob_bytes),
         ] {
             page.labelled("lsm_memory_bytes", "kind", kind, bytes);
         }

@@ -293,7 +293,7 @@ impl Look<'_> {
                 unless_damaged(live.table())?;
             }
             for held in tree.blobs.iter() {
-                unless_damaged(held.file())?;
+                unless_damaged(held.keep_open())?;
             }
             let memtable = recovery.new_memtable(0);
             replayed.insert(

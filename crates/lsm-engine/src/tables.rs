@@ -11,6 +11,7 @@ use lsm_manifest::{FileKind, file_name};
 use lsm_sstable::Table;
 use lsm_version::TableRecord;
 
+use crate::blobs::OpenBlobs;
 use crate::budget::Budget;
 use crate::options::{Options, ReadMode};
 
@@ -28,6 +29,8 @@ pub(crate) struct TableStore {
     /// Files that nobody needs any more.
     garbage: Sender<(FileKind, u64)>,
     pub(crate) opened: AtomicU64,
+    /// Those of the blob files that are open, as far as they may be closed.
+    pub(crate) open_blobs: OpenBlobs,
 }
 
 impl TableStore {
@@ -46,6 +49,7 @@ impl TableStore {
             live_bytes: AtomicU64::new(0),
             garbage,
             opened: AtomicU64::new(0),
+            open_blobs: OpenBlobs::default(),
         })
     }
 

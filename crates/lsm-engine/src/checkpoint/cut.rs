@@ -138,7 +138,7 @@ impl CutFile {
     pub(super) fn file_if_open(&self) -> Option<SharedFile> {
         match self {
             Self::Table(table) => table.table_if_open().map(|table| table.file().clone()),
-            Self::Blob(file) => file.file_if_open().map(|file| file.file().clone()),
+            Self::Blob(file) => file.file_if_open(),
         }
     }
 }
