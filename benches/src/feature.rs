@@ -17,6 +17,16 @@ pub enum Feature {
     Ingest,
     /// A serializable transaction that reads two keys and writes them.
     Transaction,
+    /// Puts of large values on random keys, over and over, beside their keys or apart from them.
+    PutLarge {
+        /// Whether they lie apart.
+        apart: bool,
+    },
+    /// Gets of such values.
+    GetLarge {
+        /// Whether they lie apart.
+        apart: bool,
+    },
     /// 100 puts, on disk, and what a follower is told of them.
     Follow,
 }

@@ -309,6 +309,14 @@ pub(crate) const ROWS: &[Row] = &[
     feature("ingest", "bulk loads of 10,000 entries in order; entries", Feature::Ingest),
     feature("transact", "transactions of two gets and two puts", Feature::Transaction),
     feature("follow", "100 puts, a sync, and the feed of them; changes", Feature::Follow),
+    feature("largeput", "puts of 4 KiB on random keys", Feature::PutLarge { apart: false })
+        .values(4096),
+    feature("largeput-apart", "the same, in blob files", Feature::PutLarge { apart: true })
+        .values(4096),
+    feature("largeget", "gets of random values of 4 KiB", Feature::GetLarge { apart: false })
+        .values(4096),
+    feature("largeget-apart", "the same, in blob files", Feature::GetLarge { apart: true })
+        .values(4096),
     row("open", "open a store that was closed, and one get", Loaded, Work::Open).within_ms(10.0),
     row("recover", "open after a kill, 64 MiB of log to replay, and one get", Killed, Work::Open)
         .entries(Entries::Log)

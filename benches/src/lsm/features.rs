@@ -18,6 +18,11 @@ const LOADED: u64 = 10_000;
 /// Puts before a follower is asked what it has been told.
 const FOLLOWED: u64 = 100;
 
+/// Keys of large values at most, so that they are written again and again, and merged.
+const LARGE: u64 = 50_000;
+/// From which length on values lie apart, where they do.
+const APART_BYTES: u64 = 1024;
+
 /// What all of them need.
 struct Subject<'a> {
     db: &'a Db,
@@ -52,6 +57,8 @@ pub(super) fn featured<'a>(
         }
         Feature::Ingest => Box::new(Ingest(subject)),
         Feature::Transaction => Box::new(Transact(subject)),
+        Feature::PutLarge { apart } => Box::new(PutLarge(subject, large(db, apart)?)),
+        Feature::GetLarge { apart } => Box::new(GetLarge(subject, large(db, apart)?)),
         Feature::Follow => Box::new(Follow(subject, db.changes(db.visible_seq_no())?)),
     })
 }
@@ -159,6 +166,51 @@ impl Featured for Transact<'_> {
             transaction.put(key, self.0.values.next());
         }
         transaction.commit()?;
+        Ok(1)
+    }
+}
+
+/// A keyspace whose values lie beside their keys, or apart from them.
+fn large(db: &Db, apart: bool) -> Result<Keyspace> {
+    let blob_threshold_bytes = apart.then_some(APART_BYTES);
+    let options = KeyspaceOptions { blob_threshold_bytes, ..KeyspaceOptions::default() };
+    Ok(db.keyspace_with("large", options)?)
+}
+
+fn large_key(subject: &mut Subject<'_>) -> [u8; 16] {
+    key_bytes(subject.rng.below(subject.entries.min(LARGE)))
+}
+
+struct PutLarge<'a>(Subject<'a>, Keyspace);
+
+impl Featured for PutLarge<'_> {
+    fn prepare(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn operate(&mut self, _: u64) -> Result<u64> {
+        let key = large_key(&mut self.0);
+        self.1.put(key, self.0.values.next())?;
+        Ok(1)
+    }
+}
+
+struct GetLarge<'a>(Subject<'a>, Keyspace);
+
+impl Featured for GetLarge<'_> {
+    fn prepare(&mut self) -> Result<()> {
+        let Subject { db, entries, values, .. } = &mut self.0;
+        let mut large = 0..LARGE.min(*entries);
+        large.try_for_each(|number| self.1.put(key_bytes(number), values.next()))?;
+        db.flush()?;
+        Ok(db.settle()?)
+    }
+
+    fn operate(&mut self, _: u64) -> Result<u64> {
+        let key = large_key(&mut self.0);
+        let value = self.1.get(key)?.ok_or("a value that was written is not there")?;
+        let mut seen = Seen::default();
+        seen.see(&key, &value);
         Ok(1)
     }
 }
