@@ -365,11 +365,10 @@ impl Shared {
     /// Seals the memtable that keeps the oldest segment alive once the log has grown too large, so
     /// that a quiet keyspace cannot pin it for ever.
     fn seal_by_log_size(&self) {
-        let mut order = self.commit.lock_order();
-        let log_bytes: u64 = order.log().segments().iter().map(|segment| segment.bytes).sum();
-        if log_bytes <= self.options.log_bytes_max {
+        if self.commit.segments_bytes() <= self.options.log_bytes_max {
             return;
         }
+        let _order = self.commit.lock_order();
         let oldest = self.live_keyspaces().into_iter().filter_map(|core| {
             let first = core.view.load().first_unflushed()?;
             Some((first, core))

@@ -91,6 +91,9 @@ pub(crate) struct Commit {
     pub(crate) rounds: AtomicU64,
     pub(crate) syncs: AtomicU64,
     pub(crate) log_bytes: AtomicU64,
+    /// Length of the segments that a replay would read. Whoever looks waits for no writer, and no
+    /// writer has to wake it.
+    segments_bytes: AtomicU64,
     /// How long the syncs took.
     pub(crate) sync_times: Histogram,
 }
@@ -104,6 +107,10 @@ impl Order {
     /// The segments that a replay would read: none before the beginning.
     pub(crate) fn segments(&self) -> &[SegmentInfo] {
         self.log.as_ref().map_or(&[], Log::segments)
+    }
+
+    fn segments_bytes(&self) -> u64 {
+        self.segments().iter().map(|segment| segment.bytes).sum()
     }
 
     /// Takes `through` as the newest commit, to become visible once `need` is reached.
@@ -126,13 +133,10 @@ impl Commit {
         log_thread: Bell,
         poison: Arc<Poison>,
     ) -> Self {
+        let order = Order { log, unmet: VecDeque::new(), marked: last_seq_no, unweighed_bytes: 0 };
+        let segments_bytes = order.segments_bytes();
         Self {
-            order: Mutex::new(Order {
-                log,
-                unmet: VecDeque::new(),
-                marked: last_seq_no,
-                unweighed_bytes: 0,
-            }),
+            order: Mutex::new(order),
             appended: AtomicU64::new(last_seq_no),
             written: AtomicU64::new(last_seq_no),
             durable: AtomicU64::new(last_seq_no),
@@ -150,13 +154,26 @@ impl Commit {
             rounds: AtomicU64::new(0),
             syncs: AtomicU64::new(0),
             log_bytes: AtomicU64::new(0),
+            segments_bytes: AtomicU64::new(segments_bytes),
             sync_times: Histogram::default(),
         }
     }
 
     /// From here on there is a log, which is empty.
     pub(crate) fn begin(&self, log: Log) {
-        self.lock_order().log = Some(log);
+        let mut order = self.lock_order();
+        order.log = Some(log);
+        self.note_segments(&order);
+    }
+
+    /// The log has got another segment, or lost one.
+    pub(crate) fn note_segments(&self, order: &Order) {
+        self.segments_bytes.store(order.segments_bytes(), Ordering::Relaxed);
+    }
+
+    /// Length of the segments that a replay would read; 0 before the beginning.
+    pub(crate) fn segments_bytes(&self) -> u64 {
+        self.segments_bytes.load(Ordering::Relaxed)
     }
 
     /// The write mutex. Held at memory speed only, but for a log segment that could not be
@@ -261,7 +278,9 @@ impl Commit {
 
     /// Goes on in another segment of the log.
     pub(crate) fn rotate(&self, order: &mut Order, segment: PreparedSegment) -> Result<()> {
-        order.log().rotate(segment).map_err(|error| self.poison_with(error))
+        order.log().rotate(segment).map_err(|error| self.poison_with(error))?;
+        self.note_segments(order);
+        Ok(())
     }
 
     /// A failure after which nothing may be written any more.

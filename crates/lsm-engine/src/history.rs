@@ -184,6 +184,7 @@ impl Shared {
         let given_up = {
             let mut order = self.commit.lock_order();
             let released = order.log().release_before(seq_no);
+            self.commit.note_segments(&order);
             // Order: under the write mutex, so that whoever looks finds a segment in one or the other.
             self.history.keep(released, self.database_time_ms())
         };

@@ -282,7 +282,7 @@ impl Metrics {
             log_rounds: commit.rounds.load(Ordering::Relaxed),
             log_syncs: commit.syncs.load(Ordering::Relaxed),
             log_segments_recycled: shared.segments.recycled.load(Ordering::Relaxed),
-            log_bytes: if shared.is_read_only { 0 } else { shared.log_bytes() },
+            log_bytes: commit.segments_bytes(),
             lookups: trees.lookups,
             entries_written: stats.entries_written.total(),
             user_bytes_written: stats.user_bytes_written.total(),

@@ -250,7 +250,7 @@ impl Shared {
 
     /// How large the reserve should be.
     fn wanted_bytes(&self) -> u64 {
-        let for_the_log = self.log_bytes() + OVERHEAD_BYTES;
+        let for_the_log = self.commit.segments_bytes() + OVERHEAD_BYTES;
         for_the_log.max(RESERVE_BYTES_MIN).min(self.options.reserve_bytes_max())
     }
 

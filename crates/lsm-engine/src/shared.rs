@@ -107,11 +107,6 @@ impl Shared {
         self.begin()
     }
 
-    /// Bytes of the segments that a replay would read.
-    pub(crate) fn log_bytes(&self) -> u64 {
-        self.commit.lock_order().segments().iter().map(|segment| segment.bytes).sum()
-    }
-
     /// The manifest, locked: whoever holds it decides what the next version is. Who comes first begins
     /// it.
     ///
