@@ -40,14 +40,12 @@ fn a_database_that_is_only_read_stays_as_it_was_closed() {
     let fs = closed();
     let before = files(&fs);
     fs.reset_counters();
-    for options in [tiny_options(&fs), threaded(&fs)] {
-        let db = Db::open_with("db", options).expect("opens");
-        check_whole(&db, false);
-        assert_eq!(db.metrics().log_bytes, 0, "there is no log yet");
-        db.sync().expect("there is nothing to sync");
-        db.close().expect("closes");
-        assert_eq!(files(&fs), before);
-    }
+    let db = open(&fs);
+    check_whole(&db, false);
+    assert_eq!(db.metrics().log_bytes, 0, "there is no log yet");
+    db.sync().expect("there is nothing to sync");
+    db.close().expect("closes");
+    assert_eq!(files(&fs), before);
     assert_eq!(fs.synced("*"), 0, "nobody waits for the disk");
     assert!(open(&fs).recovery_report().closed_cleanly);
 }
