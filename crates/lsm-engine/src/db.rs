@@ -202,9 +202,12 @@ impl Db {
     /// Waits until everything written so far is on disk.
     ///
     /// # Errors
-    /// `ReadOnly` if a sync failed.
+    /// `ReadOnly` if a sync failed, be it that of the manifest: of a load whose
+    /// [outcome is unknown](crate::Error::is_outcome_unknown) nobody can say that it is there.
     pub fn sync(&self) -> Result<()> {
-        self.wait_durable(self.shared().commit.appended())
+        let commit = &self.shared().commit;
+        self.wait_durable(commit.appended())?;
+        commit.poison().map_or(Ok(()), |poison| Err(poison.clone()))
     }
 
     /// Writes everything in memory to tables; returns when it is done.

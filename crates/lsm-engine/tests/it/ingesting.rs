@@ -223,6 +223,8 @@ fn a_failed_sync_of_the_edit_leaves_the_outcome_unknown() {
     fs.fail(nth(1).sync_of("*.manifest"));
     let error = db.default_keyspace().ingest(entries(0, 5, "loaded")).expect_err("not synced");
     assert!(error.is_outcome_unknown(), "{error}");
+    let synced = db.sync().expect_err("who says that the load is there?");
+    assert_eq!(synced.kind(), ErrorKind::ReadOnly);
     assert_eq!(content(&db).len(), 0);
     for policy in CrashPolicy::ALL {
         let found = content(&open(&fs.crash_image(policy, 3))).len();

@@ -52,12 +52,23 @@ impl Run {
 
     pub(super) fn play(mut self, ops: &[Op]) -> Result<Option<FaultCount>, String> {
         self.reopen()?;
+        let mut struck_in = "the open".to_owned();
         for op in ops {
             if self.db.is_none() {
                 break;
             }
-            self.apply(op).map_err(|wrong| format!("{op}: {wrong}"))?;
+            if self.fs.faults_struck() == 0 {
+                struck_in = op.to_string();
+            }
+            self.apply(op)
+                .map_err(|wrong| format!("{op}: {wrong}; a call failed in {struck_in}"))?;
         }
+        let located = |wrong: String| format!("a call failed in {struck_in}; {wrong}");
+        self.end().map_err(located)
+    }
+
+    /// What must hold once the history is over.
+    fn end(mut self) -> Result<Option<FaultCount>, String> {
         if self.fs.faults_struck() == 0 {
             return Ok(None);
         }
