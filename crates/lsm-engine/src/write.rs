@@ -33,6 +33,8 @@ use crate::keyspace::KeyspaceCore;
 use crate::options::{Durability, WriteOptions};
 use crate::samples::Begun;
 use crate::shared::Shared;
+use crate::sync::Guard;
+use crate::view::View;
 use crate::waiter::Goal;
 
 /// Buffered log bytes at which a commit that need not wait for the disk writes them out.
@@ -228,16 +230,24 @@ impl Shared {
             self.commit.rotate(order, segment)?;
             self.background.wake_log();
         }
-        for share in shares {
-            self.make_room(share);
-        }
+        let (one, several);
+        let views: &[(u32, Guard<Arc<View>>)] = match shares {
+            [only] => {
+                one = [self.view_with_room(only)];
+                &one
+            }
+            shares => {
+                several = shares.iter().map(|share| self.view_with_room(share)).collect::<Vec<_>>();
+                &several
+            }
+        };
         let first = order.log().next_seq_no();
         let count = u32::try_from(batch.records).expect("checked by WriteBatch::check");
         order.log().append(FrameKind::BATCH, first, count, &batch.payload, hash);
         if shares.iter().any(|share| share.core.gaps.is_any()) {
             end_gaps(batch, shares);
         }
-        insert(batch, first, shares);
+        insert(batch, first, views);
         if !order.log().fits(self.options.log_segment_bytes as usize / 2) {
             self.want_segment();
         }
@@ -254,17 +264,21 @@ impl Shared {
         }
     }
 
-    /// Sees to it that the share fits the active memtable, sealing it if it does not.
-    fn make_room(&self, share: &Share<'_>) {
+    /// The id of the share's keyspace, and its view, in whose active memtable the share fits: one in
+    /// which it does not is sealed. It stays the active one as long as the write mutex is held.
+    fn view_with_room(&self, share: &Share<'_>) -> (u32, Guard<Arc<View>>) {
         let core = share.core;
-        if core.view.load().active.has_room(share.entries, share.bytes) {
-            return;
+        let view = core.view.load();
+        if view.active.has_room(share.entries, share.bytes) {
+            return (core.id, view);
         }
+        drop(view);
         let needed = share.bytes + share.entries * ENTRY_OVERHEAD_BYTES;
         let memtable_bytes = self.options.effective_memtable_bytes();
         let fresh = self.new_memtable(needed as u64);
         self.seal_behind(core, &fresh);
         debug_assert!(fresh.has_room(share.entries, share.bytes), "{needed} of {memtable_bytes}");
+        (core.id, core.view.load())
     }
 
     /// Writes the log's buffer to the operating system, or leaves it to whoever does so already.
@@ -280,17 +294,14 @@ impl Shared {
 /// Upper bound of what the memtable keeps beside key and value.
 const ENTRY_OVERHEAD_BYTES: usize = 64;
 
-/// Inserts every entry of the batch at its place in the order.
-fn insert(batch: &WriteBatch, first: SeqNo, shares: &[Share<'_>]) {
+/// Inserts every entry of the batch at its place in the order. `views` are those of its keyspaces.
+fn insert(batch: &WriteBatch, first: SeqNo, views: &[(u32, Guard<Arc<View>>)]) {
     let hashes = batch.hashes.iter().copied();
-    if let [only] = shares {
-        let view = only.core.view.load();
+    if let [(_, view)] = views {
         let mut writer = view.active.writer();
         for_each_entry(batch, first, hashes, |_, entry, hash| writer.insert(entry, hash));
         return;
     }
-    let views: Vec<_> =
-        shares.iter().map(|share| (share.core.id, share.core.view.load())).collect();
     let mut writers: Vec<_> = views.iter().map(|(id, view)| (*id, view.active.writer())).collect();
     for_each_entry(batch, first, hashes, |keyspace, entry, hash| {
         let writer = writers.iter_mut().find(|(id, _)| *id == keyspace);

@@ -106,7 +106,7 @@ impl Index {
             assert!(end.segment < SEGMENTS, "has_room bounds the number of keys");
         }
         let slots = self.segments[end.segment]
-            .get_or_init(|| blank_slots(slot_count(self.segment_keys[end.segment])));
+            .get_or_init(|| blank_slots(slot_count(end.segment, self.segment_keys[end.segment])));
         let mixed = self.mix(hash);
         let mut slot = home(slots.len(), mixed);
         while slots[slot].load(Ordering::Relaxed) != 0 {
@@ -142,10 +142,13 @@ impl Index {
     }
 }
 
-/// Slots for so many keys: at most three quarters are taken, and at least one never is, so that
-/// every search ends.
-fn slot_count(keys: usize) -> usize {
-    keys + keys / 3 + 8
+/// Slots for the keys of a segment: at least one is never taken, so that every search ends. Of the
+/// last, which is most of the index, up to three quarters are; of the others three in five, for they
+/// stay full as long as the memtable lives, and whoever looks for what is not there passes through all
+/// of them: 4 slots in each, not 9.
+fn slot_count(segment: usize, keys: usize) -> usize {
+    let spare = if segment + 1 == SEGMENTS { keys / 3 } else { keys / 3 * 2 };
+    keys + spare + 8
 }
 
 /// The slot at which a search begins: the upper bits of the hash, scaled.

@@ -27,7 +27,7 @@ const CAPACITY_BYTES_MAX: usize = 1 << 40;
 pub struct MemtableOptions {
     /// Bytes of entries that it takes before [`Memtable::has_room`] says no: keys, values and 20 to
     /// 23 bytes with each. Memory is taken as it fills; the order takes some 18 bytes an entry and
-    /// the index up to a sixth of the capacity beside it. A memtable with more capacity is flushed
+    /// the index some sixth of the capacity beside it. A memtable with more capacity is flushed
     /// less often, into longer tables.
     ///
     /// A capacity of `bytes + 64 * entries` suffices for so many entries with so many bytes of keys

@@ -88,7 +88,9 @@ impl Present {
 
     /// What the tail holds now, as a piece.
     pub(crate) fn sorted_tail(&self, arena: &Arena) -> Piece {
-        Piece::sorted(arena, self.tail.prefix_bytes, self.tail.slots().collect())
+        let mut slots = Vec::with_capacity(TAIL_ENTRIES);
+        slots.extend(self.tail.slots());
+        Piece::sorted(arena, self.tail.prefix_bytes, slots)
     }
 
     /// The newest version of `key` up to `seq_no`.
