@@ -253,11 +253,11 @@ impl Metrics {
 
 fn write_times(page: &mut Page, times: &PathTimes) {
     let PathTimes { get, write, durable_wait, seek, sync, flush, compaction } = times;
-    page.times("lsm_get_seconds", "Point reads, one in 64", get);
-    page.times("lsm_write_seconds", "Writes until acknowledged, one in 64", write);
+    page.times("lsm_get_seconds", "Point reads, one in 256", get);
+    page.times("lsm_write_seconds", "Writes until acknowledged, one in 256", write);
     let help = "The part of those that waited for its durability";
     page.times("lsm_durable_wait_seconds", help, durable_wait);
-    page.times("lsm_seek_seconds", "Seeks of cursors and iterators, one in 64", seek);
+    page.times("lsm_seek_seconds", "Seeks of cursors and iterators, one in 256", seek);
     page.times("lsm_sync_seconds", "Syncs of the log", sync);
     page.times("lsm_flush_seconds", "Flushes of a memtable", flush);
     page.times("lsm_compaction_seconds", "Merges, moves and drops of tables", compaction);

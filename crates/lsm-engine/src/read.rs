@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use lsm_entry::{BlobRef, SeqNo, key_hash};
-use lsm_sstable::{FilterLine, Table};
+use lsm_sstable::FilterLine;
 
 use crate::error::{Error, Result};
 use crate::keyspace::KeyspaceCore;
@@ -30,14 +30,14 @@ use crate::tables::LiveTable;
 use crate::value::{COPY_BYTES_MAX, Slice, Value};
 use crate::view::View;
 
-/// How many candidate tables are prefetched before the first is tested.
-const PREFETCHED_MAX: usize = 16;
+/// How many candidate tables are prefetched before the first is tested: about as many misses as a
+/// core can have under way, and few enough for their places to be cleared by a few stores.
+const PREFETCHED_MAX: usize = 10;
 
 /// A table whose bounds hold the key.
 #[derive(Clone, Copy)]
 struct Candidate<'a> {
     live: &'a LiveTable,
-    table: &'a Arc<Table>,
     /// Of its filter, if it has one.
     line: Option<FilterLine<'a>>,
 }
@@ -220,10 +220,9 @@ impl Shared {
                 && let Some(run) = runs.next()
             {
                 let Some(live) = run.find(key) else { continue };
-                let table = live.table()?;
-                let line = table.filter_line(hash);
+                let line = live.table()?.filter_line(hash);
                 line.inspect(FilterLine::prefetch);
-                candidates[count] = Some(Candidate { live, table, line });
+                candidates[count] = Some(Candidate { live, line });
                 count += 1;
             }
             for candidate in candidates[..count].iter().flatten() {
@@ -254,12 +253,13 @@ impl Shared {
         seq_no: SeqNo,
         time_ms: Option<u64>,
     ) -> Result<Found> {
-        let Candidate { live, table, line } = candidate;
+        let Candidate { live, line } = candidate;
         let cover = live.cover(key, seq_no)?;
         let nothing = || if cover > 0 { Found::Gone } else { Found::Nothing };
         if line.is_some_and(|line| !line.may_contain(hash)) {
             return Ok(nothing());
         }
+        let table = live.table()?;
         let found =
             table.get_with(key, hash, seq_no, |entry| match self.resolve(&entry, time_ms) {
                 _ if entry.seq_no < cover => Some(Found::Gone),

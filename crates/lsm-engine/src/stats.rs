@@ -1,5 +1,6 @@
 //! What the engine counts while it runs.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -10,29 +11,51 @@ use crate::outputs::WrittenTables;
 use crate::events::Work;
 
 pub(crate) const STRIPES: usize = 8;
+/// Words from one stripe of a counter to the next: a cache line.
+const STRIPE_WORDS: usize = 8;
 
 /// A counter that threads add to without sharing a cache line. In a build with `--cfg lsm_unmeasured`
 /// nothing is counted or timed: `cargo xtask instructions --unmeasured` shows what that saves.
-#[derive(Debug, Default)]
+#[derive(Debug)]
+#[repr(align(64))]
 pub(crate) struct Counter {
-    stripes: [Stripe; STRIPES],
+    /// The first of each stripe counts. Words rather than stripes, for these are reached without an
+    /// instruction of their own.
+    words: [AtomicU64; STRIPES * STRIPE_WORDS],
 }
 
-#[derive(Debug, Default)]
-#[repr(align(64))]
-struct Stripe(AtomicU64);
-
 thread_local! {
-    static STRIPE: usize = {
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
-        NEXT.fetch_add(1, Ordering::Relaxed) % STRIPES
-    };
+    /// The word of the calling thread's stripe; beyond all of them before it has counted for the first
+    /// time, so that one question settles both that and where the words end.
+    static WORD: Cell<usize> = const { Cell::new(usize::MAX) };
+}
+
+/// The word that the calling thread counts in.
+#[inline]
+fn word() -> usize {
+    let word = WORD.get();
+    if word < STRIPES * STRIPE_WORDS { word } else { take_word() }
+}
+
+/// Never inlined, so that whoever has a word need not know where that is kept.
+#[cold]
+#[inline(never)]
+fn take_word() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let word = NEXT.fetch_add(1, Ordering::Relaxed) % STRIPES * STRIPE_WORDS;
+    WORD.set(word);
+    word
 }
 
 /// The stripe of the calling thread.
-#[inline]
 pub(crate) fn stripe() -> usize {
-    STRIPE.with(|&stripe| stripe)
+    word() / STRIPE_WORDS
+}
+
+impl Default for Counter {
+    fn default() -> Self {
+        Self { words: std::array::from_fn(|_| AtomicU64::new(0)) }
+    }
 }
 
 impl Counter {
@@ -47,12 +70,12 @@ impl Counter {
         if cfg!(lsm_unmeasured) {
             return 1;
         }
-        self.stripes[stripe()].0.fetch_add(count, Ordering::Relaxed)
+        self.words[word()].fetch_add(count, Ordering::Relaxed)
     }
 
     pub(crate) fn total(&self) -> u64 {
-        let stripes = self.stripes.iter().map(|stripe| stripe.0.load(Ordering::Relaxed));
-        stripes.fold(0, u64::wrapping_add)
+        let words = self.words.iter().map(|word| word.load(Ordering::Relaxed));
+        words.fold(0, u64::wrapping_add)
     }
 }
 

@@ -10,10 +10,14 @@ use lsm_sstable::PinnedSlice;
 /// Values up to this long are copied out of their block; longer ones share it.
 pub(crate) const COPY_BYTES_MAX: usize = 4096;
 
+/// Keys and values up to this long lie in the slice itself.
+const INLINE_BYTES: usize = 118;
+
 /// A key or a value that a read returned: a byte slice that is cheap to clone.
 ///
-/// Up to 4 KiB it is a copy; above, it shares the block it was found in, which stays in memory (or
-/// mapped) as long as the slice lives. A value that lies in a blob file is never copied.
+/// Up to 118 bytes lie in the slice itself, and nothing is allocated for them. Up to 4 KiB it is a
+/// copy; above, it shares the block it was found in, which stays in memory (or mapped) as long as the
+/// slice lives. A value that lies in a blob file is never copied.
 #[derive(Clone)]
 pub struct Slice(Repr);
 
@@ -24,14 +28,23 @@ pub type Key = Slice;
 
 #[derive(Clone)]
 enum Repr {
+    Inline { length: u8, bytes: [u8; INLINE_BYTES] },
     Owned(Arc<[u8]>),
     Shared(PinnedSlice),
     Blob(BlobValue),
 }
 
 impl Slice {
-    pub(crate) fn copied(bytes: &[u8]) -> Self {
-        Self(Repr::Owned(bytes.into()))
+    #[inline]
+    pub(crate) fn copied(copied: &[u8]) -> Self {
+        let mut bytes = [0; INLINE_BYTES];
+        match bytes.get_mut(..copied.len()) {
+            Some(target) => {
+                target.copy_from_slice(copied);
+                Self(Repr::Inline { length: copied.len() as u8, bytes })
+            }
+            None => Self(Repr::Owned(copied.into())),
+        }
     }
 
     pub(crate) fn shared(pinned: PinnedSlice) -> Self {
@@ -43,8 +56,10 @@ impl Slice {
     }
 
     /// The bytes.
+    #[inline]
     pub fn as_bytes(&self) -> &[u8] {
         match &self.0 {
+            Repr::Inline { length, bytes } => bytes.get(..usize::from(*length)).unwrap_or_default(),
             Repr::Owned(bytes) => bytes,
             Repr::Shared(pinned) => pinned,
             Repr::Blob(value) => value,
@@ -55,6 +70,7 @@ impl Slice {
 impl Deref for Slice {
     type Target = [u8];
 
+    #[inline]
     fn deref(&self) -> &[u8] {
         self.as_bytes()
     }
@@ -131,5 +147,27 @@ impl std::hash::Hash for Slice {
 impl From<Slice> for Vec<u8> {
     fn from(slice: Slice) -> Self {
         slice.as_bytes().to_vec()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slice_is_what_was_copied_wherever_that_lies() {
+        for length in [0, 1, INLINE_BYTES - 1, INLINE_BYTES, INLINE_BYTES + 1, 255, 256, 5000] {
+            let bytes: Vec<u8> = (0..length).map(|place| place as u8 | 1).collect();
+            let slice = Slice::copied(&bytes);
+            assert_eq!(slice, bytes);
+            assert_eq!(slice.clone(), slice);
+            let is_inline = matches!(slice.0, Repr::Inline { .. });
+            assert_eq!(is_inline, length <= INLINE_BYTES, "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn a_slice_takes_no_more_than_its_bytes_and_their_length() {
+        assert_eq!(size_of::<Option<Slice>>(), INLINE_BYTES + 2);
     }
 }
