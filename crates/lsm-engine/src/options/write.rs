@@ -31,7 +31,7 @@ pub enum Durability {
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct WriteOptions {
-    /// When to acknowledge; `None`: as [`Options::durability`] says.
+    /// When to acknowledge; `None`: as [`Options::durability`](crate::Options::durability) says.
     pub durability: Option<Durability>,
     /// The longest wait for a place in the order, while flushes or compactions lag. Past it the
     /// write fails with `Busy` and nothing is written.
