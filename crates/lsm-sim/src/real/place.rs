@@ -3,11 +3,15 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use crate::real::mount::{mount, unmount};
 
 /// What the names of these directories begin with; the owner's process number follows.
 const NAME: &str = "lsm-sim-disks-";
+/// How often, and after which time, it is tried to clear what others may be clearing too.
+const TRIES_MAX: usize = 100;
+const TRY_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The directory. Dropping it unmounts and removes everything in it.
 #[derive(Debug)]
@@ -71,11 +75,25 @@ fn clean_in(base: &Path) -> Result<Vec<PathBuf>, String> {
         let name = entry.file_name();
         let owner = name.to_str().and_then(|name| name.strip_prefix(NAME));
         if owner.is_some_and(is_gone) {
-            clear(&entry.path())?;
+            clear_beside_others(&entry.path())?;
             removed.push(entry.path());
         }
     }
     Ok(removed)
+}
+
+/// Clears what nobody owns any more: other processes that begin may be doing so as well, and whoever
+/// comes second to something tries again until it is gone.
+fn clear_beside_others(dir: &Path) -> Result<(), String> {
+    let mut cleared = clear(dir);
+    for _ in 0..TRIES_MAX {
+        if cleared.is_ok() || !dir.exists() {
+            return Ok(());
+        }
+        std::thread::sleep(TRY_INTERVAL);
+        cleared = clear(dir);
+    }
+    cleared
 }
 
 /// Whether the process with this number is gone, where the system tells.
@@ -137,6 +155,8 @@ mod tests {
         }
         assert_eq!(clean_in(base.path()).unwrap(), dirs[..1]);
         assert!(!dirs[0].exists() && dirs[1].exists());
+        // As if another process had come first.
+        assert_eq!(clear_beside_others(&dirs[0]), Ok(()));
         drop(Place { dir: dirs[1].clone() });
         assert!(!dirs[1].exists());
     }
