@@ -13,6 +13,8 @@ use crate::events::Work;
 pub(crate) const STRIPES: usize = 8;
 /// Words from one stripe of a counter to the next: a cache line.
 const STRIPE_WORDS: usize = 8;
+/// Words of a counter: a power of two, so that a remainder by it is cheap.
+const WORDS: usize = STRIPES * STRIPE_WORDS;
 
 /// A counter that threads add to without sharing a cache line. In a build with `--cfg lsm_unmeasured`
 /// nothing is counted or timed: `cargo xtask instructions --unmeasured` shows what that saves.
@@ -21,35 +23,28 @@ const STRIPE_WORDS: usize = 8;
 pub(crate) struct Counter {
     /// The first of each stripe counts. Words rather than stripes, for these are reached without an
     /// instruction of their own.
-    words: [AtomicU64; STRIPES * STRIPE_WORDS],
+    words: [AtomicU64; WORDS],
 }
 
 thread_local! {
-    /// The word of the calling thread's stripe; beyond all of them before it has counted for the first
-    /// time, so that one question settles both that and where the words end.
-    static WORD: Cell<usize> = const { Cell::new(usize::MAX) };
+    /// The word of the calling thread's stripe; `WORDS` until it has one, and the first word meanwhile.
+    static WORD: Cell<usize> = const { Cell::new(WORDS) };
 }
 
-/// The word that the calling thread counts in.
-#[inline]
-fn word() -> usize {
+/// The stripe of the calling thread. It gets one here, when it takes a time for the first time, so
+/// that whoever only counts has nothing to ask.
+pub(crate) fn stripe() -> usize {
     let word = WORD.get();
-    if word < STRIPES * STRIPE_WORDS { word } else { take_word() }
+    let word = if word < WORDS { word } else { take_word() };
+    word / STRIPE_WORDS
 }
 
-/// Never inlined, so that whoever has a word need not know where that is kept.
 #[cold]
-#[inline(never)]
 fn take_word() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let word = NEXT.fetch_add(1, Ordering::Relaxed) % STRIPES * STRIPE_WORDS;
     WORD.set(word);
     word
-}
-
-/// The stripe of the calling thread.
-pub(crate) fn stripe() -> usize {
-    word() / STRIPE_WORDS
 }
 
 impl Default for Counter {
@@ -70,7 +65,7 @@ impl Counter {
         if cfg!(lsm_unmeasured) {
             return 1;
         }
-        self.words[word()].fetch_add(count, Ordering::Relaxed)
+        self.words[WORD.get() % WORDS].fetch_add(count, Ordering::Relaxed)
     }
 
     pub(crate) fn total(&self) -> u64 {
