@@ -60,11 +60,9 @@ pub(crate) fn measure(engine: &Engine, row: &Row, scale: &Scale, path: &Path) ->
     let written = process::bytes_written();
     let measured = match row.work {
         Work::Open | Work::Reopen => opening(engine, row, &scale, &settings)?,
-        _ => match working(engine, row, &scale, &settings)? {
-            Some(measured) => measured,
-            None => return Ok(Value::Null),
-        },
+        _ => working(engine, row, &scale, &settings)?,
     };
+    let Some(measured) = measured else { return Ok(Value::Null) };
     let (timed, latencies) = (&measured.timed, &measured.timed.latencies);
     let operations = timed.operations as f64;
     Ok(json!({
@@ -133,7 +131,12 @@ fn working(
     Ok(Some(Measured { timed, settled, cpu_seconds, counted }))
 }
 
-fn opening(engine: &Engine, row: &Row, scale: &Scale, settings: &Settings) -> Result<Measured> {
+fn opening(
+    engine: &Engine,
+    row: &Row,
+    scale: &Scale,
+    settings: &Settings,
+) -> Result<Option<Measured>> {
     let mut to_close = None;
     if row.work == Work::Reopen {
         let store = (engine.open)(settings)?;
@@ -145,6 +148,9 @@ fn opening(engine: &Engine, row: &Row, scale: &Scale, settings: &Settings) -> Re
         store.close()?;
     }
     let store = (engine.open)(settings)?;
+    if !store.offers(row.name) {
+        return Ok(None);
+    }
     let mut seen = Seen::default();
     if !store.get(&key_bytes(0), &mut seen)? {
         return Err("the first entry is lost".into());
@@ -159,5 +165,5 @@ fn opening(engine: &Engine, row: &Row, scale: &Scale, settings: &Settings) -> Re
     }
     store.close()?;
     let timed = Timed { operations: 1, seconds, ..Timed::default() };
-    Ok(Measured { timed, settled: None, cpu_seconds, counted: Counted::default() })
+    Ok(Some(Measured { timed, settled: None, cpu_seconds, counted: Counted::default() }))
 }
