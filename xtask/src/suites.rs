@@ -36,6 +36,11 @@ pub(crate) fn test() -> Result<Vec<Step>> {
         ),
         // Unit, documentation and integration tests of every crate, the layer test among them.
         Step::command("tests", Invocation::cargo("test --workspace --all-features")),
+        // What a user gets who asks for nothing more: what only other builds can read is refused.
+        Step::command(
+            "without zstd",
+            Invocation::cargo("test --package lsm-sstable --package lsm-engine --tests"),
+        ),
         Step::new("examples", "cargo xtask examples", || examples::run(&[])),
         Step::new("readme", "cargo xtask readme", examples::run_readme),
     ])

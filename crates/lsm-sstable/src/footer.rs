@@ -26,10 +26,12 @@ const KIND: FooterKind = FooterKind {
     magic: *b"LSMTABLE",
     name: "table",
     version: FORMAT_VERSION,
-    features_known: FEATURE_LZ4
-        | FEATURE_BLOBS
-        | if cfg!(feature = "zstd") { FEATURE_ZSTD } else { 0 },
+    features_known: FEATURE_LZ4 | FEATURE_ZSTD | FEATURE_BLOBS,
 };
+
+/// What is said of tables with zstd blocks by a program that was built without it.
+const WITHOUT_ZSTD: &str = "table needs features 0x2 to be read: its blocks are compressed with zstd, \
+     and this program is built without it; build it with the feature lsm-engine/zstd";
 
 /// Where a section is; its checksum follows it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,6 +73,9 @@ impl Footer {
     /// Reads the footer of `path`, found at `offset`: the last bytes of the file.
     pub(crate) fn decode(bytes: &[u8], path: &Path, offset: u64) -> Result<Self> {
         let (head, numbers) = KIND.decode::<8>(bytes, path, offset)?;
+        if !cfg!(feature = "zstd") && head.features_to_read & FEATURE_ZSTD != 0 {
+            return Err(Error::corrupt(path, offset, WITHOUT_ZSTD));
+        }
         let section = |at: usize| SectionHandle { offset: numbers[at], bytes: numbers[at + 1] };
         let footer = Self {
             head,
@@ -144,6 +149,19 @@ mod tests {
     fn features_that_this_program_does_not_know_are_refused() {
         let head = FooterHead { features_to_read: 1 << 40, ..FooterHead::default() };
         check_refused(Footer { head, ..footer() }, "table needs features 0x1000");
+    }
+
+    #[test]
+    fn a_table_with_zstd_blocks_is_read_or_refused_by_the_name_of_what_is_missing() {
+        let head = FooterHead { features_to_read: FEATURE_ZSTD, ..FooterHead::default() };
+        let footer = Footer { head, ..footer() };
+        if cfg!(feature = "zstd") {
+            let read = Footer::decode(&footer.encode(1000), Path::new("7.sst"), 1000);
+            assert_eq!(read.expect("valid"), footer);
+        } else {
+            check_refused(footer, "table needs features 0x2 to be read");
+            check_refused(footer, "build it with the feature lsm-engine/zstd");
+        }
     }
 
     #[test]

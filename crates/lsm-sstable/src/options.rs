@@ -5,13 +5,15 @@ use std::fmt;
 /// How blocks are compressed. A block that does not shrink by an eighth is stored as it is, and so
 /// is one that holds a value above 1 MiB.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Compression {
     /// Not at all: blocks can be read in place from a mapped file.
     #[default]
     None,
     /// LZ4: fast both ways.
     Lz4,
-    /// Zstandard at this level: smaller. Negative levels trade size for speed.
+    /// Zstandard at this level: smaller. Negative levels trade size for speed. There with the feature
+    /// `zstd`, without which tables that hold such blocks are refused too.
     #[cfg(feature = "zstd")]
     Zstd(i32),
 }

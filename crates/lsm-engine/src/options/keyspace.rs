@@ -32,7 +32,8 @@ pub struct KeyspaceOptions {
     /// Which tables are merged when (default: leveled).
     pub compaction: CompactionPolicy,
     /// Compression per level, from level 0 on; the last one given holds for deeper levels. Empty:
-    /// none anywhere.
+    /// none anywhere. Zstd takes the feature `zstd` of this crate, which is off by default: a program
+    /// built without it does not open a database that asks for it, and reads no table that has it.
     pub compression: Vec<Compression>,
     /// Filter bits per key (default 10, 1 to 64); `None`: no filters. 10 bits give about one false
     /// positive in a hundred.

@@ -6,7 +6,6 @@ use lsm_compaction::CompactionPolicy;
 use lsm_sstable::Compression;
 use lsm_wal::RecoveryMode;
 
-use super::saved::compression_name;
 use super::{Durability, KeyspaceOptions, MIB, Options, ReadMode};
 
 /// An option that looks unwise. It is accepted all the same.
@@ -296,7 +295,7 @@ impl KeyspaceOptions {
         {
             findings.add(
                 "compression",
-                compression_name(*first),
+                *first,
                 "the first level is written while writers wait for it, and is soon merged away",
                 "begin the list with none or lz4",
             );

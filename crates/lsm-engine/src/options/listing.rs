@@ -3,7 +3,6 @@
 //! What an option does is said once, in its doc comment: the listing reads it there. An option that
 //! has no line in the lists below does not compile.
 
-use super::saved::compression_name;
 use super::{KeyspaceOptions, Options};
 use crate::operator::Operator;
 use crate::value_filter::ValueFilter;
@@ -86,7 +85,7 @@ list_options!(options: KeyspaceOptions {
     compression => if options.compression.is_empty() {
         "none".into()
     } else {
-        let levels: Vec<_> = options.compression.iter().copied().map(compression_name).collect();
+        let levels: Vec<_> = options.compression.iter().map(ToString::to_string).collect();
         levels.join(" ")
     },
     filter_bits_per_key => or_none(options.filter_bits_per_key),

@@ -26,11 +26,10 @@ impl KeyspaceOptions {
             match name {
                 "compaction" => options.compaction = value.parse().map_err(|_| wrong())?,
                 "compression" => {
-                    options.compression = value
-                        .split_whitespace()
-                        .map(parse_compression)
-                        .collect::<Option<_>>()
-                        .ok_or_else(wrong)?;
+                    let levels = value.split_whitespace();
+                    options.compression = levels
+                        .map(|level| parse_compression(level).unwrap_or_else(|| Err(wrong())))
+                        .collect::<Result<_>>()?;
                 }
                 "filter_bits_per_key" => {
                     let bits = number_or_none(value);
@@ -61,7 +60,7 @@ impl fmt::Display for KeyspaceOptions {
         writeln!(f, "compaction: {}", self.compaction)?;
         let mut levels = String::new();
         for &level in &self.compression {
-            write!(levels, " {}", compression_name(level))?;
+            write!(levels, " {level}")?;
         }
         writeln!(f, "compression:{levels}")?;
         match self.filter_bits_per_key {
@@ -104,26 +103,30 @@ fn number_or_none<N: FromStr>(text: &str) -> Option<Option<N>> {
     if text == "none" { Some(None) } else { text.parse().ok().map(Some) }
 }
 
-pub(super) fn compression_name(compression: Compression) -> String {
-    match compression {
-        Compression::None => "none".into(),
-        Compression::Lz4 => "lz4".into(),
-        #[allow(unreachable_patterns)] // Without the zstd feature nothing else is left.
-        Compression::Zstd(level) => format!("zstd({level})"),
-        #[allow(unreachable_patterns)]
-        _ => "none".into(),
+/// The compression called `name`; `None` if none is.
+fn parse_compression(name: &str) -> Option<Result<Compression>> {
+    match name {
+        "none" => Some(Ok(Compression::None)),
+        "lz4" => Some(Ok(Compression::Lz4)),
+        _ => {
+            let level = name.strip_prefix("zstd(")?.strip_suffix(')')?;
+            Some(zstd(level.parse().ok()?))
+        }
     }
 }
 
-fn parse_compression(name: &str) -> Option<Compression> {
-    match name {
-        "none" => Some(Compression::None),
-        "lz4" => Some(Compression::Lz4),
-        _ => {
-            let level = name.strip_prefix("zstd(")?.strip_suffix(')')?;
-            Some(Compression::Zstd(level.parse().ok()?))
-        }
-    }
+#[cfg(feature = "zstd")]
+fn zstd(level: i32) -> Result<Compression> {
+    Ok(Compression::Zstd(level))
+}
+
+/// Another program asked for it. Not damage: nothing may be repaired, or kept in another way, for that.
+#[cfg(not(feature = "zstd"))]
+fn zstd(level: i32) -> Result<Compression> {
+    Err(Error::invalid(format!(
+        "saved option compression asks for \"zstd({level})\", and this program is built without it; \
+         build it with the feature lsm-engine/zstd"
+    )))
 }
 
 #[cfg(test)]
@@ -133,7 +136,12 @@ mod tests {
     #[test]
     fn saved_keyspace_options_read_back_the_same() {
         let options = KeyspaceOptions {
-            compression: vec![Compression::None, Compression::Lz4, Compression::Zstd(1)],
+            compression: vec![
+                Compression::None,
+                Compression::Lz4,
+                #[cfg(feature = "zstd")]
+                Compression::Zstd(1),
+            ],
             filter_bits_per_key: None,
             block_bytes: 512,
             ttl_ms: Some(3_600_000),
@@ -152,6 +160,8 @@ mod tests {
     fn saved_options_that_are_no_number_are_refused() {
         let error = KeyspaceOptions::parse("filter_bits_per_key: NaN").unwrap_err();
         assert_eq!(error.to_string(), "saved option filter_bits_per_key is \"NaN\"");
+        let error = KeyspaceOptions::parse("compression: lz4 lz5").unwrap_err();
+        assert_eq!(error.to_string(), "saved option compression is \"lz4 lz5\"");
         let largest = "block_bytes: 4294967295";
         assert!(KeyspaceOptions::parse(largest).unwrap().check().is_err());
     }

@@ -1,6 +1,6 @@
 //! Everything that a directory holds, read once and changed nowhere.
 
-use std::io::ErrorKind;
+use std::io;
 use std::path::Path;
 
 use lsm_io::{DirEntry, Error};
@@ -11,7 +11,8 @@ use super::blobs::FoundBlobs;
 use super::log::{Beginning, FoundLog, LogGap, segments};
 use super::report::{NamedFile, RepairReport};
 use super::tables::{FoundTables, survey_table};
-use crate::error::{Error as EngineError, Result};
+use crate::error::{Error as EngineError, ErrorKind, Result};
+use crate::options::KeyspaceOptions;
 use crate::verify::{Damage, Files};
 
 /// What was found.
@@ -52,6 +53,10 @@ impl Survey {
         };
         let FoundManifest { read, mut doubt } =
             find_manifest(files, &numbers(FileKind::Manifest), report)?;
+        if let Some(read) = &read {
+            check_writable(files.dir, read)?;
+            check_options(read)?;
+        }
         let mut tables = FoundTables::new();
         for entry in &listing {
             if let (FileKind::Table, number) = parse_file_name(&entry.name)
@@ -151,7 +156,7 @@ pub(super) fn check_not_newer(error: &Error) -> Result<()> {
     if !is_newer.iter().any(|words| reason.contains(words)) {
         return Ok(());
     }
-    Err(EngineError::invalid(format!("{error}; it has to be repaired by a newer program")))
+    Err(EngineError::invalid(format!("{error}; it has to be repaired by a program that reads it")))
 }
 
 fn check_writable(dir: &Path, read: &ManifestRead) -> Result<()> {
@@ -163,6 +168,13 @@ fn check_writable(dir: &Path, read: &ManifestRead) -> Result<()> {
             dir.display()
         ))),
     }
+}
+
+/// What this program was built without is no reason to keep a keyspace in another way from now on.
+fn check_options(read: &ManifestRead) -> Result<()> {
+    let parsed = read.state.keyspaces.values().map(|state| KeyspaceOptions::parse(&state.options));
+    let refusal = parsed.filter_map(Result::err).find(|error| error.kind() == ErrorKind::Invalid);
+    refusal.map_or(Ok(()), Err)
 }
 
 fn log_identity(files: &Files<'_>, number: u64) -> Option<u128> {
@@ -194,7 +206,7 @@ fn find_manifest(
                 read.cut.map(|offset| format!("its edits end at byte {offset} in a torn one"));
             return Ok(FoundManifest { read: Some(read), doubt });
         }
-        Err(error) if error.io_kind() == Some(ErrorKind::NotFound) => {
+        Err(error) if error.io_kind() == Some(io::ErrorKind::NotFound) => {
             let name = file_name(FileKind::Current, 0);
             let reason = "it names the manifest".to_owned();
             report.missing.push(NamedFile { name, reason });
@@ -210,7 +222,6 @@ fn find_manifest(
     for &number in numbers {
         match Manifest::read_number(fs, dir, number) {
             Ok(read) => {
-                check_writable(files.dir, &read)?;
                 let age = |read: &ManifestRead| (read.state.edit_number, read.number);
                 if best.as_ref().is_none_or(|best| age(best) < age(&read)) {
                     best = Some(read);

@@ -241,7 +241,7 @@ fn what_a_newer_program_has_written_is_left_as_it_is() {
         let before = disk(&fs);
         let refusal = repair("db", repair_options(&fs, false)).expect_err("refused");
         let told =
-            "format is version 2, this program reads version 1; it has to be repaired by a newer";
+            "format is version 2, this program reads version 1; it has to be repaired by a program";
         assert!(refusal.to_string().contains(told), "{refusal}");
         let mut after = disk(&fs);
         after.insert("db/LOCK".into(), before[Path::new("db/LOCK")].clone());
