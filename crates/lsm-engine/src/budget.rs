@@ -9,7 +9,7 @@
 //! |---|---|---|
 //! | memtables | every few hundred KiB of writes, under the write mutex | sealing the largest early; then writes wait |
 //! | cache | by the cache itself | evicting |
-//! | filters, indexes | when a table is opened or closed | a smaller cache, then smaller memtables |
+//! | filters, indexes | when a table is opened or closed | a smaller cache, then smaller memtables; then indexes stay in their files |
 //! | cursors | when one is made or dropped, by estimate | the same |
 //! | open blob files, large values read from them | when one is opened, read or dropped | the same |
 //! | memtables that only readers hold | with the memtables | the same |
@@ -37,8 +37,11 @@ pub(crate) const ENTRY_OVERHEAD_BYTES: u64 = 48;
 /// Memtables are weighed each time that so small a part of theirs has been written.
 const WEIGHINGS: u64 = 64;
 const WEIGHED_BYTES_MIN: u64 = 4 << 10;
-/// The cache keeps a part of its own of this much.
+/// The cache keeps a part of its own of this much, and memtables one of theirs.
 const CACHE_KEPT: u64 = 16;
+const MEMTABLES_KEPT: u64 = 4;
+/// And this part of all that these leave is for what cannot be refused.
+const ROOM_KEPT: u64 = 8;
 
 /// What one database keeps in memory.
 #[derive(Debug)]
@@ -146,7 +149,16 @@ impl Budget {
     /// does not fit there.
     pub(crate) fn memtable_bytes_max(&self) -> u64 {
         let beyond = self.beside_cache().saturating_sub(self.cache_part - self.cache_kept());
-        self.memtables_part.saturating_sub(beyond).max(self.memtables_part / 4)
+        self.memtables_part.saturating_sub(beyond).max(self.memtables_part / MEMTABLES_KEPT)
+    }
+
+    /// Whether the index of one more table may be held in memory. Beyond the cache and the memtables'
+    /// part, which have given up what they can by then, nothing is held that need not be: what is left
+    /// of the budget is for tables that are opened at the same time, and for what is held besides.
+    pub(crate) fn has_room_for_indexes(&self) -> bool {
+        let kept = self.cache_kept() + self.memtables_part / MEMTABLES_KEPT;
+        let room = self.memory_bytes.saturating_sub(kept);
+        self.beside_cache() < room - room / ROOM_KEPT
     }
 
     /// After how many written bytes memtables are weighed again.
@@ -344,6 +356,19 @@ mod tests {
         assert_eq!(budget.memtable_bytes_max(), (32 - 10) << 20);
         budget.table_opened(1 << 40);
         assert_eq!(budget.memtable_bytes_max(), 8 << 20, "something is left to write into");
+    }
+
+    #[test]
+    fn indexes_stay_in_their_files_where_the_others_have_given_up_what_they_can() {
+        let budget = budget(64 << 20);
+        budget.table_opened(40 << 20);
+        assert!(budget.has_room_for_indexes());
+        budget.table_opened(8 << 20);
+        assert!(!budget.has_room_for_indexes());
+        let taken = budget.beside_cache() + budget.cache_kept() + budget.memtable_bytes_max();
+        assert!(taken <= 64 << 20, "{taken} bytes");
+        budget.table_closed(8 << 20);
+        assert!(budget.has_room_for_indexes());
     }
 
     #[test]

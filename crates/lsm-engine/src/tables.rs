@@ -77,6 +77,9 @@ impl TableStore {
             Identity { database_id: record.birth_database_id, file_number: record.birth_number };
         let cache = Arc::clone(self.budget.cache());
         let mode = match self.read_mode {
+            ReadMode::Mapped if !self.budget.has_room_for_indexes() => {
+                lsm_sstable::ReadMode::MappedWithIndex(cache)
+            }
             ReadMode::Mapped if self.fits_in_memory() => lsm_sstable::ReadMode::Mapped(cache),
             ReadMode::Mapped => lsm_sstable::ReadMode::MappedInPart(cache),
             ReadMode::Cached => lsm_sstable::ReadMode::Cached(cache),
@@ -202,6 +205,35 @@ mod tests {
         let view = db.default_keyspace().core().view.load();
         let bytes: Vec<u64> = view.tree.tables().map(|table| table.record().bytes).collect();
         assert_eq!(bytes, [store.live_bytes.load(Ordering::Relaxed)], "one table is left");
+    }
+
+    #[test]
+    fn a_table_opened_without_room_is_read_with_nothing_of_its_index_in_memory() {
+        let env = Env::simulated(lsm_io::SimFs::new(1).shared());
+        let options = Options { memory_bytes: 4 << 20, env, ..Options::default() };
+        let db = Db::open_with("db", options).expect("opens");
+        let budget = &db.shared().tables.budget;
+        let table_bytes = || db.metrics().memory.table_bytes;
+        let read_back = |salt: u8| {
+            for n in 0..1000_u32 {
+                db.put(n.to_be_bytes(), vec![salt; 1000]).expect("writes");
+            }
+            db.compact_range::<&str>(..).expect("merges");
+            let before = table_bytes();
+            for n in 0..1000_u32 {
+                let value = db.get(n.to_be_bytes()).expect("reads");
+                assert_eq!(value.as_deref(), Some(&[salt; 1000][..]), "{n}");
+            }
+            assert_eq!(db.iter().count(), 1000);
+            table_bytes() - before
+        };
+        let held = read_back(1);
+        assert!(held > 250 * 25, "{held} bytes for 250 blocks or more");
+        budget.table_opened(3 << 20);
+        let in_place = read_back(2);
+        assert!(in_place < 2000, "{in_place} bytes");
+        budget.table_closed(3 << 20);
+        assert!(read_back(3) >= held, "there is room again");
     }
 
     #[test]

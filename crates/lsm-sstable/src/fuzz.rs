@@ -9,7 +9,7 @@ use lsm_io::{Error, File, Mapping, Result, SEAL_BYTES, Sealer, SharedFile, Share
 use crate::block::{BlockLayout, BlockView};
 use crate::compression::{Method, decompress};
 use crate::footer::{FOOTER_BYTES, Footer, SectionHandle};
-use crate::index::TableIndex;
+use crate::index::{IndexMemory, TableIndex};
 use crate::pinned::{Backing, PinnedSlice};
 use crate::{BlockCache, FilterLine, ReadMode, Table};
 
@@ -29,10 +29,15 @@ pub fn fuzz_block(data: &[u8]) {
     }
 }
 
-/// Opens `data` as a table, in both modes, and reads all of it.
+/// Opens `data` as a table, in every way that reads it otherwise than the rest, and reads all of it.
 pub fn fuzz_table(data: &[u8]) {
     let held: SharedFile = Arc::new(HeldFile::new(data));
-    for mode in [ReadMode::Mapped(BlockCache::new(0)), ReadMode::Cached(BlockCache::new(1 << 20))] {
+    let modes = [
+        ReadMode::Mapped(BlockCache::new(0)),
+        ReadMode::Cached(BlockCache::new(1 << 20)),
+        ReadMode::MappedWithIndex(BlockCache::new(0)),
+    ];
+    for mode in modes {
         let Ok(identity) = Table::read_identity(&held) else { return };
         let Ok(table) = Table::open(Arc::clone(&held), identity, data.len() as u64, mode) else {
             return;
@@ -101,7 +106,7 @@ pub fn seal_all(data: &mut [u8]) -> Option<()> {
     let footer = Footer::decode(&data[footer_offset..], Path::new("fuzzed"), footer.offset).ok()?;
     let index = data.get(footer.index.offset as usize..footer_offset - SEAL_BYTES)?;
     let index = PinnedSlice::new(Backing::Held(index.into()), 0..index.len());
-    if let Ok(index) = TableIndex::decode(index, footer.sections_start()) {
+    if let Ok(index) = TableIndex::decode(index, footer.sections_start(), IndexMemory::InPlace) {
         for handle in (0..index.blocks()).filter_map(|number| index.handle(number)) {
             let (offset, bytes) = (handle.offset(), u64::from(handle.bytes));
             seal(data, sealer, SectionHandle { offset, bytes })?;

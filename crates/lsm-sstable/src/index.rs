@@ -1,8 +1,9 @@
 //! The section that finds and describes the blocks.
 //!
-//! Held in memory: the fence tree, and a handle of 16 bytes for each block (together 25 bytes, 0.6 %
-//! of the data). The last keys and the numbers of each block stay in the section, which is the mapped file
-//! where there is one; point reads touch them only when digests are equal.
+//! Held in memory, where there is room: the fence tree, and a handle of 16 bytes for each block
+//! (together 25 bytes, 0.6 % of the data). The last keys and the numbers of each block stay in the
+//! section, which is the mapped file where there is one; point reads touch them only when digests are
+//! equal. Where there is no room, the section is searched as it lies: a dozen steps that each wait for memory.
 //!
 //! | at | bytes | what |
 //! |---|---|---|
@@ -18,14 +19,16 @@
 //! | | rest | last keys, one behind the other |
 
 mod encode;
+mod stored;
 
 use std::cmp::Ordering;
 
-use lsm_entry::{MAX_KEY_BYTES, SeqNo, common_prefix, digest};
+use lsm_entry::{SeqNo, common_prefix, digest};
 use lsm_io::bytes::ByteReader;
 use lsm_io::{Malformed, SEAL_BYTES};
 
 pub(crate) use encode::IndexBuilder;
+use stored::StoredHandles;
 
 use crate::block::BlockStats;
 use crate::compare::compare_prefix;
@@ -92,9 +95,19 @@ struct Extent {
     key_end: u32,
 }
 
-/// The handles of all blocks.
+/// Whether an index has memory of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum IndexMemory {
+    /// What finds a block fast is held in memory.
+    Held,
+    /// Nothing is: the section is searched where it lies.
+    InPlace,
+}
+
+/// What finds a block fast.
 #[derive(Debug)]
-struct Handles {
+struct Held {
+    tree: FenceTree,
     /// Apart from the extents: a point read in a mapped file needs no more than these, and they are
     /// fetched from memory while the tree is still being walked.
     places: Box<[BlockPlace]>,
@@ -104,8 +117,9 @@ struct Handles {
 /// The index of an open table.
 #[derive(Debug)]
 pub(crate) struct TableIndex {
-    tree: FenceTree,
-    handles: Handles,
+    /// `None`: the section is searched where it lies.
+    held: Option<Held>,
+    blocks: usize,
     /// What all last keys start with; digests are of what follows.
     prefix: Box<[u8]>,
     section: PinnedSlice,
@@ -119,10 +133,14 @@ pub(crate) struct TableIndex {
 
 impl TableIndex {
     /// Reads and checks the section. Blocks must lie in the first `data_end` bytes of the file.
-    pub(crate) fn decode(section: PinnedSlice, data_end: u64) -> Result<Self, Malformed> {
+    pub(crate) fn decode(
+        section: PinnedSlice,
+        data_end: u64,
+        memory: IndexMemory,
+    ) -> Result<Self, Malformed> {
         let bytes: &[u8] = &section;
         let mut reader = ByteReader::new(bytes);
-        let count = reader.u32()? as usize;
+        let blocks = reader.u32()? as usize;
         let (seq_bytes, has_expiries) = (usize::from(reader.u8()?), reader.u8()?);
         if !matches!(seq_bytes, 0 | 4 | 8) || has_expiries > 1 || reader.u16()? != 0 {
             return Err(Malformed { offset: 4, reason: "index header has unknown bits set" });
@@ -132,28 +150,23 @@ impl TableIndex {
         let each = HANDLE_BYTES + COUNTS_BYTES + 2 * seq_bytes;
         let each = each + if has_expiries == 1 { EXPIRIES_BYTES } else { 0 };
         // Checked before anything is allocated: a count that the section cannot hold goes no further.
-        let keys_at = count.checked_mul(each).and_then(|bytes| bytes.checked_add(HEADER_BYTES));
+        let keys_at = blocks.checked_mul(each).and_then(|bytes| bytes.checked_add(HEADER_BYTES));
         let Some(keys) = keys_at.and_then(|at| bytes.get(at..)) else {
             return Err(Malformed { offset: 0, reason: "index ends inside its blocks" });
         };
         let keys_at = bytes.len() - keys.len();
-        let handles = Handles::decode(&mut reader, count, keys.len(), data_end)?;
-        let counts_at = reader.offset();
-        let seqs_at = counts_at + count * COUNTS_BYTES;
-        let expiries_at = (has_expiries == 1).then_some(seqs_at + count * 2 * seq_bytes);
+        let stored = StoredHandles::of(bytes, blocks);
+        stored.check(keys, keys_at, data_end)?;
+        let counts_at = HEADER_BYTES + blocks * HANDLE_BYTES;
+        let seqs_at = counts_at + blocks * COUNTS_BYTES;
+        let expiries_at = (has_expiries == 1).then_some(seqs_at + blocks * 2 * seq_bytes);
 
-        let first = key_between(keys, &handles.extents, 0);
-        let prefix: Box<[u8]> = match count.checked_sub(1) {
-            Some(last) => {
-                first[..common_prefix(first, key_between(keys, &handles.extents, last))].into()
-            }
-            None => Box::default(),
-        };
-        let digests = digests_of(keys, keys_at, &handles.extents, prefix.len())?;
-        let tree = FenceTree::new(&digests);
+        let (first, last) = (stored.key(keys, 0), stored.key(keys, blocks.saturating_sub(1)));
+        let prefix: Box<[u8]> = first[..common_prefix(first, last)].into();
+        let held = (memory == IndexMemory::Held).then(|| Held::new(stored, keys, prefix.len()));
         Ok(Self {
-            tree,
-            handles,
+            held,
+            blocks,
             prefix,
             seq_base,
             seq_bytes,
@@ -168,20 +181,26 @@ impl TableIndex {
     /// How many blocks there are.
     #[inline]
     pub(crate) fn blocks(&self) -> usize {
-        self.handles.places.len()
+        self.blocks
     }
 
     /// Where block `number` starts.
     #[inline]
     pub(crate) fn place(&self, number: usize) -> Option<BlockPlace> {
-        self.handles.places.get(number).copied()
+        match &self.held {
+            Some(held) => held.places.get(number).copied(),
+            None => self.stored_handle(number).map(|(place, _)| place),
+        }
     }
 
     /// Where block `number` is, and how long.
     #[inline]
     pub(crate) fn handle(&self, number: usize) -> Option<BlockHandle> {
-        let (place, extent) = (self.handles.places.get(number)?, self.handles.extents.get(number)?);
-        Some(BlockHandle { place: *place, bytes: extent.bytes })
+        let (place, extent) = match &self.held {
+            Some(held) => (*held.places.get(number)?, *held.extents.get(number)?),
+            None => self.stored_handle(number)?,
+        };
+        Some(BlockHandle { place, bytes: extent.bytes })
     }
 
     /// The first block whose last key is not below `key`; the number of blocks if there is none.
@@ -190,23 +209,29 @@ impl TableIndex {
         let prefix_bytes = self.prefix.len();
         match compare_prefix(key, &self.prefix) {
             Ordering::Less => return 0,
-            Ordering::Greater => return self.blocks(),
+            Ordering::Greater => return self.blocks,
             Ordering::Equal => {}
         }
+        let Some(held) = &self.held else { return self.find_among(key, 0, self.blocks) };
         let wanted = digest(key, prefix_bytes);
-        let lower = self.tree.rank(wanted, &self.handles.places);
-        if self.tree.digest(lower) != Some(wanted) {
+        let lower = held.tree.rank(wanted, &held.places);
+        if held.tree.digest(lower) != Some(wanted) {
             lower
         } else {
-            self.find_among_ties(key, lower, wanted)
+            self.find_among_ties(held, key, lower, wanted)
         }
     }
 
-    /// Among the blocks from `lower` on whose digest is `wanted`, compares whole keys.
-    fn find_among_ties(&self, key: &[u8], mut lower: usize, wanted: u64) -> usize {
+    /// The same among the blocks from `lower` on whose digest is `wanted`.
+    fn find_among_ties(&self, held: &Held, key: &[u8], lower: usize, wanted: u64) -> usize {
         let above = wanted.checked_add(1);
-        let mut upper =
-            above.map_or(self.blocks(), |above| self.tree.rank(above, &self.handles.places));
+        let upper = above.map_or(self.blocks, |above| held.tree.rank(above, &held.places));
+        self.find_among(key, lower, upper)
+    }
+
+    /// The same among the blocks from `lower` up to `upper`, by whole keys.
+    #[cold]
+    fn find_among(&self, key: &[u8], mut lower: usize, mut upper: usize) -> usize {
         while lower < upper {
             let middle = lower.midpoint(upper);
             if self.last_key(middle) < key {
@@ -220,11 +245,24 @@ impl TableIndex {
 
     /// The key of the last entry of block `number`.
     pub(crate) fn last_key(&self, number: usize) -> &[u8] {
-        key_between(
-            self.section.get(self.keys_at..).unwrap_or_default(),
-            &self.handles.extents,
-            number,
-        )
+        let keys = self.section.get(self.keys_at..).unwrap_or_default();
+        match &self.held {
+            Some(held) => {
+                let end = |number: usize| held.extents.get(number).map(|extent| extent.key_end);
+                key_between(keys, number, end)
+            }
+            None => self.stored().key(keys, number),
+        }
+    }
+
+    #[cold]
+    fn stored_handle(&self, number: usize) -> Option<(BlockPlace, Extent)> {
+        self.stored().get(number)
+    }
+
+    /// The handles as they are stored.
+    fn stored(&self) -> StoredHandles<'_> {
+        StoredHandles::of(&self.section, self.blocks)
     }
 
     /// The numbers of block `number`.
@@ -254,10 +292,7 @@ impl TableIndex {
 
     /// Bytes of memory held.
     pub(crate) fn memory_bytes(&self) -> usize {
-        self.tree.memory_bytes()
-            + size_of_val(&*self.handles.places)
-            + size_of_val(&*self.handles.extents)
-            + self.prefix.len()
+        self.prefix.len() + self.held.as_ref().map_or(0, Held::memory_bytes)
     }
 
     fn u32_at(&self, at: usize) -> u32 {
@@ -271,65 +306,24 @@ impl TableIndex {
     }
 }
 
-impl Handles {
-    /// Reads `count` handles, which are there; blocks and keys must ascend.
-    fn decode(
-        reader: &mut ByteReader<'_>,
-        count: usize,
-        keys_bytes: usize,
-        data_end: u64,
-    ) -> Result<Self, Malformed> {
-        let (mut places, mut extents) = (Vec::with_capacity(count), Vec::with_capacity(count));
-        let (mut block_end, mut last_key_end) = (0_u64, 0_u32);
-        for _ in 0..count {
-            let offset = reader.offset();
-            let malformed = |reason| Malformed { offset, reason };
-            let place = BlockPlace(reader.u64()?);
-            let (bytes, key_end) = (reader.u32()?, reader.u32()?);
-            let handle = BlockHandle { place, bytes };
-            if Method::from_byte((place.0 >> BlockPlace::OFFSET_BITS) as u8).is_none() {
-                return Err(malformed("block is compressed in an unknown way"));
-            }
-            if handle.offset() < block_end || handle.end() > data_end {
-                return Err(malformed("blocks overlap or reach into the sections"));
-            }
-            let key_bytes = key_end.checked_sub(last_key_end);
-            if key_bytes.is_none_or(|bytes| bytes as usize > MAX_KEY_BYTES) {
-                return Err(malformed("a last key is longer than a key can be"));
-            }
-            (block_end, last_key_end) = (handle.end(), key_end);
-            places.push(place);
-            extents.push(Extent { bytes, key_end });
-        }
-        if last_key_end as usize != keys_bytes {
-            return Err(Malformed { offset: 0, reason: "index is not as long as its keys" });
-        }
-        Ok(Self { places: places.into(), extents: extents.into() })
+impl Held {
+    /// Of checked handles; digests are of what follows the first `prefix_bytes` of a key.
+    fn new(stored: StoredHandles<'_>, keys: &[u8], prefix_bytes: usize) -> Self {
+        let (places, extents): (Vec<_>, Vec<_>) = stored.iter().unzip();
+        let last_keys = (0..places.len()).map(|number| stored.key(keys, number));
+        let digests: Vec<u64> = last_keys.map(|key| digest(key, prefix_bytes)).collect();
+        let tree = FenceTree::new(&digests);
+        Self { tree, places: places.into(), extents: extents.into() }
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.tree.memory_bytes() + size_of_val(&*self.places) + size_of_val(&*self.extents)
     }
 }
 
-/// The digests of the last keys, which must ascend; equal ones are versions of one key.
-fn digests_of(
-    keys: &[u8],
-    keys_at: usize,
-    extents: &[Extent],
-    prefix_bytes: usize,
-) -> Result<Vec<u64>, Malformed> {
-    let mut digests = Vec::with_capacity(extents.len());
-    let mut before: &[u8] = &[];
-    for number in 0..extents.len() {
-        let key = key_between(keys, extents, number);
-        if key < before {
-            return Err(Malformed { offset: keys_at, reason: "last keys are out of order" });
-        }
-        before = key;
-        digests.push(digest(key, prefix_bytes));
-    }
-    Ok(digests)
-}
-
-fn key_between<'a>(keys: &'a [u8], extents: &[Extent], number: usize) -> &'a [u8] {
-    let end = |number: usize| extents.get(number).map_or(0, |extent| extent.key_end as usize);
+/// The key of block `number` among the last keys, given where each ends.
+fn key_between(keys: &[u8], number: usize, end: impl Fn(usize) -> Option<u32>) -> &[u8] {
+    let end = |number: usize| end(number).unwrap_or(0) as usize;
     let start = number.checked_sub(1).map_or(0, end);
     keys.get(start..end(number)).unwrap_or_default()
 }

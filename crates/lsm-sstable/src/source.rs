@@ -36,6 +36,9 @@ pub enum ReadMode {
     /// The same for one of many tables that do not fit in memory together: the system brings in
     /// nothing but what is touched, and what cursors that walk on ask for ahead of time.
     MappedInPart(Arc<BlockCache>),
+    /// The same for one of so many that not even their indexes fit: this one's is searched where it lies
+    /// in the file, which takes longer, and next to nothing of the table is held in memory.
+    MappedWithIndex(Arc<BlockCache>),
     /// Blocks are read into the cache. A disk that fails gives an error.
     Cached(Arc<BlockCache>),
 }

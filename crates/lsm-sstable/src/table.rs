@@ -15,7 +15,7 @@ use lsm_io::{Identity, Result, Sealer, SharedFile};
 use crate::block::Lookup;
 use crate::block_info::BlockInfo;
 use crate::footer::FOOTER_BYTES;
-use crate::index::TableIndex;
+use crate::index::{IndexMemory, TableIndex};
 use crate::pinned::PinnedSlice;
 use crate::source::{BlockSource, HeldBlock, ReadMode};
 use crate::tail::Tail;
@@ -110,12 +110,18 @@ impl Table {
         mode: ReadMode,
         first_seq_no: Option<SeqNo>,
     ) -> Result<Arc<Self>> {
-        let is_in_part = matches!(mode, ReadMode::MappedInPart(_));
+        let is_in_part = matches!(mode, ReadMode::MappedInPart(_) | ReadMode::MappedWithIndex(_));
+        let index_memory = match mode {
+            ReadMode::MappedWithIndex(_) => IndexMemory::InPlace,
+            _ => IndexMemory::Held,
+        };
         let (mapping, cache) = match mode {
-            ReadMode::Mapped(cache) | ReadMode::MappedInPart(cache) => (Some(file.map()?), cache),
+            ReadMode::Mapped(cache)
+            | ReadMode::MappedInPart(cache)
+            | ReadMode::MappedWithIndex(cache) => (Some(file.map()?), cache),
             ReadMode::Cached(cache) => (None, cache),
         };
-        let mut tail = Tail::read(&file, mapping.as_ref(), expected, bytes)?;
+        let mut tail = Tail::read(&file, mapping.as_ref(), expected, bytes, index_memory)?;
         let seq_no_shift = match first_seq_no {
             Some(first) => tail.count_from(first, file.path())?,
             None => 0,

@@ -12,7 +12,7 @@ use lsm_io::{Error, Identity, Mapping, Result, Sealer, SharedFile};
 
 use crate::TableProperties;
 use crate::footer::{FOOTER_BYTES, Footer, SectionHandle};
-use crate::index::TableIndex;
+use crate::index::{IndexMemory, TableIndex};
 use crate::pinned::{Backing, PinnedSlice};
 use crate::range_deletes;
 
@@ -58,6 +58,7 @@ impl Tail {
         mapping: Option<&Mapping>,
         expected: Identity,
         bytes: u64,
+        memory: IndexMemory,
     ) -> Result<Self> {
         let path = file.path();
         let actual = mapping.map_or_else(|| file.len(), |mapping| Ok(mapping.len() as u64))?;
@@ -76,7 +77,7 @@ impl Tail {
         let bytes = read_range(file, mapping, start..footer_offset)?;
         let sections = Sections { path, sealer: Sealer::new(expected), start, bytes };
         let properties = Self::decode_properties(&footer, &sections)?;
-        Self::decode(footer, footer_offset, properties, &sections)
+        Self::decode(footer, footer_offset, properties, &sections, memory)
     }
 
     /// Reads as much as a repair needs: a filter is left out, and damaged properties are empty.
@@ -95,7 +96,7 @@ impl Tail {
         let largest_entry_bytes = footer_offset;
         let properties = Self::decode_properties(&footer, &sections)
             .unwrap_or(TableProperties { largest_entry_bytes, ..TableProperties::default() });
-        Self::decode(footer, footer_offset, properties, &sections)
+        Self::decode(footer, footer_offset, properties, &sections, IndexMemory::Held)
     }
 
     /// The properties of a table of which nothing is known.
@@ -149,6 +150,7 @@ impl Tail {
         footer_offset: u64,
         properties: TableProperties,
         sections: &Sections<'_>,
+        memory: IndexMemory,
     ) -> Result<Self> {
         let (path, handle) = (sections.path, footer.range_deletes);
         let range_deletes = if handle.is_absent() {
@@ -172,7 +174,7 @@ impl Tail {
         };
 
         let handle = footer.index;
-        let index = TableIndex::decode(sections.open(handle)?, footer.sections_start())
+        let index = TableIndex::decode(sections.open(handle)?, footer.sections_start(), memory)
             .map_err(|malformed| malformed.at(path, handle.offset))?;
         let held_bytes = sections.bytes.memory_bytes();
         Ok(Self { footer, footer_offset, properties, range_deletes, filter, index, held_bytes })

@@ -53,12 +53,13 @@ impl Disk {
     }
 }
 
-/// Every way to read: in place, through a cache that holds everything, a little, and nothing; and in
-/// place where the system reads nothing ahead.
-pub(crate) fn modes() -> [ReadMode; 5] {
+/// Every way to read: in place, through a cache that holds everything, a little, and nothing; in place
+/// where the system reads nothing ahead; and where the index is read in place, too.
+pub(crate) fn modes() -> [ReadMode; 6] {
     let small = ReadMode::Cached(BlockCache::new(2000));
     let in_part = ReadMode::MappedInPart(BlockCache::new(1 << 20));
-    [mapped(), cached(), small, ReadMode::Cached(BlockCache::new(0)), in_part]
+    let with_index = ReadMode::MappedWithIndex(BlockCache::new(1 << 20));
+    [mapped(), cached(), small, ReadMode::Cached(BlockCache::new(0)), in_part, with_index]
 }
 
 pub(crate) fn mapped() -> ReadMode {
