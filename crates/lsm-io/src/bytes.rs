@@ -3,6 +3,7 @@
 //! Integers are little-endian. A *varint* holds seven bits a byte, lowest first, the top bit saying
 //! that more follow; each number has exactly one encoding, so equal values are equal bytes.
 
+use std::fmt;
 use std::path::Path;
 
 use crate::Error;
@@ -52,8 +53,7 @@ pub fn put_slice(out: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 /// Bytes that cannot be what they should be, found by a decoder that knows no file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("at byte {offset}: {reason}")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed {
     /// Where in the decoder's input the damage was noticed.
     pub offset: usize,
@@ -67,6 +67,14 @@ impl Malformed {
         Error::corrupt(path, base_offset.saturating_add(self.offset as u64), self.reason)
     }
 }
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "at byte {}: {}", self.offset, self.reason)
+    }
+}
+
+impl std::error::Error for Malformed {}
 
 /// Reads numbers and slices from the front of a byte string, refusing to pass its end.
 ///

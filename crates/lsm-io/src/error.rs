@@ -1,15 +1,15 @@
 //! What can go wrong between memory and disk.
 
 use std::borrow::Cow;
-use std::io;
+use std::error::Error as StdError;
 use std::path::{Path, PathBuf};
+use std::{fmt, io};
 
 /// The two ways in which the world fails below the engine.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
     /// The operating system refused: "could not sync 000012.log: no space left on device".
-    #[error("could not {action} {}: {source}", path.display())]
     Io {
         /// What was tried, as a verb that fits "could not …": "sync", "rename", "read".
         action: &'static str,
@@ -19,7 +19,6 @@ pub enum Error {
         source: io::Error,
     },
     /// The bytes are there but wrong: "000007.sst at byte 4096: block checksum does not match".
-    #[error("{} at byte {offset}: {reason}", path.display())]
     Corrupt {
         /// The damaged file.
         path: PathBuf,
@@ -74,5 +73,27 @@ impl Error {
     /// Whether the bytes, not the operating system, are at fault.
     pub fn is_corrupt(&self) -> bool {
         matches!(self, Self::Corrupt { .. })
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io { action, path, source } => {
+                write!(f, "could not {action} {}: {source}", path.display())
+            }
+            Self::Corrupt { path, offset, reason } => {
+                write!(f, "{} at byte {offset}: {reason}", path.display())
+            }
+        }
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self {
+            Self::Io { source, .. } => Some(source),
+            Self::Corrupt { .. } => None,
+        }
     }
 }
