@@ -52,9 +52,9 @@ fn an_empty_filter_denies_everything() {
 #[test]
 fn a_hash_added_twice_in_a_row_takes_room_once() {
     let mut builder = FilterBuilder::new(10.0);
-    (0..1000).for_each(|n| (0..3).for_each(|_| builder.add(hash(n))));
-    assert_eq!(builder.len(), 1000);
-    assert_eq!(builder.finish(), filter_of(1000, 10.0));
+    (0..20_000).for_each(|n| (0..3).for_each(|_| builder.add(hash(n))));
+    assert_eq!(builder.len(), 20_000);
+    assert_eq!(builder.finish(), filter_of(20_000, 10.0));
 }
 
 #[test]
