@@ -30,6 +30,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use lsm_entry::SeqNo;
+use lsm_io::SharedStores;
 use lsm_wal::{Log, PreparedSegment, SegmentInfo};
 
 use crate::background::Bell;
@@ -276,11 +277,15 @@ impl Commit {
         Ok(())
     }
 
-    /// Goes on in another segment of the log.
-    pub(crate) fn rotate(&self, order: &mut Order, segment: PreparedSegment) -> Result<()> {
-        order.log().rotate(segment).map_err(|error| self.poison_with(error))?;
+    /// Goes on in another segment of the log; returns what the ended one was mapped as.
+    pub(crate) fn rotate(
+        &self,
+        order: &mut Order,
+        segment: PreparedSegment,
+    ) -> Result<Option<SharedStores>> {
+        let retired = order.log().rotate(segment).map_err(|error| self.poison_with(error))?;
         self.note_segments(order);
-        Ok(())
+        Ok(retired)
     }
 
     /// A failure after which nothing may be written any more.

@@ -91,8 +91,7 @@ impl Shared {
         let payload = note.encode();
         if !order.log().fits(payload.len()) {
             let segment = self.with_reserve(|| self.take_segment(payload.len()))?;
-            self.commit.rotate(order, segment)?;
-            self.background.wake_log();
+            self.rotate(order, segment)?;
         }
         let seq_no = order.log().next_seq_no();
         order.log().append(FrameKind::NOTE, seq_no, 1, &payload, hash_payload(&payload));

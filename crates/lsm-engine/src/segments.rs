@@ -5,23 +5,34 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use lsm_io::Identity;
+use lsm_io::{Identity, SharedStores};
 use lsm_manifest::{FileKind, file_name};
 use lsm_wal::{PreparedSegment, SegmentInfo};
 
+use crate::commit::Order;
 use crate::error::Result;
 use crate::shared::Shared;
 
-/// The first segment of a database is this small (or as small as all others), so that an empty
-/// database is.
+/// A segment that is to take little is this small (or as small as all others).
 pub(crate) const FIRST_SEGMENT_BYTES: u64 = 256 << 10;
+
+/// The segment in which an open database begins: small, so that a database with little in it is, and
+/// long enough that whoever writes as fast as memory does not come to its end before the next one,
+/// which takes some syncs, is there.
+const BEGIN_SEGMENT_BYTES: u64 = 2 << 20;
 
 /// Segments are this small while the disk is full, so that the reserve lasts for many deletes.
 const SCARCE_SEGMENT_BYTES: u64 = 64 << 10;
 
 /// The first segment of an open database, where the disk has `room_bytes` left.
 pub(crate) fn first_segment_bytes(room_bytes: u64) -> u64 {
-    if room_bytes > 4 * FIRST_SEGMENT_BYTES { FIRST_SEGMENT_BYTES } else { SCARCE_SEGMENT_BYTES }
+    if room_bytes > 64 * BEGIN_SEGMENT_BYTES {
+        BEGIN_SEGMENT_BYTES
+    } else if room_bytes > 4 * FIRST_SEGMENT_BYTES {
+        FIRST_SEGMENT_BYTES
+    } else {
+        SCARCE_SEGMENT_BYTES
+    }
 }
 
 /// Old segments kept to be written over: a file whose blocks are allocated syncs faster.
@@ -36,6 +47,8 @@ pub(crate) struct Segments {
     ready: Mutex<Option<PreparedSegment>>,
     spare: Mutex<Vec<PathBuf>>,
     released: Mutex<Vec<SegmentInfo>>,
+    /// What ended segments were mapped as. Unmapping one takes milliseconds.
+    retired: Mutex<Vec<SharedStores>>,
     is_wanted: AtomicBool,
     last_bytes: AtomicU64,
     /// Bytes of zeros written to make segments ready.
@@ -71,6 +84,18 @@ impl Shared {
             None => {}
         }
         self.prepare_segment(needed.max(self.next_segment_bytes()))
+    }
+
+    /// Goes on in `segment`, and has the log's thread prepare the next one. It also unmaps the one
+    /// that ends, for neither a writer nor whoever leads a round should be kept by that.
+    ///
+    /// # Errors
+    /// Those of storing the closing frame; the database is read-only then.
+    pub(crate) fn rotate(&self, order: &mut Order, segment: PreparedSegment) -> Result<()> {
+        let retired = self.commit.rotate(order, segment)?;
+        self.segments.retired.lock().expect("no holder panicked").extend(retired);
+        self.background.wake_log();
+        Ok(())
     }
 
     /// The segment prepared ahead, or one as small as the first.
@@ -127,13 +152,13 @@ impl Shared {
         if self.reserve.is_full() { SCARCE_SEGMENT_BYTES } else { self.usual_segment_bytes() }
     }
 
-    /// Segments grow from the small first one to their full size, each twice the last, as far as they
+    /// Segments grow from the small one in which a database begins to their full size, each twice the last, as far as they
     /// leave most of the disk's room to others. The next one is made while the last one fills up:
     /// were it much longer, whoever writes as fast as memory would wait for the disk to take its zeros.
     pub(crate) fn usual_segment_bytes(&self) -> u64 {
-        let last = self.segments.last_bytes.load(Ordering::Relaxed).max(FIRST_SEGMENT_BYTES);
+        let last = self.segments.last_bytes.load(Ordering::Relaxed);
         let share = (self.room_bytes() / 8).max(FIRST_SEGMENT_BYTES);
-        (last * 2).min(share).min(self.options.log_segment_bytes)
+        (last * 2).max(BEGIN_SEGMENT_BYTES).min(share).min(self.options.log_segment_bytes)
     }
 
     fn prepare_segment(&self, bytes: u64) -> Result<PreparedSegment> {
@@ -183,9 +208,15 @@ impl Shared {
         spare.retain(|path| self.fs.remove_file(path).is_err());
     }
 
-    /// Keeps or removes the files of released segments; what cannot be removed now is tried again.
-    /// Background work.
+    /// Unmaps segments that have ended, and keeps or removes the files of released ones; what cannot
+    /// be removed now is tried again. Background work.
     pub(crate) fn tidy_segments(&self) -> Result<bool> {
+        // Whoever rotates takes the lock, so it is free again before anything is unmapped.
+        let retired = {
+            let mut retired = self.segments.retired.lock().expect("no holder panicked");
+            std::mem::take(&mut *retired)
+        };
+        drop(retired);
         let released = {
             let mut released = self.segments.released.lock().expect("no holder panicked");
             std::mem::take(&mut *released)
@@ -212,5 +243,71 @@ impl Shared {
             }
         }
         first_error.map_or(Ok(did_work), |error| Err(error.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use lsm_io::SimFs;
+
+    use super::*;
+    use crate::{Db, Durability, Env, Options, Step};
+
+    fn open(fs: &SimFs) -> Db {
+        let env = Env::simulated(fs.shared());
+        let options = Options { durability: Durability::Os, env, ..Options::default() };
+        Db::open_with("db", options).expect("opens")
+    }
+
+    /// Writes until the log goes on in a segment that is not there yet.
+    fn fill_segment(db: &Db) {
+        let before = db.shared().commit.segments_bytes();
+        while db.shared().commit.segments_bytes() == before {
+            db.put("key", vec![0; 64 << 10]).expect("stored");
+        }
+    }
+
+    /// Lengths of the log's files, oldest first.
+    fn lengths(fs: &SimFs) -> Vec<u64> {
+        let is_log = |path: &Path| path.extension().is_some_and(|extension| extension == "log");
+        fs.files().into_iter().filter(|(path, _)| is_log(path)).map(|(_, bytes)| bytes).collect()
+    }
+
+    #[test]
+    fn segments_grow_from_the_one_in_which_a_database_begins() {
+        let fs = SimFs::new(0);
+        let db = open(&fs);
+        assert_eq!(lengths(&fs), [BEGIN_SEGMENT_BYTES], "nothing is prepared for nobody");
+        db.put("key", "value").expect("stored");
+        db.step(Step::Log).expect("prepares the next one");
+        fill_segment(&db);
+        db.step(Step::Log).expect("prepares the next one");
+        assert_eq!(lengths(&fs), [1, 1, 2].map(|times| times * BEGIN_SEGMENT_BYTES));
+    }
+
+    #[test]
+    fn where_there_is_little_room_a_database_begins_small() {
+        for (room, bytes) in [
+            (u64::MAX, BEGIN_SEGMENT_BYTES),
+            (32 * BEGIN_SEGMENT_BYTES, FIRST_SEGMENT_BYTES),
+            (2 * FIRST_SEGMENT_BYTES, SCARCE_SEGMENT_BYTES),
+        ] {
+            assert_eq!(first_segment_bytes(room), bytes, "{room} bytes of room");
+        }
+    }
+
+    #[test]
+    fn the_logs_thread_unmaps_what_a_writer_has_left() {
+        let db = open(&SimFs::new(0));
+        let retired = || db.shared().segments.retired.lock().expect("no holder panicked").len();
+        fill_segment(&db);
+        assert_eq!(retired(), 1);
+        // It leads a round, and would be kept by unmapping.
+        db.sync().expect("synced");
+        assert_eq!(retired(), 1);
+        db.step(Step::Log).expect("unmaps");
+        assert_eq!(retired(), 0);
     }
 }

@@ -227,8 +227,7 @@ impl Shared {
         // Whatever can fail comes before the first sequence number is taken.
         if !order.log().fits(batch.payload.len()) {
             let segment = self.segment_for(batch)?;
-            self.commit.rotate(order, segment)?;
-            self.background.wake_log();
+            self.rotate(order, segment)?;
         }
         let (one, several);
         let views: &[(u32, Guard<Arc<View>>)] = match shares {

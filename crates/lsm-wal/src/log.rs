@@ -28,8 +28,6 @@ pub struct Log {
     file: SharedFile,
     /// The current segment as memory, if it is mapped.
     stores: Option<SharedStores>,
-    /// Mappings of earlier segments that nobody has taken yet.
-    retired: Vec<SharedStores>,
     salt: u64,
     /// Where the next frame goes in the current segment.
     offset: u64,
@@ -66,7 +64,6 @@ impl Log {
             is_closed: false,
             file: prepared.file,
             stores: prepared.stores,
-            retired: Vec::new(),
         }
     }
 
@@ -154,7 +151,9 @@ impl Log {
     }
 
     /// Ends the current segment and goes on in `prepared`. If all that was appended is stored, so
-    /// is the closing frame, and storing goes on without a write between the segments.
+    /// is the closing frame, and storing goes on without a write between the segments. Returns what
+    /// the ended segment was mapped as: dropping it takes the system long enough to be done where
+    /// nobody waits.
     ///
     /// # Errors
     /// Those of [`store`](Self::store).
@@ -162,7 +161,7 @@ impl Log {
     /// # Panics
     /// If its number is not above the current one's.
     #[allow(clippy::needless_pass_by_value)] // A segment is used once.
-    pub fn rotate(&mut self, prepared: PreparedSegment) -> Result<()> {
+    pub fn rotate(&mut self, prepared: PreparedSegment) -> Result<Option<SharedStores>> {
         let next = prepared.number();
         assert!(next > self.current().number, "later segments have higher numbers");
         let all_stored = self.buffer.is_empty();
@@ -173,9 +172,9 @@ impl Log {
         self.segments.push(prepared.info(self.next_seq_no));
         self.salt = prepared.identity.salt();
         self.file = prepared.file;
-        self.retired.extend(std::mem::replace(&mut self.stores, prepared.stores));
+        let retired = std::mem::replace(&mut self.stores, prepared.stores);
         self.offset = IDENTITY_FRAME_BYTES as u64;
-        Ok(())
+        Ok(retired)
     }
 
     /// Appends the frame that says that the log was closed cleanly. Nothing may follow it.
@@ -239,7 +238,7 @@ impl Log {
             Pending::Write => Vec::new(),
             Pending::Sync => std::mem::take(&mut self.unsynced),
         };
-        PendingWrite { chunks, unsynced, retired: std::mem::take(&mut self.retired) }
+        PendingWrite { chunks, unsynced }
     }
 
     /// Takes note that what was taken is written, and its memory back, to be used again. Its sync

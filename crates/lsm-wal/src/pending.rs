@@ -1,6 +1,6 @@
 //! Frames on their way from the log's memory to its files.
 
-use lsm_io::{Result, SharedFile, SharedStores};
+use lsm_io::{Result, SharedFile};
 
 /// How much is to be done with what was appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,8 +20,6 @@ pub struct PendingWrite {
     pub(crate) chunks: Vec<Chunk>,
     /// The files that a sync must cover, oldest first.
     pub(crate) unsynced: Vec<SharedFile>,
-    /// Mappings of segments that have ended: unmapping takes long enough to be done here.
-    pub(crate) retired: Vec<SharedStores>,
 }
 
 /// Frames that stand one behind the other in one segment.
@@ -50,7 +48,6 @@ impl PendingWrite {
     /// # Errors
     /// `Io`; the log must not be written any more then.
     pub fn write(&mut self) -> Result<()> {
-        self.retired.clear();
         self.chunks.iter().try_for_each(|chunk| chunk.file.write_at(chunk.offset, &chunk.bytes))
     }
 

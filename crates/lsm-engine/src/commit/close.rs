@@ -23,7 +23,7 @@ impl Commit {
         // Order: every frame is on the disk before the closing one is written.
         self.reach(Goal::Durable(self.appended()))?;
         if let Some(segment) = fresh() {
-            self.sync_after(|order| self.rotate(order, segment))?;
+            self.sync_after(|order| self.rotate(order, segment).map(drop))?;
         }
         let through = self.sync_after(|order| {
             let through = order.log().next_seq_no() - 1;

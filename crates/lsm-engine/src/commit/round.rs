@@ -36,11 +36,17 @@ impl Commit {
             let sync = self.wants_sync();
             if sync {
                 self.pace.take();
-                if durable > order.marked {
-                    self.append_mark(&mut order, durable);
-                }
             }
             let through = order.log().next_seq_no() - 1;
+            if sync && durable > order.marked {
+                // What is stored whole stays so: else the mark would have to be written, and nobody
+                // could store anything meanwhile.
+                let is_stored = order.log().buffered_bytes() == 0;
+                self.append_mark(&mut order, durable);
+                if is_stored {
+                    self.store(&mut order, through)?;
+                }
+            }
             let kind = if sync { Pending::Sync } else { Pending::Write };
             (order.log().take_pending(kind), through, sync)
         };

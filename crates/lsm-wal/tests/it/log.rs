@@ -334,6 +334,19 @@ fn nothing_is_stored_in_front_of_what_is_on_its_way() {
 }
 
 #[test]
+fn whoever_ends_a_mapped_segment_is_given_its_mapping() {
+    let fs = disk(0);
+    let mut owner = Owner::start(&fs, 1, 1, 400).expect("an empty disk");
+    owner.batch("stored");
+    assert!(owner.log.store().expect("no failure"));
+    let next = || prepare(&fs, 2, 400, None).expect("prepared");
+    let retired = owner.log.rotate(next()).expect("rotated");
+    let retired = retired.expect("a round of writing must not be what unmaps it");
+    retired.store(399, &[7]).expect("it is mapped still");
+    assert_eq!(fs.read_file(path(1))[399], 7, "and of the ended segment");
+}
+
+#[test]
 fn a_log_can_be_closed_after_nothing_was_stored_behind_a_sync() {
     let fs = disk(0);
     let mut owner = Owner::start(&fs, 1, 1, 400).expect("an empty disk");

@@ -141,7 +141,7 @@ impl Owner {
         let number = self.next_number;
         self.next_number += 1;
         let prepared = prepare(&self.fs, number, self.segment_bytes, self.spare.pop())?;
-        self.log.rotate(prepared)
+        self.log.rotate(prepared).map(drop)
     }
 
     /// Appends a frame, in a new segment if need be.
