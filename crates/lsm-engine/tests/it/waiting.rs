@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
-use lsm_engine::{Db, Durability, ErrorKind, Options, Reads, WriteBatch, WriteOptions};
+use lsm_engine::{Db, Durability, ErrorKind, Reads, WriteBatch, WriteOptions};
 use lsm_io::{CrashPolicy, SimFs, every};
 
-use crate::{key, open, threaded, tiny_options};
+use crate::{key, open, threaded};
 
 /// Waits for what must come; only that it never comes is a failure, not how long it takes.
 #[track_caller]
@@ -112,23 +112,6 @@ fn a_weaker_write_behind_a_durable_one_becomes_visible_after_it() {
             assert!(seen.is_some(), "what is acknowledged is seen by its writer: {durability:?}");
         });
     }
-}
-
-#[test]
-fn a_flush_of_what_is_stored_writes_nothing_to_the_log() {
-    let fs = SimFs::new(0);
-    let db = Db::open_with("db", Options { durability: Durability::Os, ..tiny_options(&fs) });
-    let db = db.expect("opens");
-    db.put("key", "1").expect("stored");
-    db.flush().expect("syncs the log");
-    db.put("key", "2").expect("stored");
-    // A write of the mark that tells of the first sync would keep whoever stores meanwhile.
-    fs.fail(every().write_of("*.log"));
-    db.flush().expect("syncs the log");
-    db.put("key", "3").expect("stored");
-    fs.heal();
-    let fs = fs.kill_image();
-    assert_eq!(open(&fs).get("key").expect("reads").expect("there"), "3");
 }
 
 struct CountWakes(AtomicUsize);
