@@ -66,10 +66,12 @@ impl FilterBuilder {
         bytes[4..8].copy_from_slice(&lines.to_le_bytes());
         let (words, _) = bytes[HEADER_BYTES..].as_chunks_mut();
         let (body, _): (&mut [Line], _) = words.as_chunks_mut();
-        for hash in self.full.into_iter().chain([self.hashes]).flatten() {
-            let line = &mut body[line_of(hash, lines)];
-            for (word, mask) in bits_of(hash, probes) {
-                line[word] = (u64::from_le_bytes(line[word]) | mask).to_le_bytes();
+        for piece in self.full.iter().chain([&self.hashes]) {
+            for &hash in piece {
+                let line = &mut body[line_of(hash, lines)];
+                for (word, mask) in bits_of(hash, probes) {
+                    line[word] = (u64::from_le_bytes(line[word]) | mask).to_le_bytes();
+                }
             }
         }
         bytes

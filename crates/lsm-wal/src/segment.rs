@@ -7,8 +7,9 @@ use lsm_io::{Identity, OpenMode, Result, SharedFile, SharedFs, SharedStores};
 use crate::frame::FRAME_HEADER_BYTES;
 use crate::identity_frame::{IDENTITY_FRAME_BYTES, encode_identity};
 
-/// Bytes of zeros written at once.
-const ZEROS_BYTES: usize = 1 << 20;
+/// Zeros written at once. Nobody has to make them: they take no room in the program's file, and no
+/// memory but the system's one page of zeros.
+static ZEROS: [u8; 1 << 20] = [0; 1 << 20];
 
 /// Zeros where the next header would stand say that the log ends here, and not in what an earlier
 /// use has left in a recycled file. They follow whatever was written last.
@@ -170,10 +171,9 @@ fn fill(file: &SharedFile, bytes: u64) -> Result<()> {
     if length > bytes {
         return file.set_len(bytes);
     }
-    let zeros = vec![0; ZEROS_BYTES.min(usize::try_from(bytes).unwrap_or(ZEROS_BYTES))];
     while length < bytes {
-        let chunk = zeros.len().min(usize::try_from(bytes - length).unwrap_or(usize::MAX));
-        file.write_at(length, &zeros[..chunk])?;
+        let chunk = ZEROS.len().min(usize::try_from(bytes - length).unwrap_or(usize::MAX));
+        file.write_at(length, &ZEROS[..chunk])?;
         length += chunk as u64;
     }
     Ok(())
