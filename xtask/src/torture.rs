@@ -4,7 +4,8 @@
 //! The harness that has the least left to do goes first, so that a run which ends early leaves few
 //! goals open. Harnesses that wait for disks and processes run beside those that compute, by workers
 //! of their own. A piece takes about a minute and owns a range of seeds that no other piece has had;
-//! interrupting a run loses the pieces under way and nothing else. To see which harnesses there are and what they are to reach, open `harness.rs`;
+//! interrupting a run loses the pieces under way and nothing else. The first finding ends the run: figures
+//! of a state of the code that is known to be wrong are worth nothing. To see which harnesses there are and what they are to reach, open `harness.rs`;
 //! what is kept of a piece, `ledger.rs`; how one is run, `piece.rs`; the table that comes of it,
 //! `report.rs` and `page.rs`; what "one state of the code" means, `source.rs`.
 
@@ -117,9 +118,10 @@ struct State {
     entries: BTreeMap<String, Vec<Entry>>,
     next_seed: BTreeMap<String, u64>,
     under_way: BTreeMap<String, usize>,
-    /// Harnesses that found something, so that nothing more is to be learnt until it is mended; and
-    /// those that this machine cannot run.
-    stopped: Vec<String>,
+    /// Harnesses that this machine cannot run.
+    skipped: Vec<String>,
+    /// A harness found something: what the others count would have to be counted again.
+    has_failed: bool,
 }
 
 /// What a worker is for.
@@ -182,6 +184,9 @@ impl Run {
             return None;
         }
         let mut state = self.state.lock().expect("no worker panics");
+        if state.has_failed {
+            return None;
+        }
         let rank = |harness: &'_ Harness| {
             let share = harness.goal.share_reached(state.entries_of(harness));
             let is_others = harness.waits && worker == Worker::Computes;
@@ -206,15 +211,15 @@ impl Run {
         let mut state = self.state.lock().expect("no worker panics");
         println!("SKIPPED  {}: {reason}", harness.name);
         *state.under_way.entry(harness.name.clone()).or_default() -= 1;
-        state.stopped.push(harness.name.clone());
+        state.skipped.push(harness.name.clone());
     }
 
     fn finished(&self, harness: &Harness, entry: Entry) {
         let mut state = self.state.lock().expect("no worker panics");
         let name = &harness.name;
         if let Some(failure) = &entry.failure {
-            println!("FAILED  {name}: {failure}");
-            state.stopped.push(name.clone());
+            println!("FAILED  {name}: {failure}\nnothing more is begun; mend it, and start again");
+            state.has_failed = true;
         }
         let seconds = entry.seconds;
         *state.under_way.entry(name.clone()).or_default() -= 1;
@@ -230,7 +235,8 @@ impl State {
             entries: BTreeMap::new(),
             next_seed: BTreeMap::new(),
             under_way: BTreeMap::new(),
-            stopped: Vec::new(),
+            skipped: Vec::new(),
+            has_failed: false,
         };
         for harness in harnesses {
             // Over other states of the code too: seeds that were tried once are tried no more.
@@ -251,7 +257,7 @@ impl State {
     fn may_begin(&self, harness: &Harness) -> bool {
         let under_way = self.under_way.get(&harness.name).copied().unwrap_or(0);
         let is_free = under_way == 0 || !harness.is_alone;
-        is_free && !self.stopped.contains(&harness.name)
+        is_free && !self.skipped.contains(&harness.name)
     }
 
     /// Takes the next seeds for a piece.

@@ -16,6 +16,7 @@ const CODE: &[&str] = &[
     "crates/lsm-memtable/src",
     "crates/lsm-version/src",
     "crates/lsm-sstable/src",
+    "crates/lsm-blob/src",
     "crates/lsm-manifest/src",
     "crates/lsm-compaction/src",
     "crates/lsm-engine/src",

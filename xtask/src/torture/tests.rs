@@ -88,12 +88,14 @@ fn no_two_pieces_have_a_seed_in_common() {
 }
 
 #[test]
-fn a_harness_that_found_something_is_not_begun_again() {
+fn nothing_is_begun_after_a_finding() {
     let run = run_over(&[], nowhere());
     let kill = run.harnesses.iter().find(|harness| harness.name == "kill").unwrap();
-    run.state.lock().unwrap().begin(kill);
+    (0..2).for_each(|_| drop(run.state.lock().unwrap().begin(kill)));
+    run.finished(kill, entry("kill", 0, &[]));
+    assert!(run.next(Worker::Waits).is_some(), "it held");
     run.finished(kill, Entry { failure: Some("lost".to_owned()), ..entry("kill", 0, &[]) });
-    assert!(!run.state.lock().unwrap().may_begin(kill));
+    assert!(run.next(Worker::Waits).is_none() && run.next(Worker::Computes).is_none());
 }
 
 #[test]

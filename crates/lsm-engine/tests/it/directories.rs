@@ -1,8 +1,8 @@
 //! What a path may lead to, and what opening it answers.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use lsm_engine::{Db, ErrorKind, Options, Reads};
+use lsm_engine::{Db, ErrorKind, Options, Reads, RepairOptions, repair};
 use lsm_io::{SimFs, every};
 
 use crate::{open, tiny_options};
@@ -103,6 +103,27 @@ fn what_only_a_newer_program_may_write_can_be_read() {
     assert!(error.to_string().contains("needs features 0x4 to be written"), "{error}");
     let db = Db::open_read_only_with("db", tiny_options(&fs)).expect("opens");
     assert_eq!(db.get("key").expect("reads").expect("there"), "value");
+}
+
+#[test]
+fn what_only_a_newer_program_may_write_is_not_repaired() {
+    let fs = SimFs::new(0);
+    let db = open(&fs);
+    db.put("key", "value").expect("writes");
+    db.close().expect("closes");
+    // Something to repair, beside a manifest that says who may.
+    let files = || fs.files().into_iter().map(|(path, _)| path);
+    let is_table = |path: &PathBuf| path.extension().is_some_and(|it| it == "sst");
+    fs.damage(files().find(is_table).expect("the close flushed"), |bytes| bytes[10] ^= 1);
+    write_as_a_newer_program(&fs, 44, &4u64.to_le_bytes());
+    let is_content = |path: &PathBuf| !path.ends_with("LOCK");
+    let content = || files().filter(is_content).map(|path| fs.read_file(path)).collect::<Vec<_>>();
+    let before = content();
+    let options = RepairOptions { dry_run: false, env: tiny_options(&fs).env };
+    let error = repair("db", options).expect_err("refused");
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert!(error.to_string().contains("needs features 0x4 to be written"), "{error}");
+    assert!(content() == before, "something was changed");
 }
 
 #[test]
