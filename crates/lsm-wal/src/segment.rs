@@ -7,9 +7,9 @@ use lsm_io::{Identity, OpenMode, Result, SharedFile, SharedFs, SharedStores};
 use crate::frame::FRAME_HEADER_BYTES;
 use crate::identity_frame::{IDENTITY_FRAME_BYTES, encode_identity};
 
-/// Zeros written at once. Nobody has to make them: they take no room in the program's file, and no
-/// memory but the system's one page of zeros.
-static ZEROS: [u8; 1 << 20] = [0; 1 << 20];
+/// Zeros written at once. They lie in the program's file, so that nobody has to make them, and are
+/// few enough to lie there.
+static ZEROS: [u8; 256 << 10] = [0; 256 << 10];
 
 /// Zeros where the next header would stand say that the log ends here, and not in what an earlier
 /// use has left in a recycled file. They follow whatever was written last.

@@ -91,7 +91,9 @@ fn no_two_pieces_have_a_seed_in_common() {
 fn nothing_is_begun_after_a_finding() {
     let run = run_over(&[], nowhere());
     let kill = run.harnesses.iter().find(|harness| harness.name == "kill").unwrap();
-    (0..2).for_each(|_| drop(run.state.lock().unwrap().begin(kill)));
+    for _ in 0..2 {
+        run.state.lock().unwrap().begin(kill);
+    }
     run.finished(kill, entry("kill", 0, &[]));
     assert!(run.next(Worker::Waits).is_some(), "it held");
     run.finished(kill, Entry { failure: Some("lost".to_owned()), ..entry("kill", 0, &[]) });
