@@ -4,10 +4,12 @@
 //! The harness that has the least left to do goes first, so that a run which ends early leaves few
 //! goals open. Harnesses that wait for disks and processes run beside those that compute, by workers
 //! of their own. A piece takes about a minute and owns a range of seeds that no other piece has had;
-//! interrupting a run loses the pieces under way and nothing else. The first finding ends the run: figures
-//! of a state of the code that is known to be wrong are worth nothing. To see which harnesses there are and what they are to reach, open `harness.rs`;
-//! what is kept of a piece, `ledger.rs`; how one is run, `piece.rs`; the table that comes of it,
-//! `report.rs` and `page.rs`; what "one state of the code" means, `source.rs`.
+//! interrupting a run loses the pieces under way and nothing else. The first finding ends the run:
+//! figures of a state of the code that is known to be wrong are worth nothing.
+//!
+//! To see which harnesses there are and what they are to reach, open `harness.rs`; what is kept of a
+//! piece, `ledger.rs`; how one is run, `piece.rs`; the table that comes of it, `report.rs` and
+//! `page.rs`; what "one state of the code" means, `source.rs`.
 
 mod harness;
 mod ledger;

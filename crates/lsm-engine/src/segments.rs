@@ -152,9 +152,10 @@ impl Shared {
         if self.reserve.is_full() { SCARCE_SEGMENT_BYTES } else { self.usual_segment_bytes() }
     }
 
-    /// Segments grow from the small one in which a database begins to their full size, each twice the last, as far as they
-    /// leave most of the disk's room to others. The next one is made while the last one fills up:
-    /// were it much longer, whoever writes as fast as memory would wait for the disk to take its zeros.
+    /// Segments grow from the small one in which a database begins to their full size, each twice the
+    /// last, as far as they leave most of the disk's room to others. The next one is made while the last
+    /// one fills up: were it much longer, whoever writes as fast as memory would wait for the disk to
+    /// take its zeros.
     pub(crate) fn usual_segment_bytes(&self) -> u64 {
         let last = self.segments.last_bytes.load(Ordering::Relaxed);
         let share = (self.room_bytes() / 8).max(FIRST_SEGMENT_BYTES);
