@@ -191,11 +191,16 @@ impl Cursor for TableCursor {
 
     fn seek_for_prev(&mut self, key: &[u8], seq_no: SeqNo) -> Result<()> {
         self.seek(key, seq_no)?;
-        match self.entry() {
-            None => self.seek_last(),
-            Some(entry) if entry.key == key && entry.seq_no == seq_no => Ok(()),
-            Some(_) => self.prev(),
+        if self.block.is_none() {
+            return self.seek_last();
         }
+        // One step at most, unless blocks are passed over: on the way back one of them may be read after
+        // all, for what it hides.
+        let target = Entry::put(key, seq_no, &[]);
+        while self.entry().is_some_and(|entry| entry.compare(&target).is_gt()) {
+            self.prev()?;
+        }
+        Ok(())
     }
 
     #[inline]

@@ -1,6 +1,7 @@
 //! Tables as their users meet them: written to a simulated disk, read back in every mode.
 
 mod damage;
+mod expired;
 mod format;
 mod fuzz;
 mod lies;
