@@ -81,10 +81,10 @@ impl Filled {
     }
 
     fn run(&mut self, rounds: u64, figures: &mut Figures) -> Result<(), String> {
-        let mut opened = self.open().map_err(said)?;
+        let mut opened = self.open().map_err(said("an open"))?;
         for _ in 0..rounds {
             for _ in 0..self.rng.below(200) {
-                self.growth.grow(&opened).map_err(said)?;
+                self.growth.grow(&opened).map_err(said("a write"))?;
             }
             let room = self.rng.below(LEFT_BYTES);
             ballast::fill(&self.dir, room)?;
@@ -102,7 +102,7 @@ impl Filled {
             self.resume(&opened, figures)?;
             figures.add("full_disk.rounds", 1);
         }
-        opened.db.close().map_err(said)
+        opened.db.close().map_err(said("the close"))
     }
 
     fn open(&mut self) -> lsm_engine::Result<Opened> {
@@ -153,11 +153,11 @@ impl Filled {
             sleep(Duration::from_millis(5));
         }
         self.growth.compare(opened)?;
-        self.growth.shrink(opened).map_err(said)?;
-        opened.db.flush().map_err(said)?;
-        opened.keyspaces[0].compact_range::<&str>(..).map_err(said)?;
+        self.growth.shrink(opened).map_err(said("deleting"))?;
+        opened.db.flush().map_err(said("a flush"))?;
+        opened.keyspaces[0].compact_range::<&str>(..).map_err(said("a merge"))?;
         self.growth.compare(opened)?;
-        let report = opened.db.verify().map_err(said)?;
+        let report = opened.db.verify().map_err(said("a check"))?;
         match report.damage.first() {
             None => Ok(()),
             Some(damage) => Err(format!("verify finds {damage:?}")),
@@ -165,7 +165,7 @@ impl Filled {
     }
 }
 
-#[allow(clippy::needless_pass_by_value)] // As `map_err` hands it over.
-fn said(error: lsm_engine::Error) -> String {
-    format!("with room on the disk: {error:?}")
+/// What to say of an error of such a call.
+fn said(call: &str) -> impl Fn(lsm_engine::Error) -> String {
+    move |error| format!("{call} with room on the disk: {error:?}")
 }
