@@ -105,7 +105,8 @@ impl Shared {
         if !self.reserve.is_full() || batch.only_deletes() || self.regain_room() {
             return Ok(());
         }
-        Err(self.no_room().unwrap_or_else(|| Error::new(ErrorKind::NoSpace, "the disk was full")))
+        // Nothing to say: somebody else has found room meanwhile.
+        self.no_room().map_or(Ok(()), Err)
     }
 
     /// Why nothing but deletes is accepted, if so.
@@ -224,7 +225,9 @@ impl Shared {
     /// Ends the time of the full disk, if there is room again.
     fn regain_room(&self) -> bool {
         let (wanted, needed) = (self.wanted_bytes(), self.needed_bytes());
-        let Ok(mut full) = self.reserve.full.try_lock() else { return false };
+        // Who comes second waits for what the first one finds: to refuse a write while room is being
+        // taken for it would be wrong.
+        let mut full = self.reserve.full.lock().expect("no holder panicked");
         if !self.reserve.is_full() {
             return true;
         }

@@ -1,9 +1,10 @@
 //! The reserve: what a full disk still accepts, what becomes of it, and how it is full no more.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use lsm_engine::{Db, Durability, ErrorKind, Event, Listener, Options, Reads, Step, WriteBatch};
-use lsm_io::{CrashPolicy, SimFs};
+use lsm_io::{CrashPolicy, SimFs, once};
 
 use crate::{key, open, tiny_options};
 
@@ -84,6 +85,30 @@ fn a_nearly_full_disk_is_left_to_others() {
     db.step(Step::Log).expect("there is nothing to do");
     assert_eq!(reserve_bytes(&fs), 0);
     assert!(db.metrics().no_space.is_none(), "nothing has failed");
+}
+
+#[test]
+fn a_write_beside_the_one_that_finds_room_again_is_not_refused() {
+    let fs = SimFs::new(1);
+    let options = Options { memtable_bytes: Some(2 << 20), ..tiny_options(&fs) };
+    let db = Db::open_with("db", options).expect("opens");
+    db.step(Step::Log).expect("keeps the reserve");
+    fs.limit_bytes(used(&fs) + 1000);
+    let refused = (0..10_000).find_map(|n| db.put(key(n), vec![0; 1000]).err());
+    assert_eq!(refused.expect("full").kind(), ErrorKind::NoSpace);
+
+    fs.limit_bytes(u64::MAX);
+    let hold = fs.hold(once().write_of("*RESERVE"));
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| db.put("first", ""));
+        hold.wait_for(1);
+        let second = scope.spawn(|| db.put("second", ""));
+        // For the second to come as far as it can.
+        std::thread::sleep(Duration::from_millis(50));
+        hold.release();
+        first.join().expect("ends").expect("there is room");
+        second.join().expect("ends").expect("and for both");
+    });
 }
 
 #[test]
