@@ -24,6 +24,7 @@
 //! |---|---|
 //! | what can be done with files, and what is durable when | `fs.rs` |
 //! | the real disk | `std_fs.rs`, `mapping.rs`, `space.rs` |
+//! | whether its syncs can be believed | `metadata_sync.rs` |
 //! | which threads go first, and how long they have run | `priority.rs`, `cpu_time.rs` |
 //! | how much memory there may be | `memory.rs` |
 //! | the simulated disk | `sim.rs`, and from there `sim/` |
@@ -50,6 +51,7 @@ mod chunk;
 mod cpu_time;
 mod mapping;
 mod memory;
+mod metadata_sync;
 mod priority;
 mod space;
 mod std_fs;

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::mapping::StoreMapping;
+use crate::metadata_sync::{Growth, check_journal};
 use crate::{
     DirEntry, Error, File, Fs, LockGuard, LockOutcome, Mapping, OpenMode, Result, SharedFile,
     SharedFs, SharedStores, space,
@@ -60,14 +61,15 @@ impl Fs for StdFs {
             }
         };
         let opened = options.open(path).and_then(|file| {
+            let metadata = file.metadata()?;
             // A directory can be opened for reading; say so here rather than at the first read.
-            if file.metadata()?.is_dir() {
+            if metadata.is_dir() {
                 return Err(io::ErrorKind::IsADirectory.into());
             }
-            Ok(file)
+            Ok((file, Growth::of(metadata.len())))
         });
-        let file = opened.map_err(|source| Error::io(action, path, source))?;
-        Ok(Arc::new(StdFile { path: path.to_owned(), file }))
+        let (file, growth) = opened.map_err(|source| Error::io(action, path, source))?;
+        Ok(Arc::new(StdFile { path: path.to_owned(), file, growth }))
     }
 
     fn list(&self, dir: &Path) -> Result<Vec<DirEntry>> {
@@ -125,7 +127,10 @@ impl Fs for StdFs {
             .custom_flags(libc::O_DIRECTORY)
             .open(or_here(dir))
             .map_err(|source| Error::io("open", dir, source))?;
-        opened.sync_all().map_err(|source| Error::dir_sync(dir, source))
+        opened
+            .sync_all()
+            .and_then(|()| check_journal(&opened))
+            .map_err(|source| Error::dir_sync(dir, source))
     }
 
     fn try_lock(&self, path: &Path, holder: &str) -> Result<LockOutcome> {
@@ -172,6 +177,7 @@ fn or_here(dir: &Path) -> &Path {
 struct StdFile {
     path: PathBuf,
     file: fs::File,
+    growth: Growth,
 }
 
 impl StdFile {
@@ -194,15 +200,24 @@ impl File for StdFile {
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<()> {
-        self.failed("write", self.file.write_all_at(bytes, offset))
+        let written = self.file.write_all_at(bytes, offset);
+        // Order: after the write, so that no sync takes the note before there is anything to sync.
+        self.growth.note_write(offset.saturating_add(bytes.len() as u64));
+        self.failed("write", written)
     }
 
     fn sync(&self) -> Result<()> {
-        self.failed("sync", self.file.sync_data())
+        let has_grown = self.growth.take();
+        let synced = self.file.sync_data();
+        let believed =
+            synced.and_then(|()| if has_grown { check_journal(&self.file) } else { Ok(()) });
+        self.failed("sync", believed)
     }
 
     fn set_len(&self, bytes: u64) -> Result<()> {
-        self.failed("set the length of", self.file.set_len(bytes))
+        let set = self.file.set_len(bytes);
+        self.growth.note_length(bytes);
+        self.failed("set the length of", set)
     }
 
     fn map(&self) -> Result<Mapping> {

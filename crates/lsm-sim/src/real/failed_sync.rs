@@ -6,8 +6,15 @@
 //! error and in its metrics, and reads right what was acknowledged. Then the disk is mended, its
 //! file system mounted anew so that nothing is left in a cache, and the database is opened: all that
 //! was acknowledged as on the disk is there.
+//!
+//! Before the rounds, once: the disk fails while nobody waits for it. The file system takes no notice, and
+//! says of names that it has lost that they are on the disk; `lsm-io` has to.
+
+use std::thread::sleep;
+use std::time::Duration;
 
 use lsm_engine::ErrorKind;
+use lsm_io::{Fs, OpenMode, StdFs};
 use lsm_workload::Rng;
 
 use crate::Figures;
@@ -33,6 +40,9 @@ const FAILURES_MAX: u64 = 50;
 /// on a busy machine one in five spares the log and the manifest.
 const SPARED_MAX: u64 = 10;
 
+/// By when a journal has committed by itself that is to do so every second.
+const COMMITTED_WITHIN: Duration = Duration::from_millis(2500);
+
 /// What to do.
 #[derive(Clone, Debug)]
 pub struct FailedSyncs {
@@ -51,6 +61,8 @@ impl FailedSyncs {
     pub fn run(&self) -> Result<Figures, String> {
         let mut rng = Rng::new(self.seed);
         let mut figures = Figures::default();
+        fail_unnoticed(&mut figures)
+            .map_err(|wrong| format!("a disk that fails unnoticed: {wrong}"))?;
         for round in 0..self.rounds {
             let wrong = |wrong| format!("failed sync {round} of seed {}: {wrong}", self.seed);
             break_until_read_only(&mut rng, &mut figures).map_err(wrong)?;
@@ -60,6 +72,29 @@ impl FailedSyncs {
         figures.add("failed_sync.wrong", 0);
         Ok(figures)
     }
+}
+
+/// The journal's own commit fails, and then somebody syncs what was in it.
+fn fail_unnoticed(figures: &mut Figures) -> Result<(), String> {
+    let place = Place::make()?;
+    let memory = place.mount_memory(MEMORY_BYTES)?;
+    let disk = Disk::make(&memory, DISK_BYTES)?;
+    disk.mount("data=ordered,commit=1")?;
+    let (dir, told) = (disk.path().join("names"), |error: lsm_io::Error| error.to_string());
+    StdFs.create_dir_all(&dir).and_then(|()| StdFs.sync_dir(disk.path())).map_err(told)?;
+    ballast::fill(&memory, 0)?;
+    drop(StdFs.open(&dir.join("name"), OpenMode::CreateNew).map_err(told)?);
+    sleep(COMMITTED_WITHIN);
+    let is_told = StdFs.sync_dir(&dir).is_err();
+    disk.unmount()?;
+    ballast::empty(&memory)?;
+    disk.mount("data=ordered")?;
+    let is_lost = !dir.join("name").exists();
+    if is_lost && !is_told {
+        return Err("a sync of the directory succeeded, and the name is lost".into());
+    }
+    figures.add("failed_sync.unnoticed", u64::from(is_lost));
+    Ok(())
 }
 
 fn break_until_read_only(rng: &mut Rng, figures: &mut Figures) -> Result<(), String> {

@@ -44,8 +44,14 @@ fn try_unmount(_: &Path) -> io::Result<()> {
 /// # Errors
 /// What the operating system says.
 pub fn unmount(target: &Path) -> io::Result<()> {
+    unmount_freeing(target, || {})
+}
+
+/// The same, calling `free` before each attempt: it takes away what may keep the target busy.
+pub(crate) fn unmount_freeing(target: &Path, mut free: impl FnMut()) -> io::Result<()> {
     let mut waited = Duration::ZERO;
     loop {
+        free();
         match try_unmount(target) {
             Err(error) if error.kind() == io::ErrorKind::ResourceBusy && waited < BUSY_MAX => {
                 sleep(PAUSE);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::real::mount::{mount, unmount};
+use crate::real::mount::{mount, unmount_freeing};
 
 /// What the names of these directories begin with; the owner's process number follows.
 const NAME: &str = "lsm-sim-disks-";
@@ -114,8 +114,7 @@ fn clear(dir: &Path) -> Result<(), String> {
     };
     // What is mounted inside of another mount was mounted after it.
     for mount in mounts_under(dir).into_iter().rev() {
-        unmount(&mount).map_err(|error| told(&mount, error))?;
-        free_devices(dir);
+        unmount_freeing(&mount, || free_devices(dir)).map_err(|error| told(&mount, error))?;
     }
     free_devices(dir);
     std::fs::remove_dir_all(dir).map_err(|error| told(dir, error))
