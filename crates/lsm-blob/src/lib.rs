@@ -24,6 +24,7 @@ mod footer;
 mod verify;
 mod writer;
 
+#[cfg(feature = "fuzz")]
 #[doc(hidden)]
 pub mod fuzz;
 

@@ -56,8 +56,10 @@ mod priority;
 mod space;
 mod std_fs;
 
+#[cfg(feature = "sim")]
 mod sim;
 
+#[cfg(feature = "fuzz")]
 #[doc(hidden)]
 pub mod fuzz;
 
@@ -75,6 +77,7 @@ pub use mapping::Mapping;
 pub use memory::memory_limit_bytes;
 pub use priority::give_way;
 pub use seal::{SEAL_BYTES, Sealer};
+#[cfg(feature = "sim")]
 pub use sim::{CrashPolicy, Fault, Hold, Schedule, SimFs, every, nth, once};
 pub use std_fs::StdFs;
 

@@ -27,6 +27,7 @@ mod manifest;
 mod read;
 mod state;
 
+#[cfg(feature = "fuzz")]
 #[doc(hidden)]
 pub mod fuzz;
 

@@ -5,7 +5,7 @@
 //! is there after a power cut under every policy. After a failed sync of log, manifest or directory
 //! nothing is written any more, and every write is refused. After any other failure the database
 //! goes on by itself as soon as calls succeed again, and no file is left over. All this is in
-//! `faults/run.rs`.
+//! `faults/run/after.rs`.
 
 mod expected;
 mod run;

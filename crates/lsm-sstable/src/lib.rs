@@ -35,6 +35,7 @@ mod compression;
 mod cursor;
 mod fence_tree;
 mod footer;
+#[cfg(feature = "fuzz")]
 #[doc(hidden)]
 pub mod fuzz;
 mod index;

@@ -22,7 +22,8 @@
 //!
 //! To see what is known of a table, open `table_record.rs`; of a blob file,
 //! `blobs.rs`; how tables lie in levels and runs,
-//! `version.rs`; how one version becomes the next, `edit.rs`; how one is drawn as text, `picture.rs`.
+//! `version.rs`; how to walk over them, `walk.rs`; how one version becomes the next, `edit.rs`; how one is
+//! drawn as text, `picture.rs`.
 
 mod blobs;
 mod edit;
@@ -30,12 +31,14 @@ mod edit;
 pub mod picture;
 mod table_record;
 mod version;
+mod walk;
 
 pub use blobs::{BlobRecord, BlobUse};
 pub use edit::{Place, VersionEdit};
 pub use lsm_entry::BlobShare;
 pub use table_record::TableRecord;
 pub use version::{EditError, LEVELS, Level, Run, RunId, Version};
+pub use walk::{Runs, Tables};
 
 /// Runs the README's example as a test.
 #[cfg(doctest)]

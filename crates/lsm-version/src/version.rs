@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::blobs::Blobs;
-use crate::{BlobUse, Place, TableRecord, VersionEdit};
+use crate::{BlobUse, Place, Runs, TableRecord, Tables, VersionEdit};
 
 /// How many levels a tree has, level 0 included.
 pub const LEVELS: usize = 7;
@@ -179,17 +179,13 @@ impl Version {
     }
 
     /// Every run with its level, newest first.
-    pub fn runs(&self) -> impl Iterator<Item = (usize, &Run)> {
-        let levels = self.levels.iter().enumerate();
-        levels.flat_map(|(number, level)| level.runs.iter().map(move |run| (number, run)))
+    pub fn runs(&self) -> Runs<'_> {
+        Runs::of(&self.levels)
     }
 
     /// Every table with its place, newest run first.
-    pub fn tables(&self) -> impl Iterator<Item = (Place, &Arc<TableRecord>)> {
-        self.runs().flat_map(|(level, run)| {
-            let place = Place { level, run: run.id };
-            run.tables.iter().map(move |table| (place, table))
-        })
+    pub fn tables(&self) -> Tables<'_> {
+        Tables::of(self.runs())
     }
 
     /// The run at a place.

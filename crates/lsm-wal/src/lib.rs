@@ -50,6 +50,7 @@ mod report;
 mod frame_reader;
 mod frame_writer;
 
+#[cfg(feature = "fuzz")]
 #[doc(hidden)]
 pub mod fuzz;
 

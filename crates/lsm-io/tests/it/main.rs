@@ -3,5 +3,6 @@
 mod alike;
 mod crash;
 mod fault;
+#[cfg(feature = "fuzz")]
 mod fuzz;
 mod rng;

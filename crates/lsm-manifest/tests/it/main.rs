@@ -4,6 +4,7 @@ mod crash;
 mod damage;
 mod failure;
 mod format;
+#[cfg(feature = "fuzz")]
 mod fuzz;
 mod model;
 

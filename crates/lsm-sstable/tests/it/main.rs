@@ -3,6 +3,7 @@
 mod damage;
 mod expired;
 mod format;
+#[cfg(feature = "fuzz")]
 mod fuzz;
 mod lies;
 mod model;

@@ -4,6 +4,7 @@ mod crash;
 mod damage;
 mod format;
 mod frames;
+#[cfg(feature = "fuzz")]
 mod fuzz;
 mod judgement;
 mod log;
