@@ -1,13 +1,14 @@
-//! Whether a sync can be believed that had more than bytes to make durable: names, or a file's growth.
+//! Whether a sync can be believed that had more than bytes to make durable: names, or a file's
+//! growth.
 //!
-//! A file system keeps those in a journal. If a commit of the journal fails, it ends, and what was in
-//! that commit is lost. But ext4 takes notice of that only when the next change begins: until then a
-//! sync whose changes were in the commit that failed *finds nothing left to do, and succeeds*, if
-//! somebody else (the system itself, every five seconds) made the commit. Seen on Linux 6.18;
-//! `lsm-sim failed-sync` shows it.
+//! A file system keeps those in a journal. If a commit of the journal fails, it ends, and what was
+//! in that commit is lost. But ext4 takes notice of that only when the next change begins: until
+//! then a sync whose changes were in the commit that failed *finds nothing left to do, and
+//! succeeds*, if somebody else (the system itself, every five seconds) made the commit. Seen on
+//! Linux 6.18; `lsm-sim failed-sync` shows it.
 //!
-//! So after such a sync a change is begun that changes nothing of worth, and has to succeed. Bytes that are
-//! written over others need no journal, and no such question.
+//! So after such a sync a change is begun that changes nothing of worth, and has to succeed. Bytes
+//! that are written over others need no journal, and no such question.
 
 use std::fs::{self, FileTimes};
 use std::io::{self, ErrorKind};

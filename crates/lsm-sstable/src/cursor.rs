@@ -194,8 +194,8 @@ impl Cursor for TableCursor {
         if self.block.is_none() {
             return self.seek_last();
         }
-        // One step at most, unless blocks are passed over: on the way back one of them may be read after
-        // all, for what it hides.
+        // One step at most, unless blocks are passed over: on the way back one of them may be read
+        // after all, for what it hides.
         let target = Entry::put(key, seq_no, &[]);
         while self.entry().is_some_and(|entry| entry.compare(&target).is_gt()) {
             self.prev()?;

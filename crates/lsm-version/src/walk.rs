@@ -1,7 +1,7 @@
 //! Walking over the runs and the tables of a version.
 //!
-//! Iterators of their own, where chained adapters would do: those are compiled anew, in full, wherever
-//! somebody walks, and somebody does in fifty places.
+//! Iterators of their own, where chained adapters would do: those are compiled anew, in full,
+//! wherever somebody walks, and somebody does in fifty places.
 
 use std::slice;
 use std::sync::Arc;

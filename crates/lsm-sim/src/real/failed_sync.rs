@@ -7,8 +7,8 @@
 //! file system mounted anew so that nothing is left in a cache, and the database is opened: all that
 //! was acknowledged as on the disk is there.
 //!
-//! Before the rounds, once: the disk fails while nobody waits for it. The file system takes no notice, and
-//! says of names that it has lost that they are on the disk; `lsm-io` has to.
+//! Before the rounds, twice: the disk fails while nobody waits for it. The file system takes no
+//! notice, and says of what it has lost, a name or a length, that it is on the disk; `lsm-io` has to.
 
 use std::thread::sleep;
 use std::time::Duration;
@@ -42,6 +42,8 @@ const SPARED_MAX: u64 = 10;
 
 /// By when a journal has committed by itself that is to do so every second.
 const COMMITTED_WITHIN: Duration = Duration::from_millis(2500);
+/// A length that a file is given.
+const GROWN_BYTES: u64 = 8192;
 
 /// What to do.
 #[derive(Clone, Debug)]
@@ -61,8 +63,10 @@ impl FailedSyncs {
     pub fn run(&self) -> Result<Figures, String> {
         let mut rng = Rng::new(self.seed);
         let mut figures = Figures::default();
-        fail_unnoticed(&mut figures)
-            .map_err(|wrong| format!("a disk that fails unnoticed: {wrong}"))?;
+        for (what, syncs_name) in [("name", true), ("length", false)] {
+            fail_unnoticed(syncs_name, &mut figures)
+                .map_err(|wrong| format!("a disk that fails unnoticed, a {what}: {wrong}"))?;
+        }
         for round in 0..self.rounds {
             let wrong = |wrong| format!("failed sync {round} of seed {}: {wrong}", self.seed);
             break_until_read_only(&mut rng, &mut figures).map_err(wrong)?;
@@ -74,24 +78,33 @@ impl FailedSyncs {
     }
 }
 
-/// The journal's own commit fails, and then somebody syncs what was in it.
-fn fail_unnoticed(figures: &mut Figures) -> Result<(), String> {
+/// The journal's own commit fails, and then somebody syncs what was in it: a name, or a length. Each
+/// on a disk of its own, for by the first question the file system takes notice.
+fn fail_unnoticed(syncs_name: bool, figures: &mut Figures) -> Result<(), String> {
     let place = Place::make()?;
     let memory = place.mount_memory(MEMORY_BYTES)?;
     let disk = Disk::make(&memory, DISK_BYTES)?;
     disk.mount("data=ordered,commit=1")?;
     let (dir, told) = (disk.path().join("names"), |error: lsm_io::Error| error.to_string());
     StdFs.create_dir_all(&dir).and_then(|()| StdFs.sync_dir(disk.path())).map_err(told)?;
+    let (name, grown) = (dir.join("name"), dir.join("grown"));
+    let file = StdFs.open(&grown, OpenMode::CreateNew).map_err(told)?;
+    file.sync().and_then(|()| StdFs.sync_dir(&dir)).map_err(told)?;
     ballast::fill(&memory, 0)?;
-    drop(StdFs.open(&dir.join("name"), OpenMode::CreateNew).map_err(told)?);
+    drop(StdFs.open(&name, OpenMode::CreateNew).map_err(told)?);
+    file.set_len(GROWN_BYTES).map_err(told)?;
     sleep(COMMITTED_WITHIN);
-    let is_told = StdFs.sync_dir(&dir).is_err();
+    let is_told = if syncs_name { StdFs.sync_dir(&dir) } else { file.sync() }.is_err();
+    drop(file);
     disk.unmount()?;
     ballast::empty(&memory)?;
     disk.mount("data=ordered")?;
-    let is_lost = !dir.join("name").exists();
+    let is_lost = match syncs_name {
+        true => !name.exists(),
+        false => grown.metadata().map_err(|error| error.to_string())?.len() < GROWN_BYTES,
+    };
     if is_lost && !is_told {
-        return Err("a sync of the directory succeeded, and the name is lost".into());
+        return Err("a sync succeeded, and what it was to keep is lost".into());
     }
     figures.add("failed_sync.unnoticed", u64::from(is_lost));
     Ok(())
