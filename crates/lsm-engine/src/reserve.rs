@@ -44,8 +44,11 @@ const GROWTH_BYTES_MAX: u64 = 4 << 20;
 const ZEROS_BYTES: usize = 256 << 10;
 /// Work that has failed for want of room is tried again when there is so much more.
 const WORTH_TRYING_BYTES: u64 = 64 << 10;
-/// How long to wait, where the system says that there is room and then gives none.
-const REST: Duration = Duration::from_secs(1);
+/// How long to wait, where the system says that there is room and then gives none: somebody was
+/// quicker, or is about to make more. Twice as long after each attempt that fails, for it may be a
+/// quota, of which the system says nothing when it is asked.
+const REST_MIN: Duration = Duration::from_millis(10);
+const REST_MAX: Duration = Duration::from_secs(1);
 
 /// How much is kept, and whether the disk is full.
 #[derive(Debug)]
@@ -63,7 +66,21 @@ struct Full {
     cause: Option<Error>,
     /// What failed since, and in which circumstances.
     failures: HashMap<Work, Circumstances>,
-    rest_until: Option<Instant>,
+    rest: Option<Rest>,
+}
+
+/// A wait before room is asked for once more.
+#[derive(Clone, Copy, Debug)]
+struct Rest {
+    until: Instant,
+    length: Duration,
+}
+
+impl Rest {
+    fn after(before: Option<Self>) -> Self {
+        let length = before.map_or(REST_MIN, |rest| (2 * rest.length).min(REST_MAX));
+        Self { until: Instant::now() + length, length }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -231,16 +248,15 @@ impl Shared {
         if !self.reserve.is_full() {
             return true;
         }
-        let is_resting = full.rest_until.is_some_and(|until| Instant::now() < until);
+        let is_resting = full.rest.is_some_and(|rest| Instant::now() < rest.until);
         if is_resting || self.commit.poison().is_some() || self.room_bytes() < needed {
             return false;
         }
         // Order: the room is taken before a write relies on it.
         if self.grow_reserve(wanted).and_then(|()| self.prepare_next()).is_err() {
             self.remove_reserve();
-            // A quota, perhaps, of which the system says nothing when it is asked.
             let has_time = self.options.env.spawn == Spawn::Threads;
-            full.rest_until = has_time.then(|| Instant::now() + REST);
+            full.rest = has_time.then(|| Rest::after(full.rest));
             return false;
         }
         *full = Full::default();
@@ -307,5 +323,18 @@ impl Shared {
                 self.seal(&core);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_rest_is_twice_the_one_before_up_to_a_second() {
+        let rests =
+            std::iter::successors(Some(Rest::after(None)), |&rest| Some(Rest::after(Some(rest))));
+        let lengths: Vec<_> = rests.map(|rest| rest.length.as_millis()).take(9).collect();
+        assert_eq!(lengths, [10, 20, 40, 80, 160, 320, 640, 1000, 1000]);
     }
 }
