@@ -201,8 +201,9 @@ impl Run {
             self.harnesses.iter().filter(may_take).map(|harness| (harness, rank(harness)));
         let (harness, (is_reached, ..)) =
             candidates.min_by(|(_, one), (_, other)| one.partial_cmp(other).expect("numbers"))?;
-        // Whoever gave the time wants it used; whoever did not wants the goals.
-        if self.until.is_none() && is_reached {
+        // Whoever gave the time wants it used, but not taken from those that compute towards their
+        // goals; whoever did not wants the goals.
+        if is_reached && (self.until.is_none() || worker == Worker::Waits) {
             return None;
         }
         let seed = state.begin(harness);

@@ -78,6 +78,14 @@ fn a_run_ends_when_every_goal_is_reached() {
 }
 
 #[test]
+fn time_beyond_the_goals_is_used_by_workers_that_compute_alone() {
+    let until = Some(Instant::now() + Duration::from_secs(3600));
+    let run = Run { until, ..run_over(&reached_but(&[]), nowhere()) };
+    assert!(run.next(Worker::Computes).is_some());
+    assert!(run.next(Worker::Waits).is_none());
+}
+
+#[test]
 fn no_two_pieces_have_a_seed_in_common() {
     let old = Entry { commit: "older".to_owned(), ..entry("kill", 41, &[]) };
     let run = run_over(&[old], nowhere());
