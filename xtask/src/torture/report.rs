@@ -34,6 +34,7 @@ const ROWS: &[(&str, &str)] = &[
 /// What must not be found, and what a failure has to say to be counted there. A failure that says
 /// none of it is a wrong answer.
 const FINDINGS: &[(&str, &str, &str)] = &[
+    ("planted bugs that no test noticed", "unnoticed", "went unnoticed"),
     ("acknowledged writes lost", "lost", "lost"),
     ("panics", "panics", "panicked at"),
     ("hangs", "hangs", "hang"),
@@ -198,6 +199,7 @@ mod tests {
         check("thread 'main' panicked at src", "panics");
         check("hang: it did not end", "hangs");
         check("expected 1, found 2", "wrong answers");
+        check("1 of 5 planted bugs went unnoticed", "planted bugs that no test noticed");
     }
 
     #[test]
