@@ -161,6 +161,21 @@ pub(crate) fn seek() -> Outcome<Repetitions> {
     })
 }
 
+/// A new cursor, and one seek.
+pub(crate) fn cursor() -> Outcome<Repetitions> {
+    let subject = Subject::in_tables(ReadMode::Mapped)?;
+    let present = keys(0, REPETITIONS);
+    count(REPETITIONS, || {
+        let mut found = 0;
+        for key in &present {
+            let mut cursor = subject.db.cursor();
+            cursor.seek(key)?;
+            found += u64::from(cursor.key() == Some(key));
+        }
+        Ok(found)
+    })
+}
+
 pub(crate) fn next() -> Outcome<Repetitions> {
     let subject = Subject::in_tables(ReadMode::Mapped)?;
     walk_forward(&subject, ENTRIES)

@@ -37,6 +37,7 @@ const OPERATIONS: &[Operation] = &[
     Operation { name: "get-missing", carry_out: database::get_missing },
     Operation { name: "multi-get", carry_out: database::multi_get },
     Operation { name: "seek", carry_out: database::seek },
+    Operation { name: "cursor", carry_out: database::cursor },
     Operation { name: "next", carry_out: database::next },
     Operation { name: "prev", carry_out: database::prev },
     Operation { name: "next-merged", carry_out: database::next_merged },

@@ -301,7 +301,10 @@ impl Shared {
     /// The same for a keyspace whose handle may come from another database.
     pub(crate) fn check_own(&self, core: &Arc<KeyspaceCore>) -> Result<()> {
         self.check_readable(core)?;
-        if self.keyspaces.load().get(&core.id).is_some_and(|own| Arc::ptr_eq(own, core)) {
+        // The default one stays as long as the database; the others have to be looked up.
+        if Arc::ptr_eq(core, &self.default_keyspace)
+            || self.keyspaces.load().get(&core.id).is_some_and(|own| Arc::ptr_eq(own, core))
+        {
             return Ok(());
         }
         // It may have been dropped just now.

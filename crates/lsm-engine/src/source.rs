@@ -26,33 +26,43 @@ pub(crate) enum Source {
 /// writes, if it has any, over the rest, and nothing that a range delete hides. Blocks may be left
 /// out of which everything has expired.
 pub(crate) fn merge_view(view: &View, moment: &Registered) -> MergingCursor<Source> {
-    // Each source with its range deletes, which are told apart from what lies below them.
-    let mut layers: Vec<(Option<Source>, Option<CoverSet>)> = Vec::new();
+    let own = usize::from(moment.own.is_some());
+    let mut layers = Layers {
+        sources: Vec::with_capacity(own + 1 + view.sealed.len() + view.tree.runs.len()),
+        above: Vec::new(),
+        newest: moment.seq_no,
+    };
     if let Some(own) = &moment.own {
-        layers.push((Some(Source::Own(own.entries.clone())), None));
-        layers.push((None, own.range_deletes.clone().map(CoverSet::Own)));
+        layers.push(Source::Own(own.entries.clone()), None);
+        layers.above.extend(own.range_deletes.clone().map(CoverSet::Own));
     }
     for memtable in std::iter::once(&view.active).chain(&view.sealed) {
         if !memtable.is_empty() {
             let covers = memtable.range_deletes().map(CoverSet::Memtable);
-            layers.push((Some(Source::Memtable(memtable.cursor())), covers));
+            layers.push(Source::Memtable(memtable.cursor()), covers);
         }
     }
     for (place, run) in view.tree.runs.iter().enumerate() {
         let covers = (!run.ranged.is_empty()).then(|| CoverSet::Run(Arc::clone(&view.tree), place));
         let cursor = RunCursor::new(Arc::clone(&view.tree), place);
-        let cursor = cursor.passing_over_expired(moment.time_ms);
-        layers.push((Some(Source::Run(cursor)), covers));
+        layers.push(Source::Run(cursor.passing_over_expired(moment.time_ms)), covers);
     }
-    let mut above = Vec::new();
-    let mut sources = Vec::with_capacity(layers.len());
-    for (source, covers) in layers {
-        if let Some(source) = source {
-            sources.push(Covered::over(source, &above, covers.clone(), moment.seq_no));
-        }
-        above.extend(covers);
+    MergingCursor::new(layers.sources)
+}
+
+/// Sources, newest first, each under the range deletes of those before it.
+struct Layers {
+    sources: Vec<Source>,
+    above: Vec<CoverSet>,
+    newest: SeqNo,
+}
+
+impl Layers {
+    /// Adds a source that has these range deletes itself, which are told apart from those above.
+    fn push(&mut self, source: Source, covers: Option<CoverSet>) {
+        self.sources.push(Covered::over(source, &self.above, covers.clone(), self.newest));
+        self.above.extend(covers);
     }
-    MergingCursor::new(sources)
 }
 
 /// Calls a movement on whichever cursor it is; memory cannot fail.
