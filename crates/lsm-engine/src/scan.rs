@@ -299,6 +299,7 @@ impl EntryCursor {
     fn start(&mut self) -> Result<()> {
         self.position = Position::End;
         self.plain = Plain::default();
+        self.entries_until_check = STALENESS_CHECK_ENTRIES;
         self.moment.db.shared.check_open()?;
         if let Some(refusal) = &self.refusal {
             return Err(refusal.clone());
@@ -348,5 +349,25 @@ impl Drop for EntryCursor {
 impl fmt::Debug for EntryCursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EntryCursor").field("seq_no", &self.seq_no()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Db, Reads, WriteBatch};
+
+    #[test]
+    fn a_cursor_that_is_sought_often_finds_plain_stretches_still() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::open(dir.path()).unwrap();
+        let mut batch = WriteBatch::new();
+        (0..1000_u32).for_each(|n| batch.put(n.to_be_bytes(), "value"));
+        db.write(&batch).unwrap();
+        db.flush().unwrap();
+        let mut cursor = db.cursor();
+        for _ in 0..100 {
+            cursor.seek(0_u32.to_be_bytes()).unwrap();
+            assert!(cursor.plain.forward > 0);
+        }
     }
 }
