@@ -194,4 +194,9 @@ impl Cursor for RunCursor {
             cursor.step_plain(direction);
         }
     }
+
+    #[inline]
+    fn plain_entry(&self) -> Option<(&[u8], &[u8])> {
+        self.cursor.as_ref()?.plain_entry()
+    }
 }

@@ -214,7 +214,7 @@ impl EntryCursor {
         self.plain = Plain::default();
         match self.position {
             Position::End => return Ok(()),
-            Position::AtEntry | Position::AtLarge => {
+            Position::AtEntry | Position::AtPlain | Position::AtLarge => {
                 self.remember_key();
                 self.position = Position::End;
                 if self.is_check_due() && self.refresh_view() {
@@ -259,7 +259,7 @@ impl EntryCursor {
         self.plain = Plain::default();
         match self.position {
             Position::End => return Ok(()),
-            Position::AtEntry | Position::AtLarge => {
+            Position::AtEntry | Position::AtPlain | Position::AtLarge => {
                 self.remember_key();
                 self.position = Position::End;
                 // Newer versions of the key may stand before this one: step over them too.

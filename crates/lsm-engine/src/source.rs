@@ -159,4 +159,12 @@ impl Cursor for Source {
             cursor.step_plain(direction);
         }
     }
+
+    #[inline]
+    fn plain_entry(&self) -> Option<(&[u8], &[u8])> {
+        match self {
+            Self::Run(cursor) => cursor.plain_entry(),
+            _ => None,
+        }
+    }
 }

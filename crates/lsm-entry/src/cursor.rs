@@ -85,9 +85,9 @@ pub trait Cursor {
 
     /// How many of the entries that follow in this direction are *plain* for a reader at `seq_no`, so
     /// that nothing has to be asked on the way over them: puts that never expire, with their values
-    /// beside them, that it sees, no two of one key, nor of the key here. Moving forward, older
-    /// versions of the last one's key may come behind it. Moving backward, nothing newer of its key
-    /// does; and the entry here is such a put as well, or the answer is 0.
+    /// beside them, that it sees, no two of one key, nor of the key here. The entry here is such a put
+    /// as well, or the answer is 0. Moving forward, older versions of the last one's key may come
+    /// behind it. Moving backward, nothing newer of its key does, nor of the key here.
     fn plain(&self, direction: Direction, seq_no: SeqNo) -> usize {
         let _ = (direction, seq_no);
         0
@@ -98,5 +98,11 @@ pub trait Cursor {
     /// Only a source that counts any has to do it.
     fn step_plain(&mut self, direction: Direction) {
         let _ = direction;
+    }
+
+    /// Key and value of the entry here, where [`plain`](Self::plain) has answered more than 0 or which it
+    /// has counted: what [`entry`](Self::entry) says, without what is known of such an entry.
+    fn plain_entry(&self) -> Option<(&[u8], &[u8])> {
+        self.entry().map(|entry| (entry.key, entry.value))
     }
 }

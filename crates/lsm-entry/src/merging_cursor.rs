@@ -409,4 +409,9 @@ impl<C: Cursor> Cursor for MergingCursor<C> {
         self.sources[self.winner.source].step_plain(direction);
         self.gallop -= 1;
     }
+
+    #[inline]
+    fn plain_entry(&self) -> Option<(&[u8], &[u8])> {
+        self.sources.get(self.winner.source)?.plain_entry()
+    }
 }

@@ -139,7 +139,7 @@ impl Cursor for VecCursor {
             Direction::Forward => is_plain(here + steps) && begins_key(here + steps),
             Direction::Backward => is_plain(here - steps) && begins_key(here - steps),
         };
-        if direction == Direction::Backward && !(is_plain(here) && begins_key(here)) {
+        if !is_plain(here) || direction == Direction::Backward && !begins_key(here) {
             return 0;
         }
         (1..=stretch.remaining).take_while(follows).count()

@@ -270,4 +270,10 @@ impl Cursor for TableCursor {
             Direction::Backward => self.position -= 1,
         }
     }
+
+    #[inline]
+    fn plain_entry(&self) -> Option<(&[u8], &[u8])> {
+        let block = self.block.as_ref()?;
+        self.table.source().view(block).key_and_value(self.position)
+    }
 }

@@ -18,6 +18,8 @@ pub(super) enum Position {
     End,
     /// The merged cursor stands at the entry itself.
     AtEntry,
+    /// The same, in a plain stretch: key and value are all there is to it.
+    AtPlain,
     /// The merged cursor stands before the entry's oldest version; the entry was copied.
     BeforeEntry,
     /// The merged cursor stands among the entry's older versions, or behind them; the entry was folded.
@@ -44,21 +46,25 @@ impl EntryCursor {
     /// Key and value here, or `None` at no entry.
     #[inline]
     pub fn entry(&self) -> Option<(&[u8], &[u8])> {
+        if self.position == Position::AtPlain {
+            return self.merged.plain_entry();
+        }
+        self.entry_of_many()
+    }
+
+    /// The entry here, in no plain stretch. A call: what it needs in registers, the other way does not.
+    #[inline(never)]
+    fn entry_of_many(&self) -> Option<(&[u8], &[u8])> {
         if self.position == Position::AtEntry {
             return self.merged.entry().map(|entry| (entry.key, entry.user_value()));
         }
-        self.entry_elsewhere()
-    }
-
-    /// The entry here, if it is not where the sources stand, or its value is not.
-    #[inline(never)]
-    fn entry_elsewhere(&self) -> Option<(&[u8], &[u8])> {
         match self.position {
-            Position::End => None,
             Position::BeforeEntry | Position::WithinEntry => Some((&self.key, &self.value)),
             Position::AtLarge => self.merged.entry().map(|entry| (entry.key, self.large.bytes())),
             Position::BeforeLarge => Some((&self.key, self.large.bytes())),
-            Position::AtEntry => self.merged.entry().map(|entry| (entry.key, entry.user_value())),
+            // Seen to above.
+            Position::AtEntry | Position::AtPlain => None,
+            Position::End => None,
         }
     }
 
@@ -81,7 +87,7 @@ impl EntryCursor {
                 let value = [&entry.value[..expiry_bytes], self.large.bytes()].concat();
                 (entry.tag.without_blob(), Cow::Owned(value))
             }),
-            Position::AtEntry => {
+            Position::AtEntry | Position::AtPlain => {
                 self.merged.entry().map(|entry| (entry.tag, Cow::Borrowed(entry.value)))
             }
             _ => self.value().map(|value| (Tag::PUT, Cow::Borrowed(value))),

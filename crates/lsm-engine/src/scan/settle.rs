@@ -30,8 +30,9 @@ impl EntryCursor {
             match self.moment.db.shared.resolve(&entry, self.moment.time_ms) {
                 Meaning::Value(_) => {
                     self.leave_dead(dead_keys);
-                    self.position = Position::AtEntry;
                     self.plain.forward = self.look_ahead(Direction::Forward);
+                    let is_plain = self.plain.forward > 0;
+                    self.position = if is_plain { Position::AtPlain } else { Position::AtEntry };
                     return Ok(());
                 }
                 Meaning::Large(place) => {
@@ -98,7 +99,7 @@ impl EntryCursor {
         loop {
             self.plain.backward = self.look_ahead(Direction::Backward);
             if self.plain.backward > 0 {
-                self.position = Position::AtEntry;
+                self.position = Position::AtPlain;
                 return Ok(());
             }
             let Some(entry) = self.merged.entry() else { return Ok(()) };

@@ -88,14 +88,23 @@ fn check_alike(
             check_stretch(merged, flat, direction);
             let ahead = check_plain(merged, flat, direction, rng.pick(&[50, 150, MAX_SEQ_NO]));
             plain += ahead;
+            if ahead > 0 {
+                check_plain_entry(merged, flat);
+            }
             for _ in 0..rng.below(ahead as u64 + 1) {
                 merged.step_plain(direction);
                 flat.step_plain(direction);
                 assert_eq!(merged.entry(), flat.entry(), "seed {seed}, step {step}, plain");
+                check_plain_entry(merged, flat);
             }
         }
     }
     plain
+}
+
+/// Where entries are plain, key and value can be had by themselves.
+fn check_plain_entry(merged: &dyn Cursor<Error = Infallible>, flat: &VecCursor) {
+    assert_eq!(merged.plain_entry(), flat.entry().map(|entry| (entry.key, entry.value)));
 }
 
 /// What a cursor tells as a stretch must be just the entries that follow.

@@ -56,6 +56,13 @@ impl<'a> BlockView<'a> {
         }
     }
 
+    /// Key and value of the entry at `index`, which is below the count.
+    #[inline]
+    pub(crate) fn key_and_value(&self, index: usize) -> Option<(&'a [u8], &'a [u8])> {
+        let (start, key_end, end) = self.layout.entry_bounds(self.bytes, index);
+        self.bytes.get(start..end)?.split_at_checked(key_end - start)
+    }
+
     /// Where the key and the value of the entry at `index` are in the block.
     pub(crate) fn entry_ranges(&self, index: usize) -> (Range<usize>, Range<usize>) {
         let (start, key_end, end) = self.layout.entry_bounds(self.bytes, index);

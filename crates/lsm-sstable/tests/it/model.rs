@@ -201,7 +201,9 @@ fn entries_of_a_table_that_are_said_to_be_plain_are() {
             let mut walks = |direction, at: &mut dyn Iterator<Item = usize>| {
                 for at in at {
                     cursor.step_plain(direction);
-                    assert_eq!(cursor.entry(), Some(entries[at].as_entry()), "{direction:?} {at}");
+                    let entry = entries[at].as_entry();
+                    assert_eq!(cursor.entry(), Some(entry), "{direction:?} {at}");
+                    assert_eq!(cursor.plain_entry(), Some((entry.key, entry.value)));
                 }
                 let here = entries[here].as_entry();
                 cursor.seek(here.key, here.seq_no).expect("reads");
