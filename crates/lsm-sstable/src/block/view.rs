@@ -56,7 +56,8 @@ impl<'a> BlockView<'a> {
         }
     }
 
-    /// Key and value of the entry at `index`, which is below the count.
+    /// Key and value of the entry at `index`, which is below the count. `None` only in a block that
+    /// has changed after its entries were checked (see [`entry`](Self::entry)).
     #[inline]
     pub(crate) fn key_and_value(&self, index: usize) -> Option<(&'a [u8], &'a [u8])> {
         let (start, key_end, end) = self.layout.entry_bounds(self.bytes, index);
