@@ -10,7 +10,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
 
-use lsm_compaction::{CompactionPolicy, PlanInput, Retention, TableSink, merge};
+use lsm_compaction::{CompactionPolicy, PlanInput, Retention, Slice, TableSink, merge};
 use lsm_entry::{Entry, OwnedEntry, RangeDelete, VecCursor};
 use lsm_version::{Place, TableRecord, Version, VersionEdit};
 
@@ -79,7 +79,8 @@ fn measure_merge(what: &str, entries: usize, versions: usize, snapshots: &[u64])
     let nanoseconds = quickest(entries, || {
         let mut sink = Counting::default();
         let mut retention = Retention::new(snapshots.to_vec(), 0);
-        let merged = merge(&mut cursor, &plan, &mut retention, &mut sink, &|| false);
+        let merged =
+            merge(&mut cursor, &plan, &Slice::default(), &mut retention, &mut sink, &|| false);
         assert!(merged.is_ok(), "memory does not fail");
         kept = sink.entries;
     });

@@ -19,7 +19,7 @@
 //! To see what a plan is, open `plan.rs`; the policies, `leveled.rs`, `tiered.rs`,
 //! `lazy_leveled.rs`, `fifo.rs`; which entries survive, `retention.rs` and `survivors.rs`;
 //! what is written in the place of merge operands, `fold.rs`, and of values that a user wants no more,
-//! `filter.rs`; where range deletes are cut, `clip.rs`;
+//! `filter.rs`; where range deletes are cut, `clip.rs`; how a merge is divided between threads, `slice.rs`;
 //! which tables they cover whole, `covered.rs`; when tombstones are merged for their own sake,
 //! `tombstones.rs`; at what times entries are read, `read_times.rs`; which tables have expired,
 //! `expired.rs`; when writes are slowed, `pressure.rs`.
@@ -43,6 +43,7 @@ mod pressure;
 mod range;
 mod read_times;
 mod retention;
+mod slice;
 mod survivors;
 mod tiered;
 mod tombstones;
@@ -65,6 +66,7 @@ pub use pressure::{Backlog, Pressure, PressureCause, PressureLimits, pressure};
 pub use range::{RangePlan, plan_range};
 pub use read_times::ReadTimes;
 pub use retention::{DropReason, FetchValue, Retention, Verdict};
+pub use slice::{Sample, Slice};
 pub use survivors::{MergeError, MergeStats, for_each_survivor};
 pub use tiered::TieredOptions;
 pub use tombstones::plan_tombstones;

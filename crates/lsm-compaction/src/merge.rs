@@ -1,11 +1,12 @@
 //! Carrying out a merge, whatever its inputs and outputs are.
 
-use lsm_entry::{Cursor, Entry, RangeDelete, key_hash};
+use lsm_entry::{Cursor, Entry, MAX_SEQ_NO, RangeDelete, key_hash};
 
 use crate::clip::Clipper;
 use crate::plan::Plan;
 use crate::retention::Retention;
-use crate::survivors::{MergeError, MergeStats, for_each_survivor};
+use crate::slice::Slice;
+use crate::survivors::{MergeError, MergeStats, for_each_survivor_through};
 
 /// Takes the entries that a merge keeps, in order.
 pub trait TableSink {
@@ -36,7 +37,7 @@ pub trait TableSink {
 }
 
 /// Merges what `cursor` yields, which are the plan's inputs, into `sink`, and the range deletes that
-/// `retention` was given.
+/// `retention` was given, as far as they lie in `slice`.
 ///
 /// # Errors
 /// Those of the cursor and of the sink, and `Stopped` when `should_stop` says so. What is in the sink
@@ -44,18 +45,20 @@ pub trait TableSink {
 pub fn merge<C: Cursor, S: TableSink>(
     cursor: &mut C,
     plan: &Plan,
+    slice: &Slice,
     retention: &mut Retention,
     sink: &mut S,
     should_stop: &dyn Fn() -> bool,
 ) -> Result<MergeStats, MergeError<C::Error, S::Error>> {
     let mut boundaries = plan.boundaries.iter().peekable();
     let mut last_key = Vec::new();
-    let mut range_deletes = Clipper::new(&retention.kept_range_deletes(|fragment| {
+    let kept = retention.kept_range_deletes(|fragment| {
         plan.nothing_older_within(fragment.lower(), fragment.upper())
-    }));
-    cursor.seek_first().map_err(MergeError::Read)?;
-    let nothing_older = |key: &[u8]| plan.nothing_older(key);
-    let stats = for_each_survivor(cursor, retention, nothing_older, should_stop, |entry| {
+    });
+    let mut range_deletes = Clipper::new(&slice.clip(&kept));
+    cursor.seek(&slice.lower(), MAX_SEQ_NO).map_err(MergeError::Read)?;
+    let (through, nothing_older) = (slice.through(), |key: &[u8]| plan.nothing_older(key));
+    let mut take = |entry: Entry<'_>| {
         let bytes = sink.table_bytes();
         if bytes > 0 && entry.key != last_key.as_slice() {
             let mut is_border = false;
@@ -71,7 +74,15 @@ pub fn merge<C: Cursor, S: TableSink>(
         last_key.clear();
         last_key.extend_from_slice(entry.key);
         sink.add(entry, key_hash(entry.key))
-    })?;
+    };
+    let stats = for_each_survivor_through(
+        cursor,
+        through,
+        retention,
+        nothing_older,
+        should_stop,
+        &mut take,
+    )?;
     range_deletes.finish(sink).map_err(MergeError::Write)?;
     Ok(stats)
 }

@@ -1,6 +1,8 @@
 //! The entries that survive: what retention keeps of a cursor's entries, and what takes the place
 //! of others. Merges and flushes write these and nothing else.
 
+use std::ops::AddAssign;
+
 use lsm_entry::{Cursor, Entry};
 
 use crate::filter::take_filtered;
@@ -46,6 +48,21 @@ pub enum MergeError<R, W> {
 /// Entries after which a merge asks whether it should stop.
 const STOP_CHECK_ENTRIES: u64 = 4096;
 
+impl AddAssign for MergeStats {
+    fn add_assign(&mut self, other: Self) {
+        self.entries_read += other.entries_read;
+        self.entries_written += other.entries_written;
+        self.dropped_shadowed += other.dropped_shadowed;
+        self.dropped_covered += other.dropped_covered;
+        self.dropped_tombstones += other.dropped_tombstones;
+        self.dropped_expired += other.dropped_expired;
+        self.operands_folded += other.operands_folded;
+        self.filter_removed += other.filter_removed;
+        self.filter_replaced += other.filter_replaced;
+        self.filter_failures += other.filter_failures;
+    }
+}
+
 /// Hands `take` what survives of `cursor`'s entries, from its position on, in order.
 /// `nothing_older`: no older entry of a key lies outside what is being merged.
 ///
@@ -57,11 +74,25 @@ pub fn for_each_survivor<C: Cursor, W>(
     retention: &mut Retention,
     nothing_older: impl Fn(&[u8]) -> bool,
     should_stop: &dyn Fn() -> bool,
+    take: impl FnMut(Entry<'_>) -> Result<(), W>,
+) -> Result<MergeStats, MergeError<C::Error, W>> {
+    for_each_survivor_through(cursor, None, retention, nothing_older, should_stop, take)
+}
+
+/// The same up to the key `through`, with which it ends; `None`: up to the last.
+#[inline]
+pub(crate) fn for_each_survivor_through<C: Cursor, W>(
+    cursor: &mut C,
+    through: Option<&[u8]>,
+    retention: &mut Retention,
+    nothing_older: impl Fn(&[u8]) -> bool,
+    should_stop: &dyn Fn() -> bool,
     mut take: impl FnMut(Entry<'_>) -> Result<(), W>,
 ) -> Result<MergeStats, MergeError<C::Error, W>> {
+    let is_within = |entry: &Entry<'_>| through.is_none_or(|last| entry.key <= last);
     let mut stats = MergeStats::default();
     let mut operands = Operands::default();
-    while let Some(entry) = cursor.entry() {
+    while let Some(entry) = cursor.entry().filter(is_within) {
         if stats.entries_read.is_multiple_of(STOP_CHECK_ENTRIES) && should_stop() {
             return Err(MergeError::Stopped);
         }

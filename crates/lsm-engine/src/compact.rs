@@ -4,8 +4,8 @@
 //! 2. Copy the snapshot list: what the plan's inputs hold is visible already, so a snapshot taken
 //!    later sees the newest version of each key, which is kept. The present is asked for with it: a
 //!    snapshot taken later finds expired what has expired then.
-//! 3. A move or a drop is an edit alone. A merge reads the inputs in order and writes what
-//!    retention keeps into tables, which are synced, then their directory.
+//! 3. A move or a drop is an edit alone. A merge (`merge_job.rs`) reads the inputs in order and writes
+//!    what retention keeps into tables, which are synced, then their directory.
 //! 4. Append the edit to the manifest.
 //! 5. Publish the view. The inputs' files go when the last view that holds them does.
 //!
@@ -18,25 +18,21 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use lsm_compaction::{
-    Action, CompactionFilter, CompactionPolicy, MergeError, Plan, PlanInput, RangePlan, Retention,
-    RunningPlan, blobs_to_move, merge, plan_blobs, plan_collapse, plan_covered, plan_expired,
-    plan_ingest, plan_overdue_blobs, plan_range, plan_tombstones,
+    Action, CompactionPolicy, Plan, PlanInput, RangePlan, RunningPlan, plan_blobs, plan_collapse,
+    plan_covered, plan_expired, plan_ingest, plan_overdue_blobs, plan_range, plan_tombstones,
 };
-use lsm_entry::{Entry, Fragments, MergingCursor};
-use lsm_manifest::{FileKind, ManifestEdit, parse_file_name};
-use lsm_sstable::Origin;
+use lsm_entry::Fragments;
+use lsm_manifest::ManifestEdit;
 use lsm_version::{Place, TableRecord, VersionEdit};
 
 use crate::age_limit::AgeLimit;
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::Event;
 use crate::keyspace::KeyspaceCore;
-use crate::limiter::Priority;
-use crate::outputs::{Moving, OutputSpec, Outputs, WrittenTables};
+use crate::merge_job::OfferedJobs;
+use crate::outputs::WrittenTables;
 use crate::reads::Scan;
-use crate::run_cursor::RunCursor;
 use crate::shared::Shared;
-use crate::source::Source;
 use crate::spans::span;
 use crate::view::Tree;
 
@@ -46,6 +42,8 @@ pub(crate) struct CompactionState {
     running: Mutex<HashMap<u32, Plans>>,
     /// Numbers of tables that went without being read.
     dropped: Mutex<BTreeSet<u64>>,
+    /// Merges that others may help with.
+    pub(crate) offered: OfferedJobs,
 }
 
 #[derive(Debug, Default)]
@@ -109,8 +107,18 @@ impl CompactionState {
     /// them: a repair that finds such a file must not bring back what it holds, though the range
     /// delete that covered it be gone as well.
     fn note_dropped(&self, plan: &Plan) {
-        let numbers = plan_tables(plan).map(|table| table.number);
+        let numbers = plan.tables().map(|table| table.number);
         self.dropped.lock().expect("no holder panicked").extend(numbers);
+    }
+
+    /// Adds the tables that went so.
+    pub(crate) fn add_dropped(&self, numbers: &mut BTreeSet<u64>) {
+        numbers.extend(&*self.dropped.lock().expect("no holder panicked"));
+    }
+
+    /// Of the tables that went so, only these are still there.
+    pub(crate) fn forget_dropped_but(&self, there: &BTreeSet<u64>) {
+        self.dropped.lock().expect("no holder panicked").retain(|number| there.contains(number));
     }
 }
 
@@ -136,6 +144,7 @@ impl Shared {
     /// Carries out one plan of whichever keyspace has one. Background work; `false` if none has. A
     /// keyspace that fails does not keep the others from their turn.
     pub(crate) fn compact_step(&self) -> Result<bool> {
+        self.help_merges();
         let mut first_error = None;
         for core in self.live_keyspaces() {
             match self.compact_keyspace_once(&core) {
@@ -202,7 +211,7 @@ impl Shared {
             ticket.give_up(plan.as_running(), error);
             self.events.tell(|| Event::TablesSetAside {
                 keyspace: core.name.clone(),
-                tables: plan_tables(&plan).map(|table| table.number).collect(),
+                tables: plan.tables().map(|table| table.number).collect(),
                 error: error.clone(),
             });
         }
@@ -301,7 +310,7 @@ impl Shared {
         };
         let added: Vec<_> = match (&written, plan.action) {
             (Some(written), _) => written.records().to_vec(),
-            (None, Action::Move) => plan_tables(plan).cloned().collect(),
+            (None, Action::Move) => plan.tables().cloned().collect(),
             (None, _) => Vec::new(),
         };
         let removed = plan.inputs.iter().flat_map(|input| {
@@ -334,87 +343,12 @@ impl Shared {
             keyspace: core.name.clone(),
             reason: plan.reason.to_string(),
             level: plan.output.level,
-            tables_in: plan_tables(plan).count(),
-            bytes_in: plan_tables(plan).map(|table| table.bytes).sum(),
+            tables_in: plan.tables().count(),
+            bytes_in: plan.tables().map(|table| table.bytes).sum(),
             tables_out: added.len(),
             bytes_out: added.iter().map(|table| table.bytes).sum(),
         });
         Ok(())
-    }
-
-    fn merge_inputs(
-        &self,
-        core: &KeyspaceCore,
-        plan: &Plan,
-        tree: &Arc<Tree>,
-        filter: Option<Arc<dyn CompactionFilter>>,
-    ) -> Result<WrittenTables> {
-        let inputs = Arc::new(input_tree(plan, tree)?);
-        let limit = AgeLimit::of(&core.options(), &tree.version);
-        let written_by_ms = limit.blobs_written_by(self.database_time_ms());
-        let spec = OutputSpec {
-            keyspace_id: core.id,
-            keyspace_name: core.name.clone(),
-            options: core.options(),
-            level: plan.output.level,
-            origin: Origin::Compaction,
-            made_from: plan_tables(plan).map(|table| table.number).collect(),
-            ancestors: self.ancestors(&inputs)?,
-            priority: Priority::Compaction,
-            moving: Some(Moving {
-                files: tree.blobs.clone(),
-                numbers: blobs_to_move(&tree.version, written_by_ms),
-            }),
-        };
-        let sources = (0..inputs.runs.len())
-            .map(|run| Source::Run(RunCursor::new(Arc::clone(&inputs), run)))
-            .collect();
-        let mut cursor = MergingCursor::new(sources);
-        let times = self.snapshots.read_times(self.database_time_ms());
-        let mut retention = Retention::at(times);
-        let mut outputs = Outputs::new(self.workshop(), spec);
-        let options = core.options();
-        // The FIFO policy goes by the time when a table was written, and merges nothing for its tombstones.
-        let is_fifo = matches!(options.compaction, CompactionPolicy::Fifo(_));
-        if options.tombstone_age_limit_ms.is_some() && !is_fifo {
-            outputs.hand_on_age(plan_tables(plan));
-        }
-        let files = tree.blobs.clone();
-        // Damage is told to whoever reads the key; a merge leaves what it cannot read as it is.
-        let fetch = move |entry: &Entry<'_>| Some(files.load(entry.blob()?).ok()?.to_vec());
-        retention = retention
-            .with_range_deletes(range_deletes(&inputs)?)
-            .folding(core.operator())
-            .filtering(filter)
-            .fetching(Arc::new(fetch));
-        let should_stop = || self.background.is_stopping() || self.commit.poison().is_some();
-        let merged = merge(&mut cursor, plan, &mut retention, &mut outputs, &should_stop);
-        let stats = merged.map_err(|error| match error {
-            MergeError::Read(error) | MergeError::Write(error) => Error::from(error),
-            MergeError::Stopped => Error::closed(),
-        })?;
-        let written = outputs.finish()?;
-        self.stats.note_compaction(plan, &stats, &written);
-        Ok(written)
-    }
-
-    /// Files that the inputs were made of, if they are still there because some reader holds them. By
-    /// induction, every one of a table's sources that can be met beside it is named in it.
-    fn ancestors(&self, inputs: &Tree) -> Result<Vec<u64>> {
-        let mut ancestors = BTreeSet::new();
-        for input in inputs.tables() {
-            ancestors.extend(input.table()?.properties().info.sources());
-        }
-        ancestors.extend(&*self.compaction.dropped.lock().expect("no holder panicked"));
-        if ancestors.is_empty() {
-            return Ok(Vec::new());
-        }
-        let listing = self.fs.list(&self.dir)?;
-        let there = listing.iter().map(|entry| parse_file_name(&entry.name));
-        let there: BTreeSet<u64> =
-            there.filter(|(kind, _)| *kind == FileKind::Table).map(|(_, number)| number).collect();
-        self.compaction.dropped.lock().expect("no holder panicked").retain(|it| there.contains(it));
-        Ok(ancestors.intersection(&there).copied().collect())
     }
 
     /// About how many bytes the tables in the range take, with the large values to which they refer.
@@ -457,11 +391,6 @@ impl Scan {
     }
 }
 
-/// What a plan reads, moves or drops.
-fn plan_tables(plan: &Plan) -> impl Iterator<Item = &Arc<TableRecord>> {
-    plan.inputs.iter().flat_map(|input| &input.tables)
-}
-
 /// The range deletes of a tree, and where each lies. A table that cannot be opened is passed over:
 /// whoever reads it reports that.
 fn covering(tree: &Tree) -> Vec<(Place, &Fragments)> {
@@ -473,31 +402,4 @@ fn covering(tree: &Tree) -> Vec<(Place, &Fragments)> {
         })
     });
     with_ranges.collect()
-}
-
-/// The range deletes of all tables of a tree, as one.
-fn range_deletes(tree: &Tree) -> Result<Fragments> {
-    let mut joined = Fragments::default();
-    for live in tree.tables() {
-        if let Some(fragments) = live.range_deletes()? {
-            fragments.range_deletes().into_iter().for_each(|range| joined.insert(range));
-        }
-    }
-    Ok(joined)
-}
-
-/// A tree of just the plan's inputs, sharing the open tables of the one it was made from.
-fn input_tree(plan: &Plan, tree: &Tree) -> Result<Tree> {
-    let mut runs = Vec::with_capacity(plan.inputs.len());
-    for input in &plan.inputs {
-        let mut tables = Vec::with_capacity(input.tables.len());
-        for record in &input.tables {
-            let table = tree.table(record.number).ok_or_else(|| {
-                Error::corrupt(format!("plan names table {} which is not live", record.number))
-            })?;
-            tables.push(Arc::clone(table));
-        }
-        runs.push(crate::view::LiveRun::new(input.level, tables));
-    }
-    Ok(Tree { version: Arc::clone(&tree.version), runs, blobs: tree.blobs.clone() })
 }

@@ -97,6 +97,7 @@ mod iter;
 mod keyspace;
 mod keyspaces;
 mod limiter;
+mod merge_job;
 mod metrics;
 mod named;
 mod note;

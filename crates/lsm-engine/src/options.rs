@@ -74,7 +74,8 @@ pub struct Options {
     pub cache_bytes: Option<u64>,
     /// When a write is acknowledged unless it says otherwise (default `Disk`).
     pub durability: Durability,
-    /// Threads that compact (default 2, 1 to 64). One more flushes, one keeps the log.
+    /// Threads that compact (default 2, 1 to 64). One more flushes, one keeps the log. A merge of several
+    /// tables is divided between all that have nothing else to do.
     pub background_threads: usize,
     /// Most bytes a second that flushes and compactions may write together, at least 64 KiB; `None`:
     /// no limit. A flush goes before a compaction. Changeable live

@@ -78,6 +78,7 @@ impl Shared {
 }
 
 /// What the outputs of one job have in common.
+#[derive(Clone)]
 pub(crate) struct OutputSpec {
     pub(crate) keyspace_id: u32,
     pub(crate) keyspace_name: String,
@@ -118,6 +119,13 @@ impl WrittenTables {
     /// The blob files that were written for them.
     pub(crate) fn blobs(&self) -> &[Arc<BlobRecord>] {
         &self.blobs
+    }
+
+    /// Adds tables whose keys lie behind these.
+    pub(crate) fn append(&mut self, mut behind: Self) {
+        self.records.append(&mut behind.records);
+        self.blobs.append(&mut behind.blobs);
+        self.files.paths.append(&mut behind.files.paths);
     }
 
     /// Their entries, which were written under numbers of no meaning, all have the number `seq_no`.

@@ -260,6 +260,17 @@ impl Fragments {
         Self { list: kept.collect() }
     }
 
+    /// What of them lies from `lower` up to `upper` (exclusive; empty: to the end).
+    #[must_use]
+    pub fn clipped(&self, lower: &[u8], upper: &[u8]) -> Self {
+        let parts = self.overlapping(lower, upper).map(|fragment| {
+            let ends_first = !fragment.upper.is_empty() && is_below(&fragment.upper, upper);
+            let upper = if ends_first { &fragment.upper } else { upper };
+            Arc::new(fragment.part(lower.max(&fragment.lower), upper))
+        });
+        Self { list: parts.collect() }
+    }
+
     /// The same with every number raised by `shift`.
     #[must_use]
     pub fn counted_from(&self, shift: SeqNo) -> Self {

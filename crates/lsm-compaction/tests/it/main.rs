@@ -7,3 +7,4 @@ mod plans;
 mod retention;
 mod rng;
 mod settling;
+mod slicing;

@@ -24,6 +24,7 @@ const BLOB_FILE_BYTES: u64 = 256 << 20;
 const EXPIRY_BYTES: usize = 8;
 
 /// Where the inputs' values lie, and from which files they are to be moved.
+#[derive(Clone)]
 pub(crate) struct Moving {
     pub(crate) files: BlobFiles,
     pub(crate) numbers: BTreeSet<u64>,

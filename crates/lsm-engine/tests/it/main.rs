@@ -32,6 +32,7 @@ mod reserve;
 mod restoring;
 mod rng;
 mod scans;
+mod slicing;
 mod tombstones;
 mod transactions;
 mod ttl;

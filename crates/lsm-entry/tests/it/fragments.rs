@@ -85,6 +85,23 @@ proptest! {
             prop_assert_eq!(found, all.map(Fragment::lower).collect::<Vec<_>>());
         }
     }
+
+    #[test]
+    fn clipped_fragments_cover_what_they_did_inside_and_nothing_outside(
+        bounds in bounds(),
+        other in bounds(),
+    ) {
+        let fragments: Fragments = range_deletes(&bounds).into_iter().collect();
+        for (lower, upper) in other.iter().filter(|(lower, upper)| is_below(lower, upper)) {
+            let clipped = fragments.clipped(lower, upper);
+            for key in keys() {
+                let is_inside = *lower <= key && is_below(&key, upper);
+                let numbers = |of: &Fragments| of.find(&key).map(|it| it.seq_nos().to_vec());
+                let expected = if is_inside { numbers(&fragments) } else { None };
+                prop_assert_eq!(numbers(&clipped), expected);
+            }
+        }
+    }
 }
 
 #[test]
