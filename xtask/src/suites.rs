@@ -36,10 +36,17 @@ pub(crate) fn test() -> Result<Vec<Step>> {
         ),
         // Unit, documentation and integration tests of every crate, the layer test among them.
         Step::command("tests", Invocation::cargo("test --workspace --all-features")),
-        // What a user gets who asks for nothing more: what only other builds can read is refused.
+        // What a user gets who asks for nothing more.
+        Step::command(
+            "default lints",
+            Invocation::cargo("clippy --package lsm-engine --all-targets")
+                .arguments(["--", "-D", "warnings"]),
+        ),
+        // What only other builds can read is refused, by a repair too.
         Step::command(
             "without zstd",
-            Invocation::cargo("test --package lsm-sstable --package lsm-engine --tests"),
+            Invocation::cargo("test --package lsm-sstable --package lsm-engine --tests")
+                .arguments(["--features", "lsm-engine/repair"]),
         ),
         Step::new("examples", "cargo xtask examples", || examples::run(&[])),
         Step::new("readme", "cargo xtask readme", examples::run_readme),

@@ -120,7 +120,7 @@ impl Error {
     /// Names the way out of damage that keeps a database from being opened.
     pub(crate) fn naming_repair(mut self) -> Self {
         if self.0.kind == ErrorKind::Corrupt && !self.0.message.contains("repair") {
-            self.0.message.push_str("; repair can make a database of what is whole");
+            self.0.message.push_str("; `lsm repair` can make a database of what is whole");
         }
         self
     }

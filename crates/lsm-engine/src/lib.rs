@@ -61,7 +61,7 @@
 //! | what is told to listeners | `events.rs` |
 //! | how a tree, a key and a read are looked into | `inspect.rs` |
 //! | how every byte is checked | `verify.rs` |
-//! | how a damaged directory becomes a database again | `repair.rs` |
+//! | how a damaged directory becomes a database again (feature `repair`) | `repair.rs` |
 //! | how a database is removed, and nothing else | `destroy.rs` |
 
 mod age_limit;
@@ -116,6 +116,7 @@ mod read_only;
 mod reads;
 mod recover;
 mod recovery_report;
+#[cfg(feature = "repair")]
 mod repair;
 mod replay;
 mod reserve;
@@ -177,6 +178,7 @@ pub use options::{
 };
 pub use reads::{Reads, Scan};
 pub use recovery_report::RecoveryReport;
+#[cfg(feature = "repair")]
 pub use repair::{Loss, NamedFile, RepairOptions, RepairReport, RepairedKeyspace, repair};
 pub use restore::{RestoreOptions, RestoreProgress, RestoreReport, restore, restore_with};
 pub use samples::{PathTimes, TouchMetrics};

@@ -160,7 +160,8 @@ fn check_features(dir: &Path, unknown: u64) -> Result<()> {
 fn check_unfinished_creation(fs: &SharedFs, dir: &Path, listing: &[DirEntry]) -> Result<()> {
     let lost_current = |name: &str| {
         let reason = format!(
-            "CURRENT, which names the manifest, is not there, but {name} is; repair can rebuild it"
+            "CURRENT, which names the manifest, is not there, but {name} is; `lsm repair` can \
+             rebuild it"
         );
         lsm_io::Error::corrupt(&dir.join(file_name(FileKind::Current, 0)), 0, reason).into()
     };

@@ -133,7 +133,7 @@ fn an_open_that_meets_damage_names_repair() {
     let place = database();
     std::fs::remove_file(&place.files("sst")[0]).unwrap();
     let run = place.run(&["put", "k", "v"]).check_code(4);
-    assert!(run.stderr.contains("repair can make a database"), "{}", run.stderr);
+    assert!(run.stderr.contains("`lsm repair` can make a database"), "{}", run.stderr);
     place.run(&["repair", "--yes"]).check_code(4);
     place.run(&["put", "k", "v"]).check_code(0);
 }

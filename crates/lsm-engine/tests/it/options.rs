@@ -9,7 +9,7 @@ const OPENING: &str = "\
 # Options
 
 Every option, its default, and what it does. The page is written by a test from the doc comments of
-`Options` and `KeyspaceOptions` (`UPDATE_EXPECT=1 cargo test -p lsm-engine --features testing --test it
+`Options` and `KeyspaceOptions` (`UPDATE_EXPECT=1 cargo test -p lsm-engine --all-features --test it
 -- options`); `lsm options --db DIR` prints the same with the values of a database, and names what looks
 unwise among them, as `Options::lint()` does.
 
