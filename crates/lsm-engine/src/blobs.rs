@@ -4,7 +4,7 @@
 //! gone, if no table of the next version refers to it. Nobody else decides about it. There may be many:
 //! of those that are open one that was not read from lately is closed for the next.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
@@ -154,44 +154,50 @@ pub(crate) fn identity_of(record: &BlobRecord) -> Identity {
 #[derive(Clone, Debug)]
 pub(crate) struct BlobFiles {
     dir: PathBuf,
-    files: BTreeMap<u64, Arc<HeldBlobFile>>,
+    /// By number.
+    files: Vec<Arc<HeldBlobFile>>,
 }
 
 impl BlobFiles {
     /// Those of `version`, taking over from `before` the handles of files that stay.
     pub(crate) fn new(version: &Version, before: Option<&Self>, store: &Arc<TableStore>) -> Self {
-        let known = |number| before.and_then(|before| before.files.get(&number));
-        let files: BTreeMap<_, _> = version
-            .blobs()
-            .map(|blob| {
-                let number = blob.record.number;
-                let fresh = || {
-                    Arc::new(HeldBlobFile {
-                        record: Arc::clone(&blob.record),
-                        store: Arc::clone(store),
-                        opened: ArcSwapOption::empty(),
-                        was_read: AtomicBool::new(false),
-                        replaced: AtomicBool::new(false),
-                    })
-                };
-                (number, known(number).map_or_else(fresh, Arc::clone))
-            })
-            .collect();
-        let gone = before.iter().flat_map(|before| &before.files);
-        for (_, file) in gone.filter(|(number, _)| !files.contains_key(number)) {
-            file.mark_replaced();
+        let mut files = Vec::new();
+        for blob in version.blobs() {
+            let known = before.and_then(|before| before.get(blob.record.number));
+            let fresh = || {
+                Arc::new(HeldBlobFile {
+                    record: Arc::clone(&blob.record),
+                    store: Arc::clone(store),
+                    opened: ArcSwapOption::empty(),
+                    was_read: AtomicBool::new(false),
+                    replaced: AtomicBool::new(false),
+                })
+            };
+            files.push(known.map_or_else(fresh, Arc::clone));
         }
-        Self { dir: store.dir.clone(), files }
+        debug_assert!(files.is_sorted_by_key(|file| file.record.number));
+        let files = Self { dir: store.dir.clone(), files };
+        for file in before.map_or(&[][..], |before| &before.files) {
+            if !files.contains(file.record.number) {
+                file.mark_replaced();
+            }
+        }
+        files
     }
 
     /// Every file, by number.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<HeldBlobFile>> {
-        self.files.values()
+        self.files.iter()
     }
 
     /// Whether file `number` is among them.
     pub(crate) fn contains(&self, number: u64) -> bool {
-        self.files.contains_key(&number)
+        self.get(number).is_some()
+    }
+
+    fn get(&self, number: u64) -> Option<&Arc<HeldBlobFile>> {
+        let index = self.files.binary_search_by_key(&number, |file| file.record.number);
+        Some(&self.files[index.ok()?])
     }
 
     /// The value to which an entry refers, given what [`Entry::blob`](lsm_entry::Entry::blob) says.
@@ -201,7 +207,7 @@ impl BlobFiles {
             let reason = "a table refers to a large value with bytes that are no reference";
             return Err(Error::corrupt(&self.dir, 0, reason));
         };
-        let Some(held) = self.files.get(&place.file) else {
+        let Some(held) = self.get(place.file) else {
             let path = self.dir.join(file_name(FileKind::Blob, place.file));
             let reason = "a table refers to a value in a blob file that is not live";
             return Err(Error::corrupt(&path, place.offset, reason));

@@ -7,7 +7,6 @@
 //! Time is *database time*: the clock, but never less than it was. So that this holds over a crash as
 //! well, it is written into the manifest, once somebody has found a value gone because of it.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -189,17 +188,20 @@ impl Keyspace {
     /// What of its tables waits to expire, by when. Costs no disk access.
     pub fn expiry(&self) -> Vec<ExpiryShare> {
         let now_ms = self.db.shared.database_time_ms();
-        let mut shares: BTreeMap<ExpiryDue, ExpiryShare> = BTreeMap::new();
+        let mut shares: Vec<ExpiryShare> = Vec::new();
         for table in self.core().view.load().tree.tables() {
             let record = table.record();
             let Some(due) = ExpiryDue::of(record, now_ms) else { continue };
-            let none = ExpiryShare { due, tables: 0, entries: 0, bytes: 0 };
-            let share = shares.entry(due).or_insert(none);
+            let index = shares.partition_point(|share| share.due < due);
+            if shares.get(index).is_none_or(|share| share.due != due) {
+                shares.insert(index, ExpiryShare { due, tables: 0, entries: 0, bytes: 0 });
+            }
+            let share = &mut shares[index];
             share.tables += 1;
             share.entries += record.entries;
             share.bytes += record.bytes;
         }
-        shares.into_values().collect()
+        shares
     }
 }
 

@@ -108,7 +108,7 @@ impl Shared {
             return Ok(core);
         }
         // A keyspace of this name that is being dropped is there until its drop is durable.
-        while manifest.state().keyspaces.values().any(|state| state.name == name) {
+        while manifest.state().keyspaces.iter().any(|state| state.name == name) {
             drop(manifest);
             std::thread::sleep(Duration::from_millis(1));
             self.check_writable()?;
@@ -128,7 +128,7 @@ impl Shared {
         };
         // Order: the keyspace is durable before a batch can name it.
         self.append_edit(&mut manifest, edit)?;
-        let state = &manifest.state().keyspaces[&id];
+        let state = manifest.state().keyspace(id).expect("the edit created it");
         let tree = Tree::new(Arc::clone(&state.version), None, &self.tables);
         let core = new_core(state, View::opened(self.new_memtable(0), tree))?;
         if let Some(operator) = &options.merge_operator {

@@ -2,7 +2,6 @@
 //!
 //! They are known by name, so that a keyspace with one of them can be opened without naming it.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use lsm_compaction::MergeOperator;
@@ -103,7 +102,9 @@ impl SetUnion {
         elements.is_sorted_by(|one, next| one < next).then_some(elements)
     }
 
-    fn encode(elements: BTreeSet<&[u8]>) -> Vec<u8> {
+    fn encode(mut elements: Vec<&[u8]>) -> Vec<u8> {
+        elements.sort_unstable();
+        elements.dedup();
         let mut encoded = Vec::new();
         for element in elements {
             // An element longer than a value may be is refused with the operand that holds it.
@@ -115,7 +116,7 @@ impl SetUnion {
     }
 
     fn union<'a>(sets: impl Iterator<Item = &'a [u8]>) -> Option<Vec<u8>> {
-        let mut union = BTreeSet::new();
+        let mut union = Vec::new();
         for set in sets {
             union.extend(Self::elements(set)?);
         }

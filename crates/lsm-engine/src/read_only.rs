@@ -7,7 +7,7 @@
 //! A writer keeps the versions that its own snapshots see, not those of other processes. So here a
 //! reader holds a whole [`Moment`], number and views of all keyspaces, instead of a number.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -49,7 +49,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub(crate) struct Moment {
     pub(crate) seq_no: SeqNo,
-    views: BTreeMap<u32, Arc<View>>,
+    views: HashMap<u32, Arc<View>>,
     /// What keyspaces show that were created later.
     nothing: Arc<View>,
 }
@@ -283,9 +283,9 @@ impl Look<'_> {
             stop_at,
             made_from: Vec::new(),
         };
-        let mut replayed = BTreeMap::new();
-        for (&id, keyspace) in &state.keyspaces {
-            let known = before.map(|moment| &*moment.view(id).tree);
+        let mut replayed = Vec::new();
+        for keyspace in &state.keyspaces {
+            let known = before.map(|moment| &*moment.view(keyspace.id).tree);
             let tree = Tree::new(Arc::clone(&keyspace.version), known, tables);
             // A table is opened now, while it is there: the writer may remove it at any time, and an
             // open file outlives its name.
@@ -296,27 +296,19 @@ impl Look<'_> {
                 unless_damaged(held.keep_open())?;
             }
             let memtable = recovery.new_memtable(0);
-            replayed.insert(
-                id,
-                Replayed {
-                    core: new_core(keyspace, View::opened(Arc::clone(&memtable), tree))?,
-                    flushed_through: keyspace.flushed_through,
-                    memtable,
-                    sealed: Vec::new(),
-                    tables: Vec::new(),
-                },
-            );
+            let core = new_core(keyspace, View::opened(Arc::clone(&memtable), tree))?;
+            replayed.push(Replayed::new(core, keyspace.flushed_through, memtable));
         }
         let log = replay_log(&mut recovery, &state, &mut replayed, closed_cleanly)?;
         let last = log.next_seq_no.map_or(0, |next| next.saturating_sub(1));
         let mut report = RecoveryReport::default();
         report.note_log(&log, recovery.entries);
         let mut keyspaces = HashMap::new();
-        for (id, keyspace) in replayed {
+        for keyspace in replayed {
             let tree = Arc::clone(&keyspace.core.view.load().tree);
             let view = View { active: keyspace.memtable, sealed: keyspace.sealed, tree };
             keyspace.core.view.store(Arc::new(view));
-            keyspaces.insert(id, keyspace.core);
+            keyspaces.insert(keyspace.core.id, keyspace.core);
         }
         let end = stop_at.map_or(SeqNo::MAX, |stop_at| stop_at - 1);
         report.last_seq_no = state.last_seq_no.max(last).min(end);

@@ -19,7 +19,7 @@
 //! any step leaves the same recovery to be done again; and a failure at any step removes what 4, 5
 //! and 6 have written.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -207,7 +207,7 @@ pub(crate) fn check_files_present(
             }
         }
     };
-    for keyspace in state.keyspaces.values() {
+    for keyspace in &state.keyspaces {
         for (_, record) in keyspace.version.tables() {
             check(FileKind::Table, record.number, record.bytes)?;
         }
@@ -266,7 +266,7 @@ fn recover(
 ) -> Result<Arc<Shared>> {
     let fs = Arc::clone(&options.env.fs);
     let FoundState { mut state, closed_cleanly, manifest } = found;
-    if !state.keyspaces.contains_key(&DEFAULT_KEYSPACE) {
+    if state.keyspace(DEFAULT_KEYSPACE).is_none() {
         return Err(Error::corrupt("the manifest has no default keyspace"));
     }
     let (garbage_sender, garbage) = crossbeam_channel::unbounded();
@@ -291,22 +291,19 @@ fn recover(
         stop_at: None,
         made_from: Vec::new(),
     };
-    let mut keyspaces = BTreeMap::new();
-    for (&id, keyspace) in &state.keyspaces {
+    let mut keyspaces = Vec::new();
+    for keyspace in &state.keyspaces {
         let tree = Tree::new(Arc::clone(&keyspace.version), None, &tables);
         let active = Memtable::new(options.memtable_options(recovery.hash_seed, 0));
         let core = new_core(keyspace, View::opened(Arc::new(active), tree))?;
         let memtable = recovery.new_memtable(0);
-        let flushed_through = keyspace.flushed_through;
-        keyspaces.insert(
-            id,
-            Replayed { core, flushed_through, memtable, sealed: Vec::new(), tables: Vec::new() },
-        );
+        keyspaces.push(Replayed::new(core, keyspace.flushed_through, memtable));
     }
     let mut history = History::new(options.changes_retention());
     let mut edit = ManifestEdit::default();
     let given = options.keyspace.merge_operator.as_ref();
-    let default = &keyspaces[&DEFAULT_KEYSPACE].core;
+    // None has a lower number.
+    let default = &keyspaces[0].core;
     let filter = options.keyspace.compaction_filter.as_ref();
     let takes_operator = default.take_operator(given, options.without_operators)?;
     let takes_filter = default.take_filter(filter, options.without_operators)?;
@@ -323,11 +320,11 @@ fn recover(
         *default.options.lock().expect("no holder panicked") = Arc::new(taken);
     }
     // Said before the first operand can be written, so that no older program takes one for something else.
-    let taking = keyspaces.iter().filter(|(id, keyspace)| {
-        let is_said = state.keyspaces.get(id).is_some_and(|state| state.takes_operands);
+    let taking = keyspaces.iter().filter(|keyspace| {
+        let is_said = state.keyspace(keyspace.core.id).is_some_and(|state| state.takes_operands);
         !is_said && keyspace.core.options().merge_operator.is_some()
     });
-    edit.takes_operands.extend(taking.map(|(id, _)| *id));
+    edit.takes_operands.extend(taking.map(|keyspace| keyspace.core.id));
     let mut is_log_read_for_nothing = false;
     if !report.created {
         let log = replay_log(&mut recovery, &state, &mut keyspaces, closed_cleanly)?;
@@ -341,11 +338,12 @@ fn recover(
         }
     }
     // No number is given out twice, whatever the log has lost.
-    let flushed_through = state.keyspaces.values().map(|keyspace| keyspace.flushed_through);
+    let flushed_through = state.keyspaces.iter().map(|keyspace| keyspace.flushed_through);
     state.last_seq_no = flushed_through.fold(state.last_seq_no, u64::max);
 
     // Step 5: what is left becomes tables, and one edit makes all of them part of the database.
-    for (&id, keyspace) in &mut keyspaces {
+    for keyspace in &mut keyspaces {
+        let id = keyspace.core.id;
         recovery.write_out(keyspace)?;
         let is_empty = |written: &&WrittenTables| written.records().is_empty();
         for written in keyspace.tables.iter().filter(|written| !is_empty(written)) {
@@ -366,7 +364,7 @@ fn recover(
         let (numbers, now_ms) = (&recovery.file_numbers, recovery.now_ms);
         let fresh = Fresh::prepare(&fs, dir, &options, numbers, state, edit, now_ms)?;
         // From here on `CURRENT` may name a manifest that names them.
-        for keyspace in keyspaces.values_mut() {
+        for keyspace in &mut keyspaces {
             keyspace.tables.drain(..).for_each(|written| drop(written.keep()));
         }
         let (log, manifest) = fresh.start(&fs, dir)?;
@@ -376,15 +374,16 @@ fn recover(
     attempt.succeeded();
     let expiry = Expiry::default();
     expiry.note_kept(state.database_time_ms);
-    state.keyspaces.values().for_each(|keyspace| expiry.note_version(&keyspace.version));
+    state.keyspaces.iter().for_each(|keyspace| expiry.note_version(&keyspace.version));
 
     let mut live = HashMap::new();
-    for (id, keyspace) in keyspaces {
+    for keyspace in keyspaces {
         let view = keyspace.core.view.load_full();
-        let version = Arc::clone(&state.keyspaces[&id].version);
+        let state = state.keyspace(keyspace.core.id).expect("no open drops a keyspace");
+        let version = Arc::clone(&state.version);
         let tree = Arc::new(Tree::new(version, Some(&view.tree), &tables));
         keyspace.core.swap_view(|view| view.with_tree(Arc::clone(&tree), &[]));
-        live.insert(id, keyspace.core);
+        live.insert(keyspace.core.id, keyspace.core);
     }
     let default_keyspace = Arc::clone(&live[&DEFAULT_KEYSPACE]);
     // Order: an operator's name is saved before its first operand can be written.

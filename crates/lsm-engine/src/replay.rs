@@ -1,6 +1,6 @@
 //! Reading the log back: every batch that no table holds yet goes into memtables again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -36,6 +36,21 @@ pub(crate) struct Replayed {
 }
 
 impl Replayed {
+    /// A keyspace into which nothing was replayed yet.
+    pub(crate) fn new(
+        core: Arc<KeyspaceCore>,
+        flushed_through: SeqNo,
+        memtable: Arc<Memtable>,
+    ) -> Self {
+        Self { core, flushed_through, memtable, sealed: Vec::new(), tables: Vec::new() }
+    }
+
+    /// Where keyspace `id` is, if it is there, among those of a database, which are in the order of
+    /// their numbers.
+    pub(crate) fn find(keyspaces: &[Self], id: u32) -> Option<usize> {
+        keyspaces.binary_search_by_key(&id, |keyspace| keyspace.core.id).ok()
+    }
+
     /// What is older than its memtable.
     fn older(&self) -> Older {
         let mut older = Older::of(&self.core.view.load().tree.version);
@@ -94,7 +109,7 @@ impl Recovery<'_> {
     /// Applies one batch to the memtables.
     pub(crate) fn replay_batch(
         &mut self,
-        keyspaces: &mut BTreeMap<u32, Replayed>,
+        keyspaces: &mut [Replayed],
         frame: &FrameRef<'_>,
     ) -> lsm_io::Result<()> {
         let corrupt = |reason: String| {
@@ -104,7 +119,7 @@ impl Recovery<'_> {
         if self.stop_at.is_some_and(|stop_at| frame.seq_start >= stop_at) {
             return Ok(());
         }
-        let mut current = DEFAULT_KEYSPACE;
+        let mut current = Replayed::find(keyspaces, DEFAULT_KEYSPACE);
         let mut seq_no = frame.seq_start;
         let mut entries = 0;
         for record in Records::new(frame.payload) {
@@ -118,12 +133,11 @@ impl Recovery<'_> {
                          {bytes}"
                     )));
                 }
-                Record::Keyspace(id) => current = id,
+                Record::Keyspace(id) => current = Replayed::find(keyspaces, id),
                 Record::Entry { tag, key, value } => {
                     // A keyspace that is not there any more was dropped later in the order.
-                    if let Some(keyspace) = keyspaces.get_mut(&current)
-                        && seq_no > keyspace.flushed_through
-                    {
+                    let keyspace = current.map(|index| &mut keyspaces[index]);
+                    if let Some(keyspace) = keyspace.filter(|it| seq_no > it.flushed_through) {
                         let entry = Entry { key, seq_no, tag, value };
                         // Where this fails, the log is not to blame.
                         self.insert(keyspace, &entry)?;
@@ -148,14 +162,14 @@ impl Recovery<'_> {
     }
 
     /// Writes out the largest memtables where those of all keyspaces together take too much.
-    fn weigh(&self, keyspaces: &mut BTreeMap<u32, Replayed>) -> Result<()> {
+    fn weigh(&self, keyspaces: &mut [Replayed]) -> Result<()> {
         let bytes = |keyspace: &Replayed| keyspace.memtable.allocated_bytes() as u64;
         loop {
-            let filled = || keyspaces.values().filter(|keyspace| !keyspace.memtable.is_empty());
+            let filled = || keyspaces.iter().filter(|keyspace| !keyspace.memtable.is_empty());
             if filled().map(bytes).sum::<u64>() <= self.options.memtables_part_bytes() / 2 {
                 return Ok(());
             }
-            let filled = keyspaces.values_mut().filter(|keyspace| !keyspace.memtable.is_empty());
+            let filled = keyspaces.iter_mut().filter(|keyspace| !keyspace.memtable.is_empty());
             if let Some(largest) = filled.max_by_key(|keyspace| bytes(keyspace)) {
                 self.write_out(largest)?;
             }
@@ -228,7 +242,7 @@ impl Recovery<'_> {
 pub(crate) fn replay_log(
     recovery: &mut Recovery<'_>,
     state: &ManifestState,
-    keyspaces: &mut BTreeMap<u32, Replayed>,
+    keyspaces: &mut [Replayed],
     closed_cleanly: bool,
 ) -> Result<LogReport> {
     span!(INFO, "replay");

@@ -185,7 +185,7 @@ impl Shared {
         core: &KeyspaceCore,
         flushed: &[Arc<Memtable>],
     ) {
-        let Some(state) = manifest.state().keyspaces.get(&core.id) else { return };
+        let Some(state) = manifest.state().keyspace(core.id) else { return };
         self.expiry.note_version(&state.version);
         let before = Arc::clone(&core.view.load().tree);
         let tree = Arc::new(Tree::new(Arc::clone(&state.version), Some(&before), &self.tables));
@@ -197,7 +197,7 @@ impl Shared {
     pub(crate) fn live_keyspaces(&self) -> Vec<Arc<KeyspaceCore>> {
         let keyspaces = self.keyspaces.load();
         let mut cores: Vec<_> = keyspaces.values().filter(|c| !c.is_dropped()).cloned().collect();
-        cores.sort_by_key(|core| core.id);
+        cores.sort_unstable_by_key(|core| core.id);
         cores
     }
 

@@ -78,8 +78,6 @@ struct Share {
     deleted: Vec<Scan>,
     /// The same, to be asked for a key; `None`: there are none.
     range_deletes: Option<Arc<Fragments>>,
-    /// The time to live of values that have one, which begins with the commit.
-    ttls: BTreeMap<Vec<u8>, Duration>,
     reads: ReadSet,
 }
 
@@ -95,6 +93,8 @@ impl Share {
 struct OwnWrite {
     /// The value that the key gets, or that it is removed; `None`: neither.
     value: Option<Option<Vec<u8>>>,
+    /// The value's time to live, which begins with the commit, if it has one.
+    ttl: Option<Duration>,
     /// What is merged with that then, or with what is there, oldest first.
     operands: Vec<Vec<u8>>,
 }
@@ -223,15 +223,15 @@ impl Transaction {
             return Ok(self.moment.seq_no);
         }
         let mut batch = WriteBatch::new();
-        for Share { keyspace, writes, ttls, deleted, .. } in &shares {
+        for Share { keyspace, writes, deleted, .. } in &shares {
             // Order: a write that was made before a range was deleted is not among these any more.
             for scan in deleted {
                 batch.add_range_delete(Some(keyspace), scan);
             }
             for (key, own) in writes {
                 for (tag, value) in own.entries() {
-                    match ttls.get(key).filter(|_| tag == Tag::PUT) {
-                        Some(ttl) => batch.add_ttl(Some(keyspace), key, value, *ttl),
+                    match own.ttl.filter(|_| tag == Tag::PUT) {
+                        Some(ttl) => batch.add_ttl(Some(keyspace), key, value, ttl),
                         None => batch.add(Some(keyspace), tag, key, value),
                     }
                 }
@@ -321,19 +321,17 @@ pub struct TransactionWithin<'a> {
 impl TransactionWithin<'_> {
     /// Sets `key` to `value`.
     pub fn put(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
-        self.write(key.as_ref(), Some(value.as_ref().to_vec()));
+        self.write(key.as_ref(), Some(value.as_ref().to_vec()), None);
     }
 
     /// Sets `key` to `value` for as long as `ttl` from the commit on; see [`Keyspace::put_ttl`].
     pub fn put_ttl(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>, ttl: Duration) {
-        let key = key.as_ref();
-        self.write(key, Some(value.as_ref().to_vec()));
-        self.in_share(|share| share.ttls.insert(key.to_vec(), ttl));
+        self.write(key.as_ref(), Some(value.as_ref().to_vec()), Some(ttl));
     }
 
     /// Removes `key`.
     pub fn delete(&self, key: impl AsRef<[u8]>) {
-        self.write(key.as_ref(), None);
+        self.write(key.as_ref(), None, None);
     }
 
     /// Removes every key of `range`; see [`Transaction::delete_range`].
@@ -364,12 +362,9 @@ impl TransactionWithin<'_> {
         self.in_share(|share| share.writes.entry(key).or_default().operands.push(operand));
     }
 
-    fn write(&self, key: &[u8], value: Option<Vec<u8>>) {
-        let own = OwnWrite { value: Some(value), operands: Vec::new() };
-        self.in_share(|share| {
-            share.ttls.remove(key);
-            share.writes.insert(key.to_vec(), own)
-        });
+    fn write(&self, key: &[u8], value: Option<Vec<u8>>, ttl: Option<Duration>) {
+        let own = OwnWrite { value: Some(value), ttl, operands: Vec::new() };
+        self.in_share(|share| share.writes.insert(key.to_vec(), own));
     }
 
     /// What the transaction has written to `key` itself, and that it has read the key if that does
@@ -416,8 +411,7 @@ impl TransactionWithin<'_> {
         let index = known.unwrap_or_else(|| {
             let (keyspace, reads) = (self.keyspace.clone(), ReadSet::new(core));
             let (writes, deleted, range_deletes) = (BTreeMap::new(), Vec::new(), None);
-            let ttls = BTreeMap::new();
-            shares.push(Share { keyspace, writes, deleted, range_deletes, ttls, reads });
+            shares.push(Share { keyspace, writes, deleted, range_deletes, reads });
             shares.len() - 1
         });
         act(&mut shares[index])

@@ -1,6 +1,7 @@
 //! What one read holds still: memtables and a version with its open tables.
 
 use std::collections::HashMap;
+use std::slice;
 use std::sync::Arc;
 
 use lsm_entry::{SeqNo, common_prefix, digest};
@@ -81,8 +82,7 @@ impl Tree {
 
     /// The handle of table `number`.
     pub(crate) fn table(&self, number: u64) -> Option<&Arc<LiveTable>> {
-        let tables = self.runs.iter().flat_map(|run| &run.tables);
-        tables.into_iter().find(|table| table.record().number == number)
+        self.tables().find(|table| table.record().number == number)
     }
 
     /// Whether no run older than `run` can hold a key in `lower..=upper`.
@@ -106,8 +106,27 @@ impl Tree {
         with_garbage.map(|blob| blob.record.created_ms).min()
     }
 
-    pub(crate) fn tables(&self) -> impl Iterator<Item = &Arc<LiveTable>> {
-        self.runs.iter().flat_map(|run| &run.tables)
+    pub(crate) fn tables(&self) -> LiveTables<'_> {
+        LiveTables { runs: self.runs.iter(), rest: [].iter() }
+    }
+}
+
+/// Every table of a tree. No chain of adapters, for the reason that [`lsm_version::Tables`] is none.
+pub(crate) struct LiveTables<'a> {
+    runs: slice::Iter<'a, LiveRun>,
+    rest: slice::Iter<'a, Arc<LiveTable>>,
+}
+
+impl<'a> Iterator for LiveTables<'a> {
+    type Item = &'a Arc<LiveTable>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(table) = self.rest.next() {
+                return Some(table);
+            }
+            self.rest = self.runs.next()?.tables.iter();
+        }
     }
 }
 

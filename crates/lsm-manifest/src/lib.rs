@@ -11,7 +11,7 @@
 //! manifest.append(ManifestEdit { create_keyspaces: vec![users], ..Default::default() })?;
 //!
 //! let read = Manifest::read(&fs, dir)?;
-//! assert_eq!(read.state.keyspaces[&0].name, "users");
+//! assert_eq!(read.state.keyspaces[0].name, "users");
 //! # Ok::<(), lsm_io::Error>(())
 //! ```
 //!

@@ -1,6 +1,5 @@
 //! What all edits so far add up to.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -35,12 +34,12 @@ pub struct ManifestState {
     pub database_id: u128,
     /// How often the database was opened for writing.
     pub writer_epoch: u64,
-    /// Its keyspaces.
-    pub keyspaces: BTreeMap<KeyspaceId, KeyspaceState>,
+    /// Its keyspaces, in the order of their numbers.
+    pub keyspaces: Vec<KeyspaceState>,
     /// The next keyspace's number.
     pub next_keyspace_id: KeyspaceId,
-    /// Sequence numbers of the ingests that have happened, the newest thousand of them.
-    pub ingested: BTreeSet<u64>,
+    /// Sequence numbers of the ingests that have happened, ascending, the newest thousand of them.
+    pub ingested: Vec<u64>,
     /// The first log segment that a replay reads.
     pub log_number: u64,
     /// The sequence number with which that segment begins.
@@ -101,9 +100,9 @@ impl ManifestState {
         Self {
             database_id,
             writer_epoch: 0,
-            keyspaces: BTreeMap::new(),
+            keyspaces: Vec::new(),
             next_keyspace_id: 0,
-            ingested: BTreeSet::new(),
+            ingested: Vec::new(),
             log_number: 0,
             log_first_seq_no: 1,
             next_file_number: 1,
@@ -114,12 +113,17 @@ impl ManifestState {
         }
     }
 
+    /// Keyspace `id`, if it is there.
+    pub fn keyspace(&self, id: KeyspaceId) -> Option<&KeyspaceState> {
+        Some(&self.keyspaces[self.find(id)?])
+    }
+
     /// Whether the ingest that the log notes at `seq_no` has happened. Of those before the newest
     /// thousand that is taken for granted.
     pub fn has_ingested(&self, seq_no: u64) -> bool {
         let is_forgotten = self.ingested.len() == INGESTS_KEPT
             && self.ingested.first().is_some_and(|first| seq_no < *first);
-        is_forgotten || self.ingested.contains(&seq_no)
+        is_forgotten || self.ingested.binary_search(&seq_no).is_ok()
     }
 
     /// Takes an edit over.
@@ -131,29 +135,33 @@ impl ManifestState {
             self.create(*id, name, options, *created_at)?;
         }
         for (id, options) in &edit.set_options {
-            self.keyspace(*id)?.options.clone_from(options);
+            self.keyspace_mut(*id)?.options.clone_from(options);
         }
         for id in &edit.takes_operands {
-            self.keyspace(*id)?.takes_operands = true;
+            self.keyspace_mut(*id)?.takes_operands = true;
         }
         for (id, tables) in &edit.tables {
-            let keyspace = self.keyspace(*id)?;
+            let keyspace = self.keyspace_mut(*id)?;
             let version = keyspace.version.apply(tables);
             keyspace.version = Arc::new(version.map_err(|error| StateError::Tables(*id, error))?);
         }
         for (id, through) in &edit.flushed_through {
-            let keyspace = self.keyspace(*id)?;
+            let keyspace = self.keyspace_mut(*id)?;
             raise("flushed_through", &mut keyspace.flushed_through, Some(*through))?;
         }
         for id in &edit.drop_keyspaces {
-            self.keyspaces.remove(id).ok_or(StateError::NoSuchKeyspace(*id))?;
+            let index = self.find(*id).ok_or(StateError::NoSuchKeyspace(*id))?;
+            self.keyspaces.remove(index);
         }
         raise("log_number", &mut self.log_number, edit.log_number)?;
         raise("log_first_seq_no", &mut self.log_first_seq_no, edit.log_first_seq_no)?;
-        self.ingested.extend(&edit.ingested);
-        while self.ingested.len() > INGESTS_KEPT {
-            self.ingested.pop_first();
+        for &seq_no in &edit.ingested {
+            if let Err(index) = self.ingested.binary_search(&seq_no) {
+                self.ingested.insert(index, seq_no);
+            }
         }
+        let surplus = self.ingested.len().saturating_sub(INGESTS_KEPT);
+        self.ingested.drain(..surplus);
         raise("next_file_number", &mut self.next_file_number, edit.next_file_number)?;
         raise("last_seq_no", &mut self.last_seq_no, edit.last_seq_no)?;
         raise("database_time_ms", &mut self.database_time_ms, edit.database_time_ms)?;
@@ -178,31 +186,34 @@ impl ManifestState {
         if id < self.next_keyspace_id {
             return Err(StateError::KeyspaceIdUsed(id));
         }
-        if self.keyspaces.values().any(|keyspace| keyspace.name == name) {
+        if self.keyspaces.iter().any(|keyspace| keyspace.name == name) {
             return Err(StateError::KeyspaceNameUsed(name.to_owned()));
         }
         self.next_keyspace_id = id.checked_add(1).ok_or(StateError::KeyspaceIdUsed(id))?;
-        self.keyspaces.insert(
+        // No number is lower than one that was given out before.
+        self.keyspaces.push(KeyspaceState {
             id,
-            KeyspaceState {
-                id,
-                name: name.to_owned(),
-                options: options.to_owned(),
-                takes_operands: false,
-                flushed_through: created_at,
-                version: Arc::new(Version::empty()),
-            },
-        );
+            name: name.to_owned(),
+            options: options.to_owned(),
+            takes_operands: false,
+            flushed_through: created_at,
+            version: Arc::new(Version::empty()),
+        });
         Ok(())
     }
 
-    fn keyspace(&mut self, id: KeyspaceId) -> Result<&mut KeyspaceState, StateError> {
-        self.keyspaces.get_mut(&id).ok_or(StateError::NoSuchKeyspace(id))
+    fn find(&self, id: KeyspaceId) -> Option<usize> {
+        self.keyspaces.binary_search_by_key(&id, |keyspace| keyspace.id).ok()
+    }
+
+    fn keyspace_mut(&mut self, id: KeyspaceId) -> Result<&mut KeyspaceState, StateError> {
+        let index = self.find(id).ok_or(StateError::NoSuchKeyspace(id))?;
+        Ok(&mut self.keyspaces[index])
     }
 
     /// The one edit that leads from an empty state to this one.
     pub(crate) fn snapshot(&self) -> ManifestEdit {
-        let keyspaces = self.keyspaces.values();
+        let keyspaces = self.keyspaces.iter();
         ManifestEdit {
             create_keyspaces: keyspaces
                 .clone()
@@ -217,7 +228,7 @@ impl ManifestState {
                 .filter(|keyspace| !keyspace.version.is_empty())
                 .map(|keyspace| (keyspace.id, keyspace.version.as_edit()))
                 .collect(),
-            ingested: self.ingested.iter().copied().collect(),
+            ingested: self.ingested.clone(),
             log_number: Some(self.log_number),
             log_first_seq_no: Some(self.log_first_seq_no),
             next_file_number: Some(self.next_file_number),

@@ -65,7 +65,7 @@ impl World {
             [file_name(FileKind::Current, 0), file_name(FileKind::Lock, 0)].into();
         needed.insert(file_name(FileKind::Manifest, manifest));
         needed.insert(file_name(FileKind::Log, state.log_number));
-        for keyspace in state.keyspaces.values() {
+        for keyspace in &state.keyspaces {
             let tables = keyspace.version.tables();
             needed.extend(tables.map(|(_, table)| file_name(FileKind::Table, table.number)));
             let blobs = keyspace.version.blobs();
@@ -95,7 +95,7 @@ impl World {
     /// Names the id.
     pub(crate) fn check_ids(&mut self, model: &Model) -> Result<(), Stop> {
         let read = Manifest::read(&self.place.fs(), &self.place.dir()).map_err(Into::into);
-        for keyspace in self.told(read)?.state.keyspaces.values() {
+        for keyspace in &self.told(read)?.state.keyspaces {
             let number = number_of(&keyspace.name)?;
             debug_assert!(number < KEYSPACES, "names lead to numbers that there are");
             let owner = (number, model.life(number));

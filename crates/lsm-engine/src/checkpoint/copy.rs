@@ -10,7 +10,6 @@ use lsm_compaction::Retention;
 use lsm_io::checksum::{Xxh3, xxh3};
 use lsm_io::{Identity, OpenMode, SharedFile};
 use lsm_manifest::{Manifest, ManifestEdit, ManifestState};
-use lsm_memtable::Memtable;
 use lsm_version::VersionEdit;
 use lsm_wal::{Log, Pending, PreparedSegment};
 
@@ -62,9 +61,9 @@ impl<'a> Copy<'a> {
         // Not the source's, even where the source of randomness stands still.
         let other = xxh3(&shared.database_id.to_le_bytes());
         let database_id = u128::from(random() ^ other) << 64 | u128::from(random());
-        let files = cut.files().map(|file| file.bytes());
-        let memtables = cut.memtables().map(|(_, memtable)| memtable.data_bytes() as u64);
-        let bytes_total = files.chain(memtables).sum();
+        let memtables = cut.memtables();
+        let bytes_total = cut.files.iter().map(CutFile::bytes).sum::<u64>()
+            + memtables.iter().map(|(_, memtable)| memtable.data_bytes() as u64).sum::<u64>();
         let report = CheckpointReport { seq_no: cut.seq_no, ..CheckpointReport::default() };
         let file_numbers = AtomicU64::new(cut.next_file_number);
         Self { shared, dir, cut, database_id, file_numbers, report, bytes_total, progress }
@@ -73,7 +72,7 @@ impl<'a> Copy<'a> {
     /// Step 4. Returns the files that could not be linked.
     pub(super) fn link_files(&mut self, copy_tables: bool) -> Result<Vec<CutFile>> {
         let mut unlinked = Vec::new();
-        for file in self.cut.files().collect::<Vec<_>>() {
+        for file in self.cut.files.clone() {
             let name = file.name();
             let (source, target) = (self.shared.dir.join(&name), self.dir.join(&name));
             let linked = match copy_tables {
@@ -97,15 +96,17 @@ impl<'a> Copy<'a> {
     /// Whether all that is still to be written finds room.
     pub(super) fn check_room(&self, unlinked: &[CutFile]) -> Result<()> {
         let copied: u64 = unlinked.iter().map(CutFile::bytes).sum();
-        let written = self.cut.memtables().map(|(_, memtable)| {
-            memtable.data_bytes() as u64 + memtable.entries() as u64 * ENTRY_BYTES + TABLE_BYTES
-        });
-        let records = self.cut.tables().map(|table| {
+        let mut needed = FIXED_BYTES + copied;
+        for (_, memtable) in self.cut.memtables() {
+            needed += memtable.data_bytes() as u64;
+            needed += memtable.entries() as u64 * ENTRY_BYTES + TABLE_BYTES;
+        }
+        for file in &self.cut.files {
+            let CutFile::Table(table) = file else { continue };
             let record = table.record();
-            let shares = record.blobs.len() as u64 * SHARE_BYTES;
-            (record.lower.len() + record.upper.len()) as u64 + RECORD_BYTES + shares
-        });
-        let needed = FIXED_BYTES + copied + written.chain(records).sum::<u64>();
+            needed += (record.lower.len() + record.upper.len()) as u64 + RECORD_BYTES;
+            needed += record.blobs.len() as u64 * SHARE_BYTES;
+        }
         let available = self.shared.fs.available_bytes(self.dir)?;
         if needed <= available {
             return Ok(());
@@ -156,9 +157,7 @@ impl<'a> Copy<'a> {
     /// Step 5: what the tables do not hold yet, by keyspace.
     pub(super) fn write_memtables(&mut self) -> Result<Vec<(u32, VersionEdit)>> {
         let mut edits = Vec::new();
-        let memtables: Vec<(Arc<KeyspaceCore>, Arc<Memtable>)> =
-            self.cut.memtables().map(|(core, it)| (Arc::clone(core), Arc::clone(it))).collect();
-        for (core, memtable) in memtables {
+        for (core, memtable) in self.cut.memtables() {
             let workshop = Workshop {
                 fs: &self.shared.fs,
                 dir: self.dir.to_owned(),
@@ -188,8 +187,10 @@ impl<'a> Copy<'a> {
 
     /// What is older than the next memtable of a keyspace.
     fn older(&self, core: &KeyspaceCore, written: &[(u32, VersionEdit)]) -> Older {
-        let tree = self.cut.keyspaces.get(&core.id).map(|keyspace| &keyspace.tree);
-        let mut older = tree.map_or(Older::Unknown, |tree| Older::of(&tree.version));
+        let keyspaces = &self.cut.keyspaces;
+        let index = keyspaces.binary_search_by_key(&core.id, |keyspace| keyspace.core.id);
+        let mut older =
+            index.map_or(Older::Unknown, |index| Older::of(&keyspaces[index].tree.version));
         for (_, edit) in written.iter().filter(|(id, _)| *id == core.id) {
             let records: Vec<_> = edit.added.iter().map(|(_, table)| Arc::clone(table)).collect();
             older.extend(&records);
@@ -202,8 +203,8 @@ impl<'a> Copy<'a> {
         let (fs, dir) = (&self.shared.fs, self.dir);
         let mut state = ManifestState::new(self.database_id);
         let mut edit = ManifestEdit::default();
-        for (&id, keyspace) in &self.cut.keyspaces {
-            let name = keyspace.core.name.clone();
+        for keyspace in &self.cut.keyspaces {
+            let (id, name) = (keyspace.core.id, keyspace.core.name.clone());
             edit.create_keyspaces.push((id, name, keyspace.options.clone(), self.cut.seq_no));
             let operator = keyspace.core.options().merge_operator.clone();
             edit.takes_operands.extend(operator.map(|_| id));

@@ -1,6 +1,5 @@
 //! One moment of a database, over all its keyspaces, and hold of every file that it needs.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -22,7 +21,10 @@ pub(super) struct Cut {
     pub(super) database_time_ms: u64,
     /// Above the number of every file.
     pub(super) next_file_number: u64,
-    pub(super) keyspaces: BTreeMap<u32, CutKeyspace>,
+    /// By number.
+    pub(super) keyspaces: Vec<CutKeyspace>,
+    /// Every file that the copy shares with its source, or has a copy of.
+    pub(super) files: Vec<CutFile>,
 }
 
 pub(super) struct CutKeyspace {
@@ -36,7 +38,7 @@ pub(super) struct CutKeyspace {
 impl Shared {
     /// Step 2. Writers wait for as long as it takes to swap a few pointers.
     pub(super) fn cut(&self) -> Result<Cut> {
-        let mut keyspaces = BTreeMap::new();
+        let mut keyspaces = Vec::new();
         let seq_no = if self.is_read_only {
             // Held against a refresh in between.
             let _turn = self.manifest.lock().expect("no holder panicked");
@@ -46,7 +48,7 @@ impl Shared {
                 let memtables = view.sealed.iter().rev().chain([&view.active]).cloned().collect();
                 let tree = Arc::clone(&view.tree);
                 let options = core.options().to_string();
-                keyspaces.insert(core.id, CutKeyspace { core, options, tree, memtables });
+                keyspaces.push(CutKeyspace { core, options, tree, memtables });
             }
             moment.seq_no
         } else {
@@ -54,55 +56,55 @@ impl Shared {
             // What the manifest names counts: a keyspace whose drop is not durable yet is there.
             let (manifest, mut order) = self.lock_settled()?;
             let known = self.keyspaces.load();
-            for (id, state) in &manifest.state().keyspaces {
-                let core = known.get(id).cloned().expect("what the manifest names is open");
+            for state in &manifest.state().keyspaces {
+                let core = known.get(&state.id).cloned().expect("what the manifest names is open");
                 self.seal(&core);
                 let view = core.view.load();
                 let memtables = view.sealed.iter().rev().cloned().collect();
                 let tree = Arc::clone(&view.tree);
                 let options = state.options.clone();
                 drop(view);
-                keyspaces.insert(*id, CutKeyspace { core, options, tree, memtables });
+                keyspaces.push(CutKeyspace { core, options, tree, memtables });
             }
             order.log().next_seq_no() - 1
         };
-        for keyspace in keyspaces.values_mut() {
+        for keyspace in &mut keyspaces {
             keyspace.memtables.retain(|memtable| !memtable.is_empty());
         }
-        let files = keyspaces.values().flat_map(|keyspace| files(&keyspace.tree));
-        let highest = files.map(|file| file.number()).max().unwrap_or(0);
+        let files = files(&keyspaces);
+        let highest = files.iter().map(CutFile::number).max().unwrap_or(0);
         let next_file_number = self.file_numbers.load(Ordering::Relaxed).max(highest + 1);
         let database_time_ms = self.database_time_ms();
-        Ok(Cut { seq_no, database_time_ms, next_file_number, keyspaces })
+        Ok(Cut { seq_no, database_time_ms, next_file_number, keyspaces, files })
     }
 }
 
 impl Cut {
-    pub(super) fn tables(&self) -> impl Iterator<Item = &Arc<LiveTable>> {
-        self.keyspaces.values().flat_map(|keyspace| keyspace.tree.tables())
-    }
-
-    /// Every file that the copy shares with its source, or has a copy of.
-    pub(super) fn files(&self) -> impl Iterator<Item = CutFile> {
-        self.keyspaces.values().flat_map(|keyspace| files(&keyspace.tree))
-    }
-
-    pub(super) fn memtables(&self) -> impl Iterator<Item = (&Arc<KeyspaceCore>, &Arc<Memtable>)> {
-        let keyspaces = self.keyspaces.values();
-        keyspaces.flat_map(|keyspace| keyspace.memtables.iter().map(|it| (&keyspace.core, it)))
+    /// What the copy has as tables and its source has not, by keyspace.
+    pub(super) fn memtables(&self) -> Vec<(Arc<KeyspaceCore>, Arc<Memtable>)> {
+        let mut all = Vec::new();
+        for CutKeyspace { core, memtables, .. } in &self.keyspaces {
+            all.extend(memtables.iter().map(|it| (Arc::clone(core), Arc::clone(it))));
+        }
+        all
     }
 }
 
 /// A file of the cut, held so that it stays.
+#[derive(Clone)]
 pub(super) enum CutFile {
     Table(Arc<LiveTable>),
     Blob(Arc<HeldBlobFile>),
 }
 
-/// Blob files before the tables that refer to them.
-fn files(tree: &Tree) -> impl Iterator<Item = CutFile> {
-    let blobs = tree.blobs.iter().map(|file| CutFile::Blob(Arc::clone(file)));
-    blobs.chain(tree.tables().map(|table| CutFile::Table(Arc::clone(table))))
+/// Of each keyspace the blob files before the tables that refer to them.
+fn files(keyspaces: &[CutKeyspace]) -> Vec<CutFile> {
+    let mut files = Vec::new();
+    for CutKeyspace { tree, .. } in keyspaces {
+        files.extend(tree.blobs.iter().map(|file| CutFile::Blob(Arc::clone(file))));
+        files.extend(tree.tables().map(|table| CutFile::Table(Arc::clone(table))));
+    }
+    files
 }
 
 impl CutFile {

@@ -185,7 +185,7 @@ fn losses(keyspace: &str, table: &Table, rescue: &Rescue<'_>) -> Result<Vec<Loss
 impl Survey {
     /// Who a blob file was born as that does not tell any more.
     fn blob_identity(&self, number: u64) -> Identity {
-        let keyspaces = self.manifest.iter().flat_map(|read| read.state.keyspaces.values());
+        let keyspaces = self.manifest.iter().flat_map(|read| &read.state.keyspaces);
         let known = keyspaces.filter_map(|keyspace| keyspace.version.blob(number)).next();
         let database_id = known
             .map(|blob| blob.record.birth_database_id)

@@ -169,16 +169,13 @@ fn state(
 ) -> ManifestState {
     let last_seq_no = last_seq_no(survey, choice);
     let old = survey.manifest.as_ref().map(|read| &read.state);
-    let keyspaces = choice.keyspaces.iter().map(|(&id, chosen)| {
-        let state = KeyspaceState {
-            id,
-            name: chosen.name.clone(),
-            options: chosen.options.clone(),
-            takes_operands: options_of(chosen).merge_operator.is_some(),
-            flushed_through: last_seq_no,
-            version: Arc::new(versions[&id].clone()),
-        };
-        (id, state)
+    let keyspaces = choice.keyspaces.iter().map(|(&id, chosen)| KeyspaceState {
+        id,
+        name: chosen.name.clone(),
+        options: chosen.options.clone(),
+        takes_operands: options_of(chosen).merge_operator.is_some(),
+        flushed_through: last_seq_no,
+        version: Arc::new(versions[&id].clone()),
     });
     ManifestState {
         writer_epoch: old.map_or(0, |old| old.writer_epoch) + 1,
@@ -215,7 +212,7 @@ impl Builder<'_> {
     /// Writes what the log holds and no table does; returns the tables by keyspace, oldest first.
     fn replay_log(&mut self) -> Result<BTreeMap<u32, Vec<Vec<Arc<TableRecord>>>>> {
         let store = self.store();
-        let mut keyspaces = BTreeMap::new();
+        let mut keyspaces = Vec::new();
         for (&id, chosen) in &self.choice.keyspaces {
             let state = KeyspaceState {
                 id,
@@ -228,8 +225,7 @@ impl Builder<'_> {
             let memtable = self.recovery.new_memtable(0);
             let tree = Tree::new(Arc::clone(&state.version), None, &store);
             let core = new_core(&state, View::opened(Arc::clone(&memtable), tree))?;
-            let (sealed, tables) = (Vec::new(), Vec::new());
-            keyspaces.insert(id, Replayed { core, flushed_through: 0, memtable, sealed, tables });
+            keyspaces.push(Replayed::new(core, 0, memtable));
         }
         let log = &self.survey.log;
         for beginning in &log.beginnings {
@@ -238,9 +234,10 @@ impl Builder<'_> {
                 if frame.kind != FrameKind::BATCH || !log.is_good(&frame) {
                     return Ok(());
                 }
-                for (id, keyspace) in &mut keyspaces {
+                for keyspace in &mut keyspaces {
+                    let id = keyspace.core.id;
                     keyspace.flushed_through =
-                        self.choice.skipped_through(log, *id, frame.seq_start);
+                        self.choice.skipped_through(log, id, frame.seq_start);
                 }
                 recovery.replay_batch(&mut keyspaces, &frame)
             };
@@ -248,10 +245,11 @@ impl Builder<'_> {
             replay(fs, dir, id, beginning.segment, beginning.seq_no, RecoveryMode::Salvage, visit)?;
         }
         let mut tables = BTreeMap::new();
-        for (id, mut keyspace) in keyspaces {
+        for mut keyspace in keyspaces {
             self.recovery.write_out(&mut keyspace)?;
             let records = keyspace.tables.iter().map(|written| written.records().to_vec());
-            tables.insert(id, records.filter(|records| !records.is_empty()).collect());
+            tables
+                .insert(keyspace.core.id, records.filter(|records| !records.is_empty()).collect());
             self.written.append(&mut keyspace.tables);
         }
         Ok(tables)

@@ -125,7 +125,7 @@ fn leftovers(survey: &Survey) -> BTreeMap<u64, String> {
     let named = survey.manifest.as_ref().map(|read| &read.state.keyspaces);
     let is_named = |number: u64| {
         named.is_some_and(|keyspaces| {
-            let mut tables = keyspaces.values().flat_map(|keyspace| keyspace.version.tables());
+            let mut tables = keyspaces.iter().flat_map(|keyspace| keyspace.version.tables());
             tables.any(|(_, record)| record.number == number)
         })
     };

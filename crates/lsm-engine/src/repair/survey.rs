@@ -172,7 +172,7 @@ fn check_writable(dir: &Path, read: &ManifestRead) -> Result<()> {
 
 /// What this program was built without is no reason to keep a keyspace in another way from now on.
 fn check_options(read: &ManifestRead) -> Result<()> {
-    let parsed = read.state.keyspaces.values().map(|state| KeyspaceOptions::parse(&state.options));
+    let parsed = read.state.keyspaces.iter().map(|state| KeyspaceOptions::parse(&state.options));
     let refusal = parsed.filter_map(Result::err).find(|error| error.kind() == ErrorKind::Invalid);
     refusal.map_or(Ok(()), Err)
 }

@@ -3,10 +3,8 @@
 //! A writer may be at work meanwhile, so a file can go while it is read. What fails is looked at
 //! again from the manifest on, and only what is still named, and still wrong, is damage.
 
-use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::Path;
-use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -115,35 +113,43 @@ impl Verification<'_> {
             let remark = format!("{name} ends at byte {offset} in an edit that was cut off");
             self.report.remarks.push(remark);
         }
-        let keyspaces = read.state.keyspaces.values();
+        let keyspaces = read.state.keyspaces.iter();
         check_keyspace(keyspace, keyspaces.map(|keyspace| keyspace.name.as_str()))?;
-        let (tables, blobs) = (tables(&read.state, keyspace), blobs(&read.state, keyspace));
-        let bytes_total = tables.values().map(|record| record.bytes).sum::<u64>()
-            + blobs.values().map(|record| record.bytes).sum::<u64>();
-        for record in blobs.values() {
-            let checked = self.files.check_blob(record);
-            let is_named = |state: &_| self::blobs(state, None).contains_key(&record.number);
-            if !self.was_replaced(checked.is_err(), is_named) {
-                self.report.note_blob(record, checked)?;
-            }
-            let bytes = self.report.bytes;
-            (self.progress)(VerifyProgress { bytes, bytes_total });
-        }
-        for record in tables.values() {
-            let checked = self.files.check_table(record);
-            let is_named = |state: &_| self::tables(state, None).contains_key(&record.number);
-            if !self.was_replaced(checked.is_err(), is_named) {
-                self.report.note_table(record, checked)?;
-            }
+        let files = Named::all(&read.state, keyspace);
+        let bytes_total = files.iter().map(Named::bytes).sum::<u64>();
+        for file in files {
+            self.check_file(&file)?;
             let bytes = self.report.bytes;
             (self.progress)(VerifyProgress { bytes, bytes_total });
         }
         self.check_log(read)
     }
 
+    fn check_file(&mut self, file: &Named<'_>) -> Result<()> {
+        match file {
+            Named::Blob(record) => {
+                let checked = self.files.check_blob(record);
+                if self.was_replaced(file, checked.is_err()) {
+                    return Ok(());
+                }
+                self.report.note_blob(record, checked)
+            }
+            Named::Table(record) => {
+                let checked = self.files.check_table(record);
+                if self.was_replaced(file, checked.is_err()) {
+                    return Ok(());
+                }
+                self.report.note_table(record, checked)
+            }
+        }
+    }
+
     /// Whether a file that failed is named no more: a compaction may have replaced it meanwhile.
-    fn was_replaced(&self, has_failed: bool, is_named: impl Fn(&ManifestState) -> bool) -> bool {
-        has_failed && self.read_manifest().is_ok_and(|read| !is_named(&read.state))
+    fn was_replaced(&self, file: &Named<'_>, has_failed: bool) -> bool {
+        let is_named = |read: &ManifestRead| {
+            Named::all(&read.state, None).iter().any(|named| named.order() == file.order())
+        };
+        has_failed && self.read_manifest().is_ok_and(|read| !is_named(&read))
     }
 
     /// Reads the log as a recovery would.
@@ -216,22 +222,38 @@ impl Verification<'_> {
     }
 }
 
-/// The tables that are live, of one keyspace or of all, by number.
-fn tables(state: &ManifestState, keyspace: Option<&str>) -> BTreeMap<u64, Arc<TableRecord>> {
-    let wanted = state
-        .keyspaces
-        .values()
-        .filter(|candidate| keyspace.is_none_or(|name| name == candidate.name));
-    let records = wanted.flat_map(|keyspace| keyspace.version.tables());
-    records.map(|(_, record)| (record.number, Arc::clone(record))).collect()
+/// A file that the manifest names.
+enum Named<'a> {
+    Blob(&'a BlobRecord),
+    Table(&'a TableRecord),
 }
 
-/// The blob files that are live, of one keyspace or of all, by number.
-fn blobs(state: &ManifestState, keyspace: Option<&str>) -> BTreeMap<u64, Arc<BlobRecord>> {
-    let wanted = state
-        .keyspaces
-        .values()
-        .filter(|candidate| keyspace.is_none_or(|name| name == candidate.name));
-    let blobs = wanted.flat_map(|keyspace| keyspace.version.blobs());
-    blobs.map(|blob| (blob.record.number, Arc::clone(&blob.record))).collect()
+impl<'a> Named<'a> {
+    /// The files that are live, of one keyspace or of all, in their order.
+    fn all(state: &'a ManifestState, keyspace: Option<&str>) -> Vec<Self> {
+        let mut all = Vec::new();
+        for candidate in &state.keyspaces {
+            if keyspace.is_none_or(|name| name == candidate.name) {
+                all.extend(candidate.version.blobs().map(|blob| Self::Blob(&blob.record)));
+                all.extend(candidate.version.tables().map(|(_, record)| Self::Table(record)));
+            }
+        }
+        all.sort_unstable_by_key(Self::order);
+        all
+    }
+
+    /// Blob files before the tables that refer to them, and each kind by number.
+    fn order(&self) -> (bool, u64) {
+        match self {
+            Self::Blob(record) => (false, record.number),
+            Self::Table(record) => (true, record.number),
+        }
+    }
+
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::Blob(record) => record.bytes,
+            Self::Table(record) => record.bytes,
+        }
+    }
 }

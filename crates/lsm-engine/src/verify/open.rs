@@ -65,21 +65,20 @@ impl Db {
             limiter: RateLimiter::new(options.bytes_per_second),
         };
         let mut report = VerifyReport::default();
-        // What a view holds is not removed, however long this takes.
-        let views: Vec<_> = cores
-            .iter()
-            .filter(|core| is_wanted(&core.name))
-            .map(|core| core.view.load_full())
-            .collect();
-        let tables = || views.iter().flat_map(|view| view.tree.tables());
-        let blobs = || views.iter().flat_map(|view| view.tree.blobs.iter());
-        let bytes_total = tables().map(|table| table.record().bytes).sum::<u64>()
-            + blobs().map(|blob| blob.record().bytes).sum::<u64>();
-        for blob in blobs() {
+        // What is held is not removed, however long this takes.
+        let (mut blobs, mut tables) = (Vec::new(), Vec::new());
+        for core in cores.iter().filter(|core| is_wanted(&core.name)) {
+            let view = core.view.load();
+            blobs.extend(view.tree.blobs.iter().cloned());
+            tables.extend(view.tree.tables().cloned());
+        }
+        let bytes_total = tables.iter().map(|table| table.record().bytes).sum::<u64>()
+            + blobs.iter().map(|blob| blob.record().bytes).sum::<u64>();
+        for blob in blobs {
             report.note_blob(blob.record(), files.check_blob(blob.record()))?;
             progress(VerifyProgress { bytes: report.bytes, bytes_total });
         }
-        for table in tables() {
+        for table in tables {
             let record = table.record();
             report.note_table(record, files.check_table(record))?;
             progress(VerifyProgress { bytes: report.bytes, bytes_total });

@@ -398,7 +398,7 @@ fn remove(file: &PathBuf) {
 /// Which keyspaces take operands, by the manifest.
 fn taking(fs: &SimFs, dir: &str) -> Vec<String> {
     let read = Manifest::read(&fs.shared(), Path::new(dir)).expect("reads");
-    let taking = read.state.keyspaces.into_values().filter(|keyspace| keyspace.takes_operands);
+    let taking = read.state.keyspaces.into_iter().filter(|keyspace| keyspace.takes_operands);
     taking.map(|keyspace| keyspace.name).collect()
 }
 

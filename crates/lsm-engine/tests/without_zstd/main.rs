@@ -46,7 +46,7 @@ fn save_compression(dir: &Path, compression: &str) {
     let mut read = Manifest::read(&fs, dir).expect("reads");
     let number = read.state.next_file_number;
     read.state.next_file_number += 1;
-    let options = &mut read.state.keyspaces.get_mut(&0).expect("the default one").options;
+    let options = &mut read.state.keyspaces[0].options;
     let others = options.lines().filter(|line| !line.starts_with("compression"));
     *options = others.map(|line| format!("{line}\n")).collect::<String>() + compression;
     Manifest::start(&fs, dir, number, read.state).expect("writes").close().expect("closes");

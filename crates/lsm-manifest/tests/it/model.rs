@@ -9,13 +9,13 @@ use crate::{DIR, add_table, create, disk, read, start};
 
 /// A random edit that fits the state.
 fn random_edit(state: &ManifestState, random: &mut impl FnMut(u64) -> u64) -> ManifestEdit {
-    let ids: Vec<u32> = state.keyspaces.keys().copied().collect();
+    let ids: Vec<u32> = state.keyspaces.iter().map(|keyspace| keyspace.id).collect();
     if ids.is_empty() || random(8) == 0 {
         let id = state.next_keyspace_id;
         return create(id, &format!("keyspace {id}"));
     }
     let id = ids[random(ids.len() as u64) as usize];
-    let tables: Vec<_> = state.keyspaces[&id].version.tables().collect();
+    let tables: Vec<_> = state.keyspace(id).expect("is there").version.tables().collect();
     match random(10) {
         0 => ManifestEdit { drop_keyspaces: vec![id], ..ManifestEdit::default() },
         1 => ManifestEdit {

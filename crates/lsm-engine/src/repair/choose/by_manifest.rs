@@ -31,7 +31,7 @@ pub(super) fn doubt(survey: &Survey, leftovers: &BTreeMap<u64, String>) -> Optio
         if info.keyspace_id >= state.next_keyspace_id {
             return Some(format!("it does not know the keyspace of {name}"));
         }
-        let keyspace = state.keyspaces.get(&info.keyspace_id);
+        let keyspace = state.keyspace(info.keyspace_id);
         // What is ingested says nothing of flushes.
         let is_beyond = info.origin != Origin::Ingest
             && keyspace.is_some_and(|k| properties.seq_no_max > k.flushed_through);
@@ -48,7 +48,7 @@ fn records(state: &ManifestState) -> impl Iterator<Item = (u32, &Arc<TableRecord
     state
         .keyspaces
         .iter()
-        .flat_map(|(&id, keyspace)| keyspace.version.tables().map(move |(_, record)| (id, record)))
+        .flat_map(|state| state.version.tables().map(|(_, record)| (state.id, record)))
 }
 
 pub(super) fn choose(survey: &Survey, state: &ManifestState, report: &mut RepairReport) -> Choice {
@@ -58,7 +58,8 @@ pub(super) fn choose(survey: &Survey, state: &ManifestState, report: &mut Repair
         ..Choice::default()
     };
     let mut used = BTreeSet::new();
-    for (&id, keyspace) in &state.keyspaces {
+    for keyspace in &state.keyspaces {
+        let id = keyspace.id;
         let mut chosen = ChosenKeyspace {
             options: keyspace.options.clone(),
             is_from_manifest: true,

@@ -28,7 +28,8 @@ pub(super) fn choose(
     merges.set_aside(survey, &mut aside, report);
 
     let mut choice = Choice::default();
-    for (&id, keyspace) in state.iter().flat_map(|state| &state.keyspaces) {
+    for keyspace in state.iter().flat_map(|state| &state.keyspaces) {
+        let id = keyspace.id;
         let chosen = ChosenKeyspace::new(id, Some(keyspace.name.clone()));
         let options = keyspace.options.clone();
         choice.keyspaces.insert(id, ChosenKeyspace { options, is_from_manifest: true, ..chosen });
@@ -139,7 +140,7 @@ fn note_unreadable(
 ) {
     let (number, file) = (table.number, file_name(FileKind::Table, table.number));
     let reason = "nothing of the table can be read";
-    let keyspaces = survey.manifest.iter().flat_map(|read| read.state.keyspaces.values());
+    let keyspaces = survey.manifest.iter().flat_map(|read| &read.state.keyspaces);
     for keyspace in keyspaces {
         if let Some((_, record)) = keyspace.version.tables().find(|(_, r)| r.number == number) {
             report.losses.push(lost_table(&keyspace.name, record, reason));
@@ -177,7 +178,7 @@ fn note_missing(survey: &Survey, aside: &BTreeMap<u64, String>, report: &mut Rep
         .filter_map(|table| table.properties.as_ref())
         .flat_map(|properties| properties.info.sources())
         .collect();
-    let keyspaces = survey.manifest.iter().flat_map(|read| read.state.keyspaces.values());
+    let keyspaces = survey.manifest.iter().flat_map(|read| &read.state.keyspaces);
     for keyspace in keyspaces {
         for (_, record) in keyspace.version.tables() {
             let number = record.number;
