@@ -50,7 +50,7 @@ pub fn plan_blobs(
     running: &[RunningPlan],
     output_table_bytes: u64,
 ) -> Option<Plan> {
-    plan_moving(version, running, output_table_bytes, holds_too_much)
+    plan_moving(version, running, output_table_bytes, &holds_too_much)
 }
 
 /// The same for a blob file that holds any garbage and was written at `written_by_ms` or before.
@@ -60,14 +60,15 @@ pub fn plan_overdue_blobs(
     output_table_bytes: u64,
     written_by_ms: Option<u64>,
 ) -> Option<Plan> {
-    plan_moving(version, running, output_table_bytes, |blob| is_overdue(blob, written_by_ms))
+    let is_overdue = |blob: &BlobUse| is_overdue(blob, written_by_ms);
+    plan_moving(version, running, output_table_bytes, &is_overdue)
 }
 
 fn plan_moving(
     version: &Version,
     running: &[RunningPlan],
     output_table_bytes: u64,
-    is_to_be_moved: impl Fn(&BlobUse) -> bool,
+    is_to_be_moved: &dyn Fn(&BlobUse) -> bool,
 ) -> Option<Plan> {
     let mut files: Vec<&BlobUse> = version.blobs().filter(|blob| is_to_be_moved(blob)).collect();
     files.sort_by_key(|blob| std::cmp::Reverse(blob.garbage_bytes()));

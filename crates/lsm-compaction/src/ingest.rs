@@ -3,7 +3,6 @@
 //! What comes from outside is newer than every table that is there, so it may lie anywhere above the
 //! first table that shares its range. The deeper it goes, the less it is written anew.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lsm_version::{LEVELS, Place, RunId, TableRecord, Version};
@@ -39,12 +38,12 @@ pub fn plan_ingest(
     fresh: RunId,
 ) -> IngestPlan {
     let mut plan = IngestPlan::default();
-    let mut levels: BTreeMap<usize, Arrivals<'_>> = BTreeMap::new();
+    let mut levels: [Option<Arrivals<'_>>; LEVELS] = [const { None }; LEVELS];
     for table in tables {
         let level = level_of(policy, version, running, table);
         let joined = version.level(level).runs.first().filter(|_| level > 0);
         plan.places.push(Place { level, run: joined.map_or(fresh, |run| run.id) });
-        let arrivals = levels.entry(level).or_insert(Arrivals {
+        let arrivals = levels[level].get_or_insert(Arrivals {
             numbers: Vec::new(),
             lower: &table.lower,
             upper: &table.upper,
@@ -53,11 +52,10 @@ pub fn plan_ingest(
         arrivals.lower = arrivals.lower.min(&table.lower);
         arrivals.upper = arrivals.upper.max(&table.upper);
     }
-    let held = levels.into_iter().map(|(level, arrivals)| {
-        let (lower, upper) = (arrivals.lower.to_vec(), arrivals.upper.to_vec());
-        RunningPlan::at(level, arrivals.numbers, lower, upper)
-    });
-    plan.running = held.collect();
+    for (level, arrivals) in levels.into_iter().enumerate() {
+        let Some(Arrivals { numbers, lower, upper }) = arrivals else { continue };
+        plan.running.push(RunningPlan::at(level, numbers, lower.to_vec(), upper.to_vec()));
+    }
     plan
 }
 
