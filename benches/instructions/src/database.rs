@@ -202,6 +202,30 @@ pub(crate) fn next_merged() -> Outcome<Repetitions> {
     walk_forward(&subject, 2 * ENTRIES)
 }
 
+/// A new cursor, a seek and the 50 entries there, of tables and a memtable that has one entry in a
+/// hundred.
+pub(crate) fn seek_50() -> Outcome<Repetitions> {
+    let subject = Subject::in_tables(ReadMode::Mapped)?;
+    subject.put_all(&keys(ENTRIES, ENTRIES / 100))?;
+    // Few entries lie behind the last of these.
+    let mut present = keys(0, REPETITIONS);
+    present.sort_unstable();
+    present.truncate(present.len() - 100);
+    let seeks = present.iter().step_by(7);
+    count(seeks.len() as u64, || {
+        let mut found = 0;
+        for key in seeks.clone() {
+            let mut cursor = subject.db.cursor();
+            cursor.seek(key)?;
+            for _ in 1..50 {
+                cursor.next()?;
+            }
+            found += u64::from(cursor.key().is_some_and(|last| last > key.as_slice()));
+        }
+        Ok(found)
+    })
+}
+
 fn walk_forward(subject: &Subject, entries: u64) -> Outcome<Repetitions> {
     let mut cursor = subject.db.cursor();
     cursor.seek_first()?;

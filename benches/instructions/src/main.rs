@@ -41,6 +41,7 @@ const OPERATIONS: &[Operation] = &[
     Operation { name: "next", carry_out: database::next },
     Operation { name: "prev", carry_out: database::prev },
     Operation { name: "next-merged", carry_out: database::next_merged },
+    Operation { name: "seek-50", carry_out: database::seek_50 },
     Operation { name: "merge", carry_out: parts::merge },
     Operation { name: "block-build", carry_out: parts::block_build },
     Operation { name: "filter-probe", carry_out: parts::filter_probe },

@@ -64,19 +64,6 @@ pub(crate) struct Budget {
     held_bytes: AtomicU64,
 }
 
-/// The memory of one cursor, given back when dropped.
-#[derive(Debug)]
-pub(crate) struct CursorCharge {
-    budget: Arc<Budget>,
-    bytes: u64,
-}
-
-impl Drop for CursorCharge {
-    fn drop(&mut self) {
-        self.budget.cursor_bytes.add(self.bytes.wrapping_neg());
-    }
-}
-
 /// What takes memory now, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -181,10 +168,15 @@ impl Budget {
         &self.blob_bytes
     }
 
-    pub(crate) fn cursor_opened(self: &Arc<Self>, sources: usize) -> CursorCharge {
+    /// A cursor over so many sources is there; whoever drops it says so with the number returned.
+    pub(crate) fn cursor_opened(&self, sources: usize) -> u64 {
         let bytes = self.cursor_source_bytes * sources as u64;
         self.cursor_bytes.add(bytes);
-        CursorCharge { budget: Arc::clone(self), bytes }
+        bytes
+    }
+
+    pub(crate) fn cursor_closed(&self, bytes: u64) {
+        self.cursor_bytes.add(bytes.wrapping_neg());
     }
 
     /// A memtable was sealed: it counts until nobody holds it.
@@ -339,10 +331,10 @@ mod tests {
         assert_eq!(budget.cache.capacity_bytes(), 32 << 20);
         budget.table_opened(8 << 20);
         assert_eq!(budget.cache.capacity_bytes(), 24 << 20);
-        let cursors: Vec<_> = (0..1024).map(|_| budget.cursor_opened(8)).collect();
+        let cursors: Vec<u64> = (0..1024).map(|_| budget.cursor_opened(8)).collect();
         budget.balance();
         assert_eq!(budget.cache.capacity_bytes(), 20 << 20);
-        drop(cursors);
+        cursors.into_iter().for_each(|bytes| budget.cursor_closed(bytes));
         budget.table_closed(8 << 20);
         assert_eq!(budget.cache.capacity_bytes(), 32 << 20);
         assert_eq!(budget.memtable_bytes_max(), 32 << 20, "its part is as it was");

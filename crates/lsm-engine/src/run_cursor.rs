@@ -51,9 +51,8 @@ impl RunCursor {
         }
         self.cursor = None;
         let Some(live) = self.run().tables.get(table) else { return Ok(false) };
-        let cursor = live.table()?.cursor();
         let gone_by_ms = self.gone_by_ms.filter(|_| self.may_pass_over(live));
-        self.cursor = Some(cursor.passing_over_expired(gone_by_ms));
+        self.cursor = Some(live.table()?.cursor().passing_over_expired(gone_by_ms));
         self.table = table;
         Ok(true)
     }
@@ -181,6 +180,15 @@ impl Cursor for RunCursor {
     #[inline]
     fn stretch(&self, direction: Direction) -> Option<Stretch<'_>> {
         self.cursor.as_ref()?.stretch(direction)
+    }
+
+    fn steps_before(&self, key: &[u8], direction: Direction) -> usize {
+        self.cursor.as_ref().map_or(0, |cursor| cursor.steps_before(key, direction))
+    }
+
+    #[inline]
+    fn key(&self) -> Option<&[u8]> {
+        self.cursor.as_ref()?.key()
     }
 
     #[inline]

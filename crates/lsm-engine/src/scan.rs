@@ -25,7 +25,6 @@ use std::sync::atomic::Ordering;
 
 use lsm_entry::{Cursor, Direction, MAX_SEQ_NO, MergingCursor, SeqNo};
 
-use crate::budget::CursorCharge;
 use crate::error::{Error, Result};
 use crate::keyspace::KeyspaceCore;
 use crate::resolve::Operands;
@@ -76,8 +75,10 @@ pub struct EntryCursor {
     /// Value of the current entry, if it lies in a blob file.
     large: Large,
     entries_until_check: u32,
-    /// Its place in the memory budget.
-    _charge: CursorCharge,
+    /// What it counts for in the memory budget.
+    budget_bytes: u64,
+    /// Nothing was sought yet, so the view is as new as it has to be.
+    is_fresh: bool,
     /// How many entries can be walked over, in the direction of the last movement, of which nothing
     /// has to be asked; the merged cursor stands at the entry then.
     plain: Plain,
@@ -130,7 +131,7 @@ impl EntryCursor {
     ) -> Self {
         let merged = merge_view(&view, &moment);
         let sources = view.tree.runs.len() + view.sealed.len() + 1;
-        let charge = moment.db.shared.budget.cursor_opened(sources);
+        let budget_bytes = moment.db.shared.budget.cursor_opened(sources);
         Self {
             moment,
             core: Arc::clone(core),
@@ -142,7 +143,8 @@ impl EntryCursor {
             operands: Operands::default(),
             large: Large::wanted(),
             entries_until_check: STALENESS_CHECK_ENTRIES,
-            _charge: charge,
+            budget_bytes,
+            is_fresh: true,
             plain: Plain::default(),
             dead: DeadRun::default(),
             passed: 0,
@@ -304,7 +306,9 @@ impl EntryCursor {
         if let Some(refusal) = &self.refusal {
             return Err(refusal.clone());
         }
-        self.refresh_view();
+        if !std::mem::take(&mut self.is_fresh) {
+            self.refresh_view();
+        }
         Ok(())
     }
 
@@ -337,6 +341,7 @@ impl EntryCursor {
 
 impl Drop for EntryCursor {
     fn drop(&mut self) {
+        self.moment.db.shared.budget.cursor_closed(self.budget_bytes);
         if self.passed > 0 {
             self.moment.db.shared.stats.entries_passed.add(self.passed);
         }

@@ -1,6 +1,6 @@
 //! Moments that must stay readable: sequence numbers, and the times at which what expires is judged.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
@@ -34,7 +34,8 @@ pub(crate) struct SnapshotList {
 
 #[derive(Debug, Default)]
 struct Counts {
-    readers: BTreeMap<SeqNo, Readers>,
+    /// Ascending, each number once. One that enters is mostly the last there, and soon leaves again.
+    readers: VecDeque<(SeqNo, Readers)>,
     /// Merges under way that may change values of the present.
     filtering: usize,
 }
@@ -91,10 +92,11 @@ impl SnapshotList {
 
     pub(crate) fn leave(&self, seq_no: SeqNo) {
         let counts = &mut self.counts.lock().expect("no holder panicked").readers;
-        if let Some(readers) = counts.get_mut(&seq_no) {
+        if let Ok(place) = place_of(counts, seq_no) {
+            let (_, readers) = &mut counts[place];
             readers.count -= 1;
             if readers.count == 0 {
-                counts.remove(&seq_no);
+                counts.remove(place);
             }
         }
     }
@@ -103,15 +105,17 @@ impl SnapshotList {
     pub(crate) fn meet(&self, now_ms: u64) -> Option<u64> {
         let mut counts = self.counts.lock().expect("no holder panicked");
         // Numbers only grow: below one that is known already all are.
-        let new = counts.readers.values_mut().rev().take_while(|readers| readers.met_ms.is_none());
+        let readers = counts.readers.iter_mut().rev().map(|(_, readers)| readers);
+        let new = readers.take_while(|readers| readers.met_ms.is_none());
         new.for_each(|readers| readers.met_ms = Some(now_ms));
-        let (_, oldest) = counts.readers.first_key_value()?;
+        let (_, oldest) = counts.readers.front()?;
         Some(oldest.met_ms.map_or(0, |met_ms| now_ms.saturating_sub(met_ms)))
     }
 
     /// All of them, ascending.
     pub(crate) fn copy(&self) -> Vec<SeqNo> {
-        self.counts.lock().expect("no holder panicked").readers.keys().copied().collect()
+        let counts = self.counts.lock().expect("no holder panicked");
+        counts.readers.iter().map(|(seq_no, _)| *seq_no).collect()
     }
 
     /// All of them, and at what times they read; `now_ms` is the present.
@@ -125,9 +129,24 @@ impl SnapshotList {
     }
 }
 
-fn count_in(counts: &mut BTreeMap<SeqNo, Readers>, seq_no: SeqNo, time_ms: Option<u64>) {
-    let readers =
-        counts.entry(seq_no).or_insert(Readers { count: 0, time_ms: u64::MAX, met_ms: None });
+/// Where a number is among those that are read at, or where it belongs.
+fn place_of(
+    readers: &VecDeque<(SeqNo, Readers)>,
+    seq_no: SeqNo,
+) -> std::result::Result<usize, usize> {
+    match readers.back() {
+        Some((last, _)) if *last == seq_no => Ok(readers.len() - 1),
+        Some((last, _)) if *last > seq_no => readers.binary_search_by_key(&seq_no, |it| it.0),
+        _ => Err(readers.len()),
+    }
+}
+
+fn count_in(counts: &mut VecDeque<(SeqNo, Readers)>, seq_no: SeqNo, time_ms: Option<u64>) {
+    let place = place_of(counts, seq_no).unwrap_or_else(|place| {
+        counts.insert(place, (seq_no, Readers { count: 0, time_ms: u64::MAX, met_ms: None }));
+        place
+    });
+    let (_, readers) = &mut counts[place];
     readers.count += 1;
     readers.time_ms = readers.time_ms.min(time_ms.unwrap_or(u64::MAX));
 }
@@ -178,7 +197,7 @@ pub(crate) struct OwnWrites {
 impl Registered {
     pub(crate) fn now(db: &Arc<Handle>) -> Self {
         let shared = &db.shared;
-        let held = shared.moment.load_full();
+        let held = if shared.is_read_only { shared.moment.load_full() } else { None };
         let (seq_no, time_ms) = match &held {
             Some(held) => {
                 let time_ms = shared.reading_time_ms();
@@ -331,6 +350,29 @@ mod tests {
 
     use super::*;
     use crate::background::Bell;
+
+    #[test]
+    fn numbers_are_kept_for_as_long_as_somebody_reads_at_them() {
+        let list = SnapshotList::default();
+        let mut entered: Vec<SeqNo> = Vec::new();
+        let mut word = 1_u64;
+        for round in 0..2000 {
+            word = word.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let choice = (word >> 33) as usize;
+            if choice % 5 < 2 && !entered.is_empty() {
+                list.leave(entered.swap_remove(choice / 5 % entered.len()));
+            } else if entered.len() < 20 {
+                // Mostly the present; now and then a moment that is kept already, or was once.
+                let seq_no = round / 4 - (choice / 5 % 3 * 7).min(round / 4);
+                list.enter_again(seq_no as SeqNo, None);
+                entered.push(seq_no as SeqNo);
+            }
+            let mut expected = entered.clone();
+            expected.sort_unstable();
+            expected.dedup();
+            assert_eq!(list.copy(), expected, "round {round}");
+        }
+    }
 
     #[test]
     fn a_number_is_taken_under_the_lock_under_which_merges_copy_the_list() {

@@ -59,7 +59,12 @@ struct Layers {
 
 impl Layers {
     /// Adds a source that has these range deletes itself, which are told apart from those above.
+    #[inline]
     fn push(&mut self, source: Source, covers: Option<CoverSet>) {
+        if self.above.is_empty() && covers.is_none() {
+            self.sources.push(source);
+            return;
+        }
         self.sources.push(Covered::over(source, &self.above, covers.clone(), self.newest));
         self.above.extend(covers);
     }
@@ -139,6 +144,24 @@ impl Cursor for Source {
             Self::Run(cursor) => cursor.stretch(direction),
             Self::Own(cursor) => cursor.stretch(direction),
             Self::Covered(cursor) => cursor.stretch(direction),
+        }
+    }
+
+    fn steps_before(&self, key: &[u8], direction: Direction) -> usize {
+        match self {
+            Self::Run(cursor) => cursor.steps_before(key, direction),
+            // What is in memory is little; a source that is covered tells no stretch.
+            Self::Memtable(_) | Self::Own(_) | Self::Covered(_) => 0,
+        }
+    }
+
+    #[inline]
+    fn key(&self) -> Option<&[u8]> {
+        match self {
+            Self::Memtable(cursor) => cursor.key(),
+            Self::Run(cursor) => cursor.key(),
+            Self::Own(cursor) => cursor.key(),
+            Self::Covered(cursor) => cursor.key(),
         }
     }
 

@@ -83,6 +83,18 @@ pub trait Cursor {
         None
     }
 
+    /// How many steps in this direction, within the stretch that [`stretch`](Self::stretch) tells, lead to
+    /// entries whose keys come strictly before `key`: all such, or 0 if the source cannot tell.
+    fn steps_before(&self, key: &[u8], direction: Direction) -> usize {
+        let _ = (key, direction);
+        0
+    }
+
+    /// The key of the entry here: cheaper than [`entry`](Cursor::entry) where that has to be put together.
+    fn key(&self) -> Option<&[u8]> {
+        self.entry().map(|entry| entry.key)
+    }
+
     /// How many of the entries that follow in this direction are *plain* for a reader at `seq_no`, so
     /// that nothing has to be asked on the way over them: puts that never expire, with their values
     /// beside them, that it sees, no two of one key, nor of the key here. The entry here is such a put

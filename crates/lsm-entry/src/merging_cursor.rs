@@ -6,7 +6,9 @@
 //!
 //! Better than a cheap comparison is none: while the rest of a source's *stretch* (of a block, say)
 //! lies before every other source, it is walked without asking anything. That is a gallop. A source
-//! that is alone, from the start or because the others are used up, gallops for ever.
+//! that is alone, from the start or because the others are used up, gallops for ever. Where another
+//! source reaches into the stretch, the source itself finds how far it can be walked: a few entries in
+//! a memtable do not slow down a scan of the tables below it.
 //!
 //! Invariant: every source but the winner stands at its first entry after the current one, in the
 //! direction of movement. So turning round means to place all others anew around the current entry.
@@ -16,6 +18,10 @@ use crate::{Cursor, Direction, Entry, SeqNo, Stretch, common_prefix};
 
 /// The shortest rest of a stretch for which a gallop is worth the question.
 const GALLOP_ENTRIES_MIN: usize = 2;
+
+/// A source that has galloped so far is asked again as soon as it leads again, after an entry of
+/// another one.
+const LONG_GALLOP: usize = 8;
 
 /// How many entries in a row a source yields before it is asked for a stretch; then ever more, for a
 /// stretch that another source reaches into will not be free of it an entry later. Where entries
@@ -59,6 +65,8 @@ pub struct MergingCursor<C> {
     wins: u32,
     /// At how many of them it is asked for a stretch.
     wins_to_ask: u32,
+    /// Whose last gallop was a long one.
+    galloper: Option<usize>,
     /// Comparisons that ranks did not decide, since the window was looked at.
     ties: u32,
     /// How many of them lead to the next look.
@@ -78,8 +86,10 @@ impl<C: Cursor> MergingCursor<C> {
     /// Merges `sources`. The cursor is at an end until it is sought.
     pub fn new(sources: Vec<C>) -> Self {
         let nobody = Player { rank: RANK_AT_END, source: 0 };
+        // A source that is alone plays no match, and needs no tree.
+        let nodes = if sources.len() > 1 { sources.len() } else { 0 };
         Self {
-            losers: vec![nobody; sources.len()],
+            losers: vec![nobody; nodes],
             sources,
             winner: nobody,
             window: Window::new(),
@@ -87,6 +97,7 @@ impl<C: Cursor> MergingCursor<C> {
             gallop: 0,
             wins: 0,
             wins_to_ask: WINS_MIN,
+            galloper: None,
             ties: 0,
             ties_max: TIES_MIN,
             turning_key: Vec::new(),
@@ -147,10 +158,13 @@ impl<C: Cursor> MergingCursor<C> {
         }
         self.direction = direction;
         self.window.face(direction);
+        if let [alone] = self.sources.as_slice() {
+            let rank = if alone.is_at_entry() { 0 } else { RANK_AT_END };
+            (self.winner, self.gallop) = (Player { rank, source: 0 }, usize::MAX);
+            return Ok(());
+        }
         // Any key will do to begin with; if it was ill chosen, ties will tell.
-        if self.sources.len() > 1
-            && let Some(index) = self.sources.iter().position(Cursor::is_at_entry)
-        {
+        if let Some(index) = self.sources.iter().position(Cursor::is_at_entry) {
             self.focus_window(index);
         }
         self.play_all();
@@ -250,6 +264,9 @@ impl<C: Cursor> MergingCursor<C> {
         if winner.source != moved {
             self.wins = 0;
             self.wins_to_ask = WINS_MIN;
+            if self.galloper == Some(winner.source) {
+                self.begin_gallop();
+            }
             return;
         }
         self.wins = self.wins.saturating_add(1);
@@ -317,18 +334,24 @@ impl<C: Cursor> MergingCursor<C> {
         if stretch.remaining < GALLOP_ENTRIES_MIN {
             return;
         }
+        let Some(key) = key_of(&self.sources[runner_up.source]) else { return };
         let rank = self.window.rank(stretch.last_key);
         let is_before = if rank == runner_up.rank {
             // Strictly: of one and the same key, either may hold the version to come first.
-            key_of(&self.sources[runner_up.source]).is_none_or(|key| match self.direction {
+            match self.direction {
                 Direction::Forward => stretch.last_key < key,
                 Direction::Backward => stretch.last_key > key,
-            })
+            }
         } else {
             rank < runner_up.rank
         };
-        if is_before {
-            self.gallop = stretch.remaining;
+        self.gallop = if is_before {
+            stretch.remaining
+        } else {
+            self.sources[self.winner.source].steps_before(key, self.direction)
+        };
+        self.galloper = (self.gallop >= LONG_GALLOP).then_some(self.winner.source);
+        if self.gallop > 0 {
             // The next stretch is asked for at its first entry.
             self.wins = 0;
             self.wins_to_ask = 1;
@@ -338,7 +361,7 @@ impl<C: Cursor> MergingCursor<C> {
 
 #[inline]
 fn key_of<C: Cursor>(source: &C) -> Option<&[u8]> {
-    source.entry().map(|entry| entry.key)
+    source.key()
 }
 
 impl<C: Cursor> Cursor for MergingCursor<C> {
@@ -376,6 +399,14 @@ impl<C: Cursor> Cursor for MergingCursor<C> {
             return None;
         }
         self.sources[self.winner.source].entry()
+    }
+
+    #[inline]
+    fn key(&self) -> Option<&[u8]> {
+        if self.winner.rank == RANK_AT_END {
+            return None;
+        }
+        self.sources[self.winner.source].key()
     }
 
     #[inline]

@@ -125,6 +125,17 @@ impl Cursor for VecCursor {
         Some(Stretch { last_key: &self.entries[last].key, remaining })
     }
 
+    fn steps_before(&self, key: &[u8], direction: Direction) -> usize {
+        let (Some(here), Some(stretch)) = (self.position, self.stretch(direction)) else {
+            return 0;
+        };
+        let comes_before = |&steps: &usize| match direction {
+            Direction::Forward => *self.entries[here + steps].key < *key,
+            Direction::Backward => *self.entries[here - steps].key > *key,
+        };
+        (1..=stretch.remaining).take_while(comes_before).count()
+    }
+
     fn plain(&self, direction: Direction, seq_no: SeqNo) -> usize {
         let (Some(here), Some(stretch)) = (self.position, self.stretch(direction)) else {
             return 0;

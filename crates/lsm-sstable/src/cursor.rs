@@ -6,7 +6,7 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use lsm_entry::{Cursor, Direction, Entry, SeqNo, Stretch};
+use lsm_entry::{Cursor, Direction, Entry, MAX_SEQ_NO, SeqNo, Stretch};
 use lsm_io::{Error, Result};
 
 use crate::Table;
@@ -182,6 +182,7 @@ impl Cursor for TableCursor {
             let view = self.table.source().view(block);
             self.position = view.lower_bound(key, seq_no);
             if self.position < view.count() {
+                self.table.source().prefetch_entries(block, self.position);
                 return Ok(());
             }
             self.enter(Some(self.number + 1), Edge::First)?;
@@ -250,6 +251,31 @@ impl Cursor for TableCursor {
         })
     }
 
+    fn steps_before(&self, key: &[u8], direction: Direction) -> usize {
+        let Some(block) = &self.block else { return 0 };
+        let view = self.table.source().view(block);
+        match direction {
+            Direction::Forward => {
+                let first_behind = view.lower_bound(key, MAX_SEQ_NO);
+                first_behind.saturating_sub(self.position + 1)
+            }
+            Direction::Backward => {
+                let mut last_behind = view.lower_bound(key, 0);
+                // A key of number 0 itself.
+                if last_behind < view.count() && view.key(last_behind) == key {
+                    last_behind += 1;
+                }
+                self.position.saturating_sub(last_behind)
+            }
+        }
+    }
+
+    #[inline]
+    fn key(&self) -> Option<&[u8]> {
+        let block = self.block.as_ref()?;
+        Some(self.table.source().view(block).key(self.position))
+    }
+
     #[inline]
     fn plain(&self, direction: Direction, seq_no: SeqNo) -> usize {
         let Some(block) = &self.block else { return 0 };
@@ -268,6 +294,9 @@ impl Cursor for TableCursor {
         match direction {
             Direction::Forward => self.position += 1,
             Direction::Backward => self.position -= 1,
+        }
+        if let Some(block) = &self.block {
+            self.table.source().prefetch_ahead(block, self.position, direction);
         }
     }
 

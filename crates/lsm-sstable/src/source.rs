@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use lsm_entry::Direction;
 use lsm_io::{Error, Malformed, Mapping, Result, SEAL_BYTES, Sealer, SharedFile};
 
 use crate::block::{BlockLayout, BlockView};
@@ -22,6 +23,12 @@ const FRONT_LINES: usize = 3;
 /// And before a seek or a scan reaches it: its digests, and the last of its entries.
 const BACK_LINES: usize = 5;
 const LINE_BYTES: u64 = 64;
+/// Cache lines of entries asked for where a seek has arrived, and how far ahead of a walk from there on
+/// what it will reach is asked for. The processor by itself begins to do so after some misses, and ends
+/// at the next page, which is a block further on.
+const ARRIVAL_LINES: usize = 16;
+const WALK_LINES: usize = 2;
+const WALK_BYTES: usize = ARRIVAL_LINES * LINE_BYTES as usize;
 
 /// Tables are numbered as they are opened; a number is never given twice in a process.
 static TABLES_OPENED: AtomicU64 = AtomicU64::new(0);
@@ -195,6 +202,37 @@ impl BlockSource {
         simd::prefetch(from(handle.offset()), FRONT_LINES);
         let back = handle.end().saturating_sub(LINE_BYTES * BACK_LINES as u64);
         simd::prefetch(from(back.max(handle.offset())), BACK_LINES);
+    }
+
+    /// Asks for the entries from `index` on, where a seek has arrived.
+    #[inline]
+    pub(crate) fn prefetch_entries(&self, held: &HeldBlock, index: usize) {
+        if let Some((mapping, at)) = self.place_of(held, index) {
+            simd::prefetch(mapping.get(at..).unwrap_or_default(), ARRIVAL_LINES);
+        }
+    }
+
+    /// Asks for what a walk that is at entry `index` will reach some entries later, be it in the next
+    /// block.
+    #[inline]
+    pub(crate) fn prefetch_ahead(&self, held: &HeldBlock, index: usize, direction: Direction) {
+        let Some((mapping, here)) = self.place_of(held, index) else { return };
+        let at = match direction {
+            Direction::Forward => here + WALK_BYTES,
+            Direction::Backward => here.saturating_sub(WALK_BYTES),
+        };
+        simd::prefetch(mapping.get(at..).unwrap_or_default(), WALK_LINES);
+    }
+
+    /// Where in the mapping an entry is; `None` in a cached block, which was touched as a whole when it
+    /// was read.
+    #[inline]
+    fn place_of(&self, held: &HeldBlock, index: usize) -> Option<(&Mapping, usize)> {
+        let (Some(mapping), Place::Mapped { start, end }) = (&self.mapping, &held.place) else {
+            return None;
+        };
+        let block = mapping.get(*start..*end).unwrap_or_default();
+        Some((mapping, start + held.layout.entry_start(block, index)))
     }
 
     #[inline]

@@ -10,9 +10,9 @@ use crate::scan::entry::Position;
 
 impl EntryCursor {
     pub(super) fn remember_key(&mut self) {
-        if let Some(entry) = self.merged.entry() {
+        if let Some(key) = self.merged.key() {
             self.key.clear();
-            self.key.extend_from_slice(entry.key);
+            self.key.extend_from_slice(key);
         }
     }
 
@@ -21,6 +21,13 @@ impl EntryCursor {
     #[inline]
     pub(super) fn settle_forward(&mut self, mut leaves_key: bool) -> Result<()> {
         let mut dead_keys = 0;
+        // Where it goes on in a plain stretch the entry need not be put together.
+        if self.merged.plain(Direction::Forward, self.moment.seq_no) > 0
+            && !(leaves_key && self.merged.key().is_some_and(|key| is_same(key, &self.key)))
+            && self.stands_in_plain_stretch()
+        {
+            return Ok(());
+        }
         while let Some(entry) = self.merged.entry() {
             if !self.moment.sees(entry.seq_no) || leaves_key && is_same(entry.key, &self.key) {
                 self.passed += 1;
@@ -30,9 +37,9 @@ impl EntryCursor {
             match self.moment.db.shared.resolve(&entry, self.moment.time_ms) {
                 Meaning::Value(_) => {
                     self.leave_dead(dead_keys);
-                    self.plain.forward = self.look_ahead(Direction::Forward);
-                    let is_plain = self.plain.forward > 0;
-                    self.position = if is_plain { Position::AtPlain } else { Position::AtEntry };
+                    if !self.stands_in_plain_stretch() {
+                        self.position = Position::AtEntry;
+                    }
                     return Ok(());
                 }
                 Meaning::Large(place) => {
@@ -159,6 +166,16 @@ impl EntryCursor {
         self.large.fetch(&self.view.tree.blobs, place)?;
         self.position = position;
         Ok(())
+    }
+
+    /// Looks whether the entry here and those that follow are plain.
+    #[inline]
+    fn stands_in_plain_stretch(&mut self) -> bool {
+        self.plain.forward = self.look_ahead(Direction::Forward);
+        if self.plain.forward > 0 {
+            self.position = Position::AtPlain;
+        }
+        self.plain.forward > 0
     }
 
     /// Looks how far the entries are plain from the one here on.

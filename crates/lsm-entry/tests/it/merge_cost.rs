@@ -46,6 +46,10 @@ impl Cursor for Asked {
     fn stretch(&self, direction: Direction) -> Option<Stretch<'_>> {
         self.inner.stretch(direction)
     }
+
+    fn steps_before(&self, key: &[u8], direction: Direction) -> usize {
+        self.inner.steps_before(key, direction)
+    }
 }
 
 /// Deals the keys to sources, walks 10,000 steps over them and counts the questions of a step.
@@ -105,6 +109,11 @@ fn a_source_alone_is_asked_nothing() {
 fn a_source_whose_stretches_stand_alone_is_asked_once_a_stretch() {
     check_questions(0.1, 8, numbered, |n| (n / 2500) as usize);
     check_questions(0.3, 8, numbered, |n| if n % 500 == 0 { 1 + n as usize / 500 % 7 } else { 0 });
+}
+
+#[test]
+fn a_source_into_whose_stretches_few_others_reach_is_asked_next_to_nothing() {
+    check_questions(0.3, 2, numbered, |n| usize::from(n % 50 == 25));
 }
 
 #[test]

@@ -218,17 +218,27 @@ impl BlockLayout {
         Ok(())
     }
 
+    /// Where entry `index` starts.
+    #[inline]
+    pub(crate) fn entry_start(&self, bytes: &[u8], index: usize) -> usize {
+        let entries_at = self.entries_at as usize;
+        if self.flags & FLAG_ENDS == 0 {
+            entries_at + index * self.entry_bytes as usize
+        } else if index == 0 {
+            entries_at
+        } else {
+            entries_at + self.end(bytes, index - 1)
+        }
+    }
+
     /// Where entry `index` starts, where its key ends, and where it ends.
     #[inline]
     pub(super) fn entry_bounds(&self, bytes: &[u8], index: usize) -> (usize, usize, usize) {
-        let entries_at = self.entries_at as usize;
-        let (start, end) = if self.flags & FLAG_ENDS == 0 {
-            let entry_bytes = self.entry_bytes as usize;
-            let start = entries_at + index * entry_bytes;
-            (start, start + entry_bytes)
+        let start = self.entry_start(bytes, index);
+        let end = if self.flags & FLAG_ENDS == 0 {
+            start + self.entry_bytes as usize
         } else {
-            let start = if index == 0 { 0 } else { self.end(bytes, index - 1) };
-            (entries_at + start, entries_at + self.end(bytes, index))
+            self.entries_at as usize + self.end(bytes, index)
         };
         let key_bytes = if self.flags & FLAG_KEY_LENGTHS == 0 {
             self.key_bytes as usize

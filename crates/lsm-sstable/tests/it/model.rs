@@ -132,6 +132,24 @@ fn check_stretch(cursor: &mut TableCursor, direction: Direction) {
     assert_eq!(cursor.entry().map(|entry| entry.key.to_vec()), Some(last_key));
 }
 
+/// Steps up to a key are those within the stretch that stay before it.
+fn check_steps_before(cursor: &TableCursor, model: &VecCursor, key: &[u8], direction: Direction) {
+    let remaining = cursor.stretch(direction).map_or(0, |stretch| stretch.remaining);
+    let mut ahead = model.clone();
+    let comes_before = |_: &usize| {
+        let Ok(()) = match direction {
+            Direction::Forward => ahead.next(),
+            Direction::Backward => ahead.prev(),
+        };
+        ahead.key().is_some_and(|there| match direction {
+            Direction::Forward => there < key,
+            Direction::Backward => there > key,
+        })
+    };
+    let expected = (0..remaining).take_while(comes_before).count();
+    assert_eq!(cursor.steps_before(key, direction), expected, "to {key:?}, {direction:?}");
+}
+
 fn check_table(seed: u64, keys: Keys, count: usize) {
     let mut rng = Rng(seed);
     let entries = entries_of(keys, count, &mut rng);
@@ -164,6 +182,10 @@ fn check_table(seed: u64, keys: Keys, count: usize) {
             for number in 0..300 {
                 let what = step(&mut cursor, &mut model, &entries, keys, &mut rng);
                 assert_eq!(cursor.entry(), model.entry(), "{name}, step {number} {what}");
+                let (key, _) = target(&entries, keys, &mut rng);
+                for direction in [Direction::Forward, Direction::Backward] {
+                    check_steps_before(&cursor, &model, &key, direction);
+                }
             }
             for direction in [Direction::Forward, Direction::Backward] {
                 let (key, seq_no) = target(&entries, keys, &mut rng);
