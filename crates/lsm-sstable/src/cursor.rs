@@ -13,6 +13,9 @@ use crate::Table;
 use crate::read_ahead::ReadAhead;
 use crate::source::HeldBlock;
 
+/// A walk asks for what lies ahead of it once for so many entries.
+const ENTRIES_ASKED: usize = 8;
+
 /// A cursor over a table's entries (range deletes are not among them). It owns its table, so it may
 /// be kept and sent wherever.
 #[derive(Debug)]
@@ -126,7 +129,20 @@ impl TableCursor {
         if self.table.source().is_in_part() {
             self.read_ahead(number, edge);
         }
-        self.enter(number, edge)
+        self.enter(number, edge)?;
+        match edge {
+            Edge::First => self.ask_ahead(Direction::Forward),
+            Edge::Last => self.ask_ahead(Direction::Backward),
+        }
+        Ok(())
+    }
+
+    /// Asks the processor for the entries that a walk will reach some entries later.
+    #[inline(never)]
+    fn ask_ahead(&self, direction: Direction) {
+        if let Some(block) = &self.block {
+            self.table.source().prefetch_ahead(block, self.position, direction, ENTRIES_ASKED);
+        }
     }
 
     #[cold]
@@ -295,8 +311,8 @@ impl Cursor for TableCursor {
             Direction::Forward => self.position += 1,
             Direction::Backward => self.position -= 1,
         }
-        if let Some(block) = &self.block {
-            self.table.source().prefetch_ahead(block, self.position, direction);
+        if self.position.is_multiple_of(ENTRIES_ASKED) {
+            self.ask_ahead(direction);
         }
     }
 

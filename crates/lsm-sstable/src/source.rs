@@ -23,11 +23,10 @@ const FRONT_LINES: usize = 3;
 /// And before a seek or a scan reaches it: its digests, and the last of its entries.
 const BACK_LINES: usize = 5;
 const LINE_BYTES: u64 = 64;
-/// Cache lines of entries asked for where a seek has arrived, and how far ahead of a walk from there on
-/// what it will reach is asked for. The processor by itself begins to do so after some misses, and ends
-/// at the next page, which is a block further on.
+/// Cache lines of entries asked for where a seek has arrived, and at most by a walk at a time; and how
+/// far ahead of a walk. The processor begins by itself only after some misses, and goes no further than
+/// to the end of a page, which is about where the block ends.
 const ARRIVAL_LINES: usize = 16;
-const WALK_LINES: usize = 2;
 const WALK_BYTES: usize = ARRIVAL_LINES * LINE_BYTES as usize;
 
 /// Tables are numbered as they are opened; a number is never given twice in a process.
@@ -213,15 +212,22 @@ impl BlockSource {
     }
 
     /// Asks for what a walk that is at entry `index` will reach some entries later, be it in the next
-    /// block.
-    #[inline]
-    pub(crate) fn prefetch_ahead(&self, held: &HeldBlock, index: usize, direction: Direction) {
+    /// block: about as much as so many entries take.
+    pub(crate) fn prefetch_ahead(
+        &self,
+        held: &HeldBlock,
+        index: usize,
+        direction: Direction,
+        entries: usize,
+    ) {
         let Some((mapping, here)) = self.place_of(held, index) else { return };
+        let lines = (entries * held.layout.mean_entry_bytes()).div_ceil(LINE_BYTES as usize);
+        let lines = lines.min(ARRIVAL_LINES);
         let at = match direction {
             Direction::Forward => here + WALK_BYTES,
-            Direction::Backward => here.saturating_sub(WALK_BYTES),
+            Direction::Backward => here.saturating_sub(WALK_BYTES + lines * LINE_BYTES as usize),
         };
-        simd::prefetch(mapping.get(at..).unwrap_or_default(), WALK_LINES);
+        simd::prefetch(mapping.get(at..).unwrap_or_default(), lines);
     }
 
     /// Where in the mapping an entry is; `None` in a cached block, which was touched as a whole when it

@@ -113,7 +113,7 @@ fn a_source_whose_stretches_stand_alone_is_asked_once_a_stretch() {
 
 #[test]
 fn a_source_into_whose_stretches_few_others_reach_is_asked_next_to_nothing() {
-    check_questions(0.3, 2, numbered, |n| usize::from(n % 50 == 25));
+    check_questions(0.17, 2, numbered, |n| usize::from(n % 50 == 25));
 }
 
 #[test]

@@ -60,7 +60,7 @@ impl<'a> BlockView<'a> {
     /// has changed after its entries were checked (see [`entry`](Self::entry)).
     #[inline]
     pub(crate) fn key_and_value(&self, index: usize) -> Option<(&'a [u8], &'a [u8])> {
-        let (start, key_end, end) = self.layout.entry_bounds(self.bytes, index);
+        let (start, key_end, end) = self.layout.plain_entry_bounds(self.bytes, index);
         self.bytes.get(start..end)?.split_at_checked(key_end - start)
     }
 
