@@ -28,8 +28,8 @@ pub enum FilterDecision {
 
 /// Looks through values as merges copy them, and says which are to go or to change.
 ///
-/// A value is asked about once for each merge that it goes through, in any thread, some time after
-/// it was written, or never if nothing is merged near it; the same answer is expected each time, and
+/// A value is asked about once for each merge that it goes through, in any thread, and by several
+/// threads at the same time about values of one merge, in no order; some time after it was written, or never if nothing is merged near it; the same answer is expected each time, and
 /// [`Keep`](FilterDecision::Keep) for a value that the filter itself has given. Until then reads find it
 /// as it was.
 ///

@@ -144,6 +144,7 @@ impl Shared {
     /// Carries out one plan of whichever keyspace has one. Background work; `false` if none has. A
     /// keyspace that fails does not keep the others from their turn.
     pub(crate) fn compact_step(&self) -> Result<bool> {
+        // First: whoever offers a merge waits for it, and a plan of one's own takes longer than a slice.
         self.help_merges();
         let mut first_error = None;
         for core in self.live_keyspaces() {
@@ -306,7 +307,10 @@ impl Shared {
         let filtering = filter.as_ref().map(|_| self.snapshots.begin_filtering());
         let written = match plan.action {
             Action::Drop | Action::Move => None,
-            Action::Merge => Some(self.merge_inputs(core, plan, tree, filter)?),
+            Action::Merge => {
+                let job = self.prepare_merge(core, plan, tree, filter)?;
+                Some(self.merge_together(job)?)
+            }
         };
         let added: Vec<_> = match (&written, plan.action) {
             (Some(written), _) => written.records().to_vec(),
