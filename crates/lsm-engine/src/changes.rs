@@ -132,7 +132,9 @@ impl Db {
     /// never one that a crash takes back.
     ///
     /// On a database opened read-only, beside the process that writes, the newest batches are told when
-    /// the writer's next group says that they are on disk, or when it has closed.
+    /// the writer's next group says that they are on disk, or when it has closed. A writer that keeps
+    /// changes for followers syncs them with each flush at the latest; else those that asked for less than
+    /// the disk may go into tables, and their part of the log away, without.
     ///
     /// How far back the log goes, [`Options::changes_retention_bytes`] says: without it, to what a
     /// recovery would need, and not beyond the last opening. [`Options::changes_retention_ms`] bounds
@@ -175,7 +177,14 @@ impl Db {
         }
         shared.segment_of(next).map_err(|oldest| Error::history_gone(next, oldest))?;
         let db = Arc::clone(self.handle());
+        shared.history.begin_following();
         Ok(Changes { db, next, place: None, names: HashMap::new(), has_ended: false })
+    }
+}
+
+impl Drop for Changes {
+    fn drop(&mut self) {
+        self.db.shared.history.end_following();
     }
 }
 

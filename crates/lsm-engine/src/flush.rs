@@ -1,7 +1,8 @@
 //! The path of a flush: a sealed memtable becomes a table of level 0.
 //!
-//! 1. Wait until the log is durable, and `visible` has passed, the memtable's newest entry. Else
-//!    a batch over two keyspaces could be half on disk after a power cut.
+//! 1. Wait until `visible` has passed the memtable's newest entry; and, if anything that is not newer
+//!    lies in another memtable, until the log is durable that far. Else a power cut could leave half of
+//!    a batch over two keyspaces, or a batch without those before it.
 //! 2. Copy the snapshot list: what no snapshot sees need not be written.
 //! 3. Write the table and sync it, then its directory.
 //! 4. Append the edit to the manifest: the table, how far the keyspace is flushed, and the first
@@ -17,7 +18,7 @@ use std::time::Instant;
 
 use lsm_compaction::{Clipper, MergeError, Retention, TableSink, for_each_survivor};
 use lsm_entry::{
-    Cursor, Fragment, Fragments, MAX_KEY_BYTES, RangeDelete, bound_after, is_below, key_hash,
+    Cursor, Fragment, Fragments, MAX_KEY_BYTES, RangeDelete, SeqNo, bound_after, is_below, key_hash,
 };
 use lsm_manifest::ManifestEdit;
 use lsm_memtable::Memtable;
@@ -117,8 +118,10 @@ impl Shared {
         self.check_writable()?;
         if let Some((_, last)) = memtable.seq_no_range() {
             // Order: see the file comment, step 1.
-            self.commit.reach(Goal::Durable(last))?;
             self.commit.reach(Goal::Visible(last))?;
+            if self.needs_log_through(last, &memtable) {
+                self.commit.reach(Goal::Durable(last))?;
+            }
         }
         span!(DEBUG, "flush", keyspace = core.name.as_str());
         let began = Instant::now();
@@ -130,6 +133,15 @@ impl Shared {
         self.install_flush(core, &memtable, written)?;
         self.samples.flush.record(began.elapsed());
         Ok(true)
+    }
+
+    /// Whether the log has to be durable up to `last`, the newest entry of a memtable that is to become a
+    /// table. Where everything that old will be in tables, nobody needs it: the log is not written to
+    /// the disk for entries that are, and its segments are used again.
+    fn needs_log_through(&self, last: SeqNo, memtable: &Arc<Memtable>) -> bool {
+        let flushed = std::slice::from_ref(memtable);
+        self.history.is_followed()
+            || self.first_unflushed(&mut self.commit.lock_order(), flushed) <= last
     }
 
     /// Makes the flushed tables part of the database, unless its keyspace was dropped meanwhile.

@@ -42,6 +42,8 @@ struct State {
     retention: Retention,
     /// Oldest first.
     kept: VecDeque<Kept>,
+    /// How many follow what is written, in this process.
+    followers: usize,
 }
 
 impl State {
@@ -64,7 +66,7 @@ impl State {
 
 impl History {
     pub(crate) fn new(retention: Retention) -> Self {
-        Self(Mutex::new(State { retention, kept: VecDeque::new() }))
+        Self(Mutex::new(State { retention, kept: VecDeque::new(), followers: 0 }))
     }
 
     /// Takes in what an open finds at `now_ms`: the segments of the log that was replayed, and older
@@ -121,6 +123,22 @@ impl History {
     /// Whether a segment is kept.
     pub(crate) fn holds(&self, number: u64) -> bool {
         self.lock().kept.iter().any(|kept| kept.segment.number == number)
+    }
+
+    /// Somebody begins to follow what is written.
+    pub(crate) fn begin_following(&self) {
+        self.lock().followers += 1;
+    }
+
+    /// Somebody has ceased to.
+    pub(crate) fn end_following(&self) {
+        self.lock().followers -= 1;
+    }
+
+    /// Whether anybody follows what is written, or may want to later.
+    pub(crate) fn is_followed(&self) -> bool {
+        let state = self.lock();
+        state.followers > 0 || state.retention.bytes_max > 0
     }
 
     /// Keeps segments that were released at `now_ms`; returns those that are given up for them.

@@ -23,7 +23,7 @@ pub struct Metrics {
     // The order of writes, and the log.
     /// The newest sequence number in the log's buffer.
     pub appended: SeqNo,
-    /// The newest sequence number on disk.
+    /// The newest sequence number up to which everything is on disk, in the log or in tables.
     pub durable: SeqNo,
     /// The newest sequence number that reads see.
     pub visible: SeqNo,
@@ -269,15 +269,18 @@ impl Db {
 impl Metrics {
     fn of(shared: &Shared) -> Self {
         let (stats, commit) = (&shared.stats, &shared.commit);
+        // Order: before it is asked what lies in memory. What is appended later is not in tables.
+        let appended = commit.appended();
         let trees = Trees::of(shared);
+        let flushed = trees.first_unflushed.map_or(appended, |first| first - 1);
         let snapshots = shared.snapshots.copy();
         let cache = shared.budget.cache();
         let stalls = shared.pressure.stalls();
         Self {
-            appended: commit.appended(),
-            durable: commit.durable(),
+            appended,
+            durable: commit.durable().max(flushed),
             visible: commit.visible(),
-            flushed: trees.first_unflushed.map_or(commit.appended(), |first| first - 1),
+            flushed,
             commits_waiting: commit.waiting(),
             log_rounds: commit.rounds.load(Ordering::Relaxed),
             log_syncs: commit.syncs.load(Ordering::Relaxed),

@@ -168,6 +168,16 @@ pub trait File: fmt::Debug + Send + Sync {
     /// then report success (see docs/fault-model.md).
     fn sync(&self) -> Result<()>;
 
+    /// Writes all of `bytes` over others that the file has at `offset`, and makes them durable, without
+    /// waiting for what else was written to the file: that may be durable afterwards, or not.
+    ///
+    /// # Errors
+    /// Those of [`write_at`](Self::write_at) and [`sync`](Self::sync).
+    fn write_through(&self, offset: u64, bytes: &[u8]) -> Result<()> {
+        self.write_at(offset, bytes)?;
+        self.sync()
+    }
+
     /// Cuts or extends (with zeros) to `bytes`.
     ///
     /// # Errors

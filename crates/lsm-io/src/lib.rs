@@ -25,6 +25,7 @@
 //! | what can be done with files, and what is durable when | `fs.rs` |
 //! | the real disk | `std_fs.rs`, `mapping.rs`, `space.rs` |
 //! | whether its syncs can be believed | `metadata_sync.rs` |
+//! | writes that wait for no other | `write_through.rs` |
 //! | which threads go first, and how long they have run | `priority.rs`, `cpu_time.rs` |
 //! | how much memory there may be | `memory.rs` |
 //! | the simulated disk | `sim.rs`, and from there `sim/` |
@@ -55,6 +56,7 @@ mod metadata_sync;
 mod priority;
 mod space;
 mod std_fs;
+mod write_through;
 
 #[cfg(feature = "sim")]
 mod sim;

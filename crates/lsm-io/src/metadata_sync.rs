@@ -55,6 +55,11 @@ impl Growth {
         self.has_grown.store(true, Ordering::Release);
     }
 
+    /// Whether it has, and no sync has taken note of it.
+    pub(crate) fn is_noted(&self) -> bool {
+        self.has_grown.load(Ordering::Acquire)
+    }
+
     /// Whether it has, once.
     pub(crate) fn take(&self) -> bool {
         self.has_grown.swap(false, Ordering::AcqRel)

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use crate::mapping::StoreMapping;
 use crate::metadata_sync::{Growth, check_journal};
+use crate::write_through::write_through;
 use crate::{
     DirEntry, Error, File, Fs, LockGuard, LockOutcome, Mapping, OpenMode, Result, SharedFile,
     SharedFs, SharedStores, space,
@@ -212,6 +213,19 @@ impl File for StdFile {
         let believed =
             synced.and_then(|()| if has_grown { check_journal(&self.file) } else { Ok(()) });
         self.failed("sync", believed)
+    }
+
+    fn write_through(&self, offset: u64, bytes: &[u8]) -> Result<()> {
+        // Bytes that make the file longer need its journal, and that one's question.
+        let is_over_others = offset.saturating_add(bytes.len() as u64) <= self.len()?;
+        if is_over_others && !self.growth.is_noted() {
+            let written = write_through(&self.file, offset, bytes);
+            if !matches!(&written, Err(error) if error.kind() == io::ErrorKind::Unsupported) {
+                return self.failed("write and sync", written);
+            }
+        }
+        self.write_at(offset, bytes)?;
+        self.sync()
     }
 
     fn set_len(&self, bytes: u64) -> Result<()> {

@@ -14,7 +14,7 @@ use crate::frame::{
     hash_payload,
 };
 use crate::identity_frame::IDENTITY_FRAME_BYTES;
-use crate::pending::{Chunk, Pending, PendingWrite};
+use crate::pending::{Chunk, Pending, PendingWrite, Unsynced};
 use crate::segment::{END_BYTES, PreparedSegment, SegmentInfo};
 
 /// Bytes of a closing frame.
@@ -35,15 +35,15 @@ pub struct Log {
     buffer: Vec<u8>,
     /// The same of older segments.
     chunks: Vec<Chunk>,
-    /// Files with bytes that no taken sync covers, oldest first.
-    unsynced: Vec<SharedFile>,
+    /// What no taken sync covers, oldest first.
+    unsynced: Vec<Unsynced>,
     next_seq_no: u64,
     /// Oldest first, the current one last.
     segments: Vec<SegmentInfo>,
     /// An empty buffer to use again.
     spare: Vec<u8>,
-    /// Frames were taken, and are perhaps not written yet.
-    is_writing: bool,
+    /// The first segment of which frames were taken that are perhaps not written yet.
+    writing: Option<u64>,
     is_closed: bool,
 }
 
@@ -60,7 +60,7 @@ impl Log {
             next_seq_no,
             segments: vec![prepared.info(next_seq_no)],
             spare: Vec::new(),
-            is_writing: false,
+            writing: None,
             is_closed: false,
             file: prepared.file,
             stores: prepared.stores,
@@ -212,7 +212,7 @@ impl Log {
     pub fn store(&mut self) -> Result<bool> {
         let Some(stores) = &self.stores else { return Ok(false) };
         // Order: frames reach the operating system in the order in which they were appended.
-        if self.is_writing || !self.chunks.is_empty() {
+        if self.writing.is_some() || !self.chunks.is_empty() {
             return Ok(false);
         }
         if self.buffer.is_empty() {
@@ -233,7 +233,7 @@ impl Log {
     pub fn take_pending(&mut self, how: Pending) -> PendingWrite {
         self.retire_buffer(END_BYTES);
         let chunks = std::mem::take(&mut self.chunks);
-        self.is_writing |= !chunks.is_empty();
+        self.writing = self.writing.or(chunks.first().map(|chunk| chunk.segment));
         let unsynced = match how {
             Pending::Write => Vec::new(),
             Pending::Sync => std::mem::take(&mut self.unsynced),
@@ -244,7 +244,7 @@ impl Log {
     /// Takes note that what was taken is written, and its memory back, to be used again. Its sync
     /// may be yet to come.
     pub fn note_written(&mut self, pending: &mut PendingWrite) {
-        self.is_writing = false;
+        self.writing = None;
         if let Some(chunk) = pending.chunks.pop()
             && chunk.bytes.capacity() <= SPARE_BYTES_MAX
         {
@@ -255,11 +255,17 @@ impl Log {
     }
 
     /// Forgets the segments, but for the current one, all of whose frames lie below `seq_no`;
-    /// returns them, oldest first.
+    /// returns them, oldest first. No sync covers them any more. One that is not written to its end yet
+    /// is kept, and those behind it: what is on its way must not find the file in another use.
     pub fn release_before(&mut self, seq_no: u64) -> Vec<SegmentInfo> {
-        let older = &self.segments[..self.segments.len() - 1];
-        let count = older.iter().take_while(|segment| segment.end_seq_no <= seq_no).count();
-        self.segments.drain(..count).collect()
+        let on_its_way = self.writing.or(self.chunks.first().map(|chunk| chunk.segment));
+        let end = on_its_way.unwrap_or(self.current().number);
+        let is_over = |segment: &&SegmentInfo| segment.number < end && segment.end_seq_no <= seq_no;
+        let count = self.segments.iter().take_while(is_over).count();
+        let released: Vec<_> = self.segments.drain(..count).collect();
+        let first = self.segments[0].number;
+        self.unsynced.retain(|unsynced| unsynced.segment >= first);
+        released
     }
 
     /// Turns the buffer into a chunk, with up to `end_bytes` zeros behind it.
@@ -272,7 +278,8 @@ impl Log {
         let offset = self.offset - frame_bytes as u64;
         bytes.resize(frame_bytes + self.end_room(end_bytes), 0);
         self.note_unsynced();
-        self.chunks.push(Chunk { file: SharedFile::clone(&self.file), offset, bytes, frame_bytes });
+        let (segment, file) = (self.current().number, SharedFile::clone(&self.file));
+        self.chunks.push(Chunk { segment, file, offset, bytes, frame_bytes });
     }
 
     /// How many of `end_bytes` zeros fit behind the last frame.
@@ -282,8 +289,9 @@ impl Log {
     }
 
     fn note_unsynced(&mut self) {
-        if self.unsynced.last().is_none_or(|last| !SharedFile::ptr_eq(last, &self.file)) {
-            self.unsynced.push(SharedFile::clone(&self.file));
+        let segment = self.current().number;
+        if self.unsynced.last().is_none_or(|last| last.segment != segment) {
+            self.unsynced.push(Unsynced { segment, file: SharedFile::clone(&self.file) });
         }
     }
 

@@ -19,12 +19,20 @@ pub enum Pending {
 pub struct PendingWrite {
     pub(crate) chunks: Vec<Chunk>,
     /// The files that a sync must cover, oldest first.
-    pub(crate) unsynced: Vec<SharedFile>,
+    pub(crate) unsynced: Vec<Unsynced>,
+}
+
+/// A segment with bytes that no sync has covered yet.
+#[derive(Debug)]
+pub(crate) struct Unsynced {
+    pub(crate) segment: u64,
+    pub(crate) file: SharedFile,
 }
 
 /// Frames that stand one behind the other in one segment.
 #[derive(Debug)]
 pub(crate) struct Chunk {
+    pub(crate) segment: u64,
     pub(crate) file: SharedFile,
     pub(crate) offset: u64,
     pub(crate) bytes: Vec<u8>,
@@ -59,6 +67,6 @@ impl PendingWrite {
     pub fn sync(&self) -> Result<()> {
         // Order: oldest first. A newer segment that is durable before an older one would follow a
         // gap after a power cut.
-        self.unsynced.iter().try_for_each(|file| file.sync())
+        self.unsynced.iter().try_for_each(|unsynced| unsynced.file.sync())
     }
 }

@@ -128,12 +128,17 @@ impl PreparedSegment {
         identity: Identity,
         bytes: u64,
     ) -> Result<Self> {
-        fill(&file, bytes)?;
         let mut start = encode_identity(identity);
         start.extend_from_slice(&[0; END_BYTES]);
-        file.write_at(0, &start)?;
         // Order: bytes, identity and name are durable before the first frame can be.
-        file.sync()?;
+        if file.len()? == bytes {
+            // The frames of an earlier use need not be: nobody will ever read them.
+            file.write_through(0, &start)?;
+        } else {
+            fill(&file, bytes)?;
+            file.write_at(0, &start)?;
+            file.sync()?;
+        }
         fs.sync_dir(dir)?;
         Ok(Self { file, identity, stores: None, bytes })
     }

@@ -137,6 +137,59 @@ fn batches_are_whole_after_a_crash_whatever_is_kept() {
 }
 
 #[test]
+fn a_flush_syncs_no_log_that_nothing_else_needs() {
+    let fs = SimFs::new(1);
+    let db = open(&fs);
+    let other = db.keyspace("other").expect("creates");
+    other.put_with("before", "1", Durability::Os.into()).expect("writes");
+    other.compact_range::<&[u8]>(..).expect("merges");
+    db.put_with("key", "2", Durability::Os.into()).expect("writes");
+    fs.reset_counters();
+    db.default_keyspace().compact_range::<&[u8]>(..).expect("merges");
+    assert_eq!(fs.synced("*.log"), 0);
+    assert_eq!(db.metrics().records_not_durable(), 0, "they are in tables");
+    other.put_with("after", "3", Durability::Os.into()).expect("writes");
+    for policy in CrashPolicy::ALL {
+        let db = open(&fs.crash_image(policy, 7));
+        assert!(db.contains_key("key").expect("reads"), "{policy:?}");
+        assert!(db.keyspace("other").expect("there").contains_key("before").expect("reads"));
+        let next = db.put_with("next", "4", Durability::Disk.into()).expect("writes");
+        assert!(next > 2, "{policy:?}: number {next} is given out twice");
+    }
+}
+
+#[test]
+fn a_flush_syncs_the_log_of_what_is_as_old_and_stays_in_memory() {
+    let fs = SimFs::new(1);
+    let db = open(&fs);
+    let other = db.keyspace("other").expect("creates");
+    other.put_with("before", "1", Durability::Os.into()).expect("writes");
+    db.put_with("key", "2", Durability::Os.into()).expect("writes");
+    db.default_keyspace().compact_range::<&[u8]>(..).expect("merges");
+    let db = open(&fs.crash_image(CrashPolicy::LoseUnsynced, 7));
+    assert!(db.contains_key("key").expect("reads"));
+    let other = db.keyspace("other").expect("there");
+    assert!(other.contains_key("before").expect("reads"), "it was written before the other");
+}
+
+#[test]
+fn a_flush_syncs_the_log_for_those_who_follow_it() {
+    let fs = SimFs::new(1);
+    let db = open(&fs);
+    let mut changes = db.changes(0).expect("follows");
+    db.put_with("key", "1", Durability::Os.into()).expect("writes");
+    assert_eq!(changes.next_within(std::time::Duration::ZERO).expect("reads"), None);
+    db.flush().expect("flushes");
+    let told = changes.next_within(std::time::Duration::from_secs(10)).expect("reads");
+    assert_eq!(told.expect("it is on disk").last_seq_no, 1);
+    drop(changes);
+    db.put_with("key", "2", Durability::Os.into()).expect("writes");
+    fs.reset_counters();
+    db.flush().expect("flushes");
+    assert_eq!(fs.synced("*.log"), 0, "nobody follows any more");
+}
+
+#[test]
 fn a_group_of_mixed_durabilities_leaves_nothing_to_be_synced_at_the_close() {
     let fs = SimFs::new(0);
     let db = open(&fs);

@@ -90,6 +90,20 @@ impl File for SimFile {
         })
     }
 
+    /// A write and a sync of the pages that it touches: a crash may come between the two.
+    fn write_through(&self, offset: u64, bytes: &[u8]) -> Result<()> {
+        self.write_at(offset, bytes)?;
+        self.machine.call(self.call(Operation::Sync, "sync"), |state, effect| {
+            state.syncs.note(&self.path);
+            let inode = state.disk.inode_mut(self.node);
+            match effect {
+                Effect::LosePages => inode.lose_pages(),
+                _ => inode.sync_range(offset, offset + bytes.len() as u64),
+            }
+            Ok(())
+        })
+    }
+
     fn set_len(&self, bytes: u64) -> Result<()> {
         self.machine.call(self.call(Operation::Write, "set the length of"), |state, _| {
             self.check_writable()?;

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use super::content::Content;
+use super::content::{Content, PAGE_BYTES};
 
 /// Longer files are refused: an offset out of a damaged file must not take the memory of the test.
 const FILE_BYTES_MAX: u64 = 64 << 30;
@@ -37,6 +37,23 @@ pub(super) struct Pending {
 pub(super) enum Change {
     Write { offset: u64, bytes: Arc<[u8]> },
     SetLen(u64),
+}
+
+impl Pending {
+    /// What of it lies in front of `start`, and behind `end`.
+    fn outside(self, start: u64, end: u64) -> impl Iterator<Item = Self> {
+        let Change::Write { offset, bytes } = self.change else {
+            unreachable!("a length lies nowhere");
+        };
+        let cut = |at: u64| (at.saturating_sub(offset) as usize).min(bytes.len());
+        let parts = [(offset, &bytes[..cut(start)]), (offset.max(end), &bytes[cut(end)..])];
+        let order = self.order;
+        let parts = parts.map(|(offset, bytes)| {
+            let change = Change::Write { offset, bytes: bytes.into() };
+            (!bytes.is_empty()).then_some(Self { order, change })
+        });
+        parts.into_iter().flatten()
+    }
 }
 
 impl Inode {
@@ -93,6 +110,20 @@ impl Inode {
             };
             self.durable.share_pages(&self.current, start, end);
         }
+    }
+
+    /// Makes the pages from `start` up to `end` durable; other changes stay pending. If the length is
+    /// among them, all do: it has no page of its own.
+    pub(super) fn sync_range(&mut self, start: u64, end: u64) {
+        let is_longer = self.durable.len() != self.current.len();
+        if is_longer || self.pending.iter().any(|p| matches!(p.change, Change::SetLen(_))) {
+            return self.sync();
+        }
+        let page = PAGE_BYTES as u64;
+        let (start, end) = (start / page * page, end.next_multiple_of(page));
+        self.durable.share_pages(&self.current, start, end);
+        let pending = std::mem::take(&mut self.pending);
+        self.pending = pending.into_iter().flat_map(|it| it.outside(start, end)).collect();
     }
 
     /// Forgets that anything is pending, as a kernel does after a failed sync: readers go on seeing

@@ -16,6 +16,7 @@ enum Op {
     Len { slot: usize },
     Read { slot: usize, offset: u64, length: usize },
     Write { slot: usize, offset: u64, bytes: Vec<u8> },
+    WriteThrough { slot: usize, offset: u64, bytes: Vec<u8> },
     SetLen { slot: usize, bytes: u64 },
     Sync { slot: usize },
     Map { slot: usize },
@@ -36,7 +37,7 @@ impl Op {
         let slot = rng.below(HANDLES);
         let (path, other) = (rng.pick(&PATHS), rng.pick(&PATHS));
         let offset = rng.below(10_000) as u64;
-        match rng.below(34) {
+        match rng.below(36) {
             0..=3 => Self::Open { slot, path, mode: OpenMode::CreateNew },
             4 => Self::Open { slot, path, mode: OpenMode::Read },
             5..=7 => Self::Open { slot, path, mode: OpenMode::ReadWrite },
@@ -56,6 +57,7 @@ impl Op {
             30 => Self::Link(path, other),
             31 => Self::SyncDir(path),
             32 => Self::Lock { path, holder: rng.pick(&["process 1", "process 22"]) },
+            33..=34 => Self::WriteThrough { slot, offset, bytes: rng.bytes(5_000) },
             _ => Self::Unlock,
         }
     }
@@ -109,6 +111,10 @@ impl World {
             Op::Write { slot, offset, bytes } => match file(*slot) {
                 None | Some((_, OpenMode::Read)) => Ok(String::new()),
                 Some((file, _)) => file.write_at(*offset, bytes).map(done),
+            },
+            Op::WriteThrough { slot, offset, bytes } => match file(*slot) {
+                None | Some((_, OpenMode::Read)) => Ok(String::new()),
+                Some((file, _)) => file.write_through(*offset, bytes).map(done),
             },
             Op::SetLen { slot, bytes } => match file(*slot) {
                 None | Some((_, OpenMode::Read)) => Ok(String::new()),

@@ -62,6 +62,38 @@ fn what_is_stored_is_a_step_and_durable_once_synced() {
 }
 
 #[test]
+fn what_is_written_through_is_durable_and_what_lies_in_other_pages_is_not() {
+    let fs = SimFs::new(0);
+    let file = create(&fs, "log");
+    file.write_at(0, &[b'a'; 16 << 10]).expect("written");
+    file.sync().expect("synced");
+    fs.sync_dir(Path::new(HERE)).expect("synced");
+    file.write_at(4000, &[b'b'; 9000]).expect("written");
+    file.write_through(5000, b"durable").expect("written through");
+    let lost = fs.crash_image(CrashPolicy::LoseUnsynced, 0).read_file("log");
+    let mut expected = [b'a'; 16 << 10];
+    expected[4096..8192].fill(b'b');
+    expected[5000..5007].copy_from_slice(b"durable");
+    assert_eq!(lost, expected);
+    for policy in CrashPolicy::ALL {
+        for image in outcomes(&fs, policy, |image| image.read_file("log")) {
+            assert_eq!(image[4096..8192], expected[4096..8192], "{policy}");
+        }
+    }
+    let behind = |image: &SimFs| image.read_file("log")[8192..13_000].contains(&b'b');
+    assert_eq!(outcomes(&fs, CrashPolicy::FilePrefixes, behind), [false, true]);
+}
+
+#[test]
+fn what_is_written_through_past_the_end_takes_the_rest_with_it() {
+    let (fs, log) = disk_with_a_log();
+    log.write_at(0, b"before").expect("written");
+    log.write_through(2048, b"behind").expect("written through");
+    let lost = fs.crash_image(CrashPolicy::LoseUnsynced, 0).read_file("log");
+    assert_eq!((&lost[..6], &lost[2048..]), (&b"before"[..], &b"behind"[..]));
+}
+
+#[test]
 fn lose_unsynced_keeps_the_last_sync_of_each_file_and_directory() {
     let (fs, log) = disk_with_a_log();
     log.write_at(0, b"changed").expect("written");

@@ -139,6 +139,40 @@ fn a_prepared_segment_is_durable_before_its_first_frame() {
     assert_eq!(segment.bytes(), 4096);
 }
 
+fn numbers(segments: &[SegmentInfo]) -> Vec<u64> {
+    segments.iter().map(|segment| segment.number).collect()
+}
+
+#[test]
+fn a_segment_stays_while_frames_are_on_their_way_to_it() {
+    let mut owner = owner(4096);
+    owner.batch("one");
+    owner.rotate().expect("rotated");
+    assert_eq!(owner.log.release_before(100), [], "its frames are in memory");
+    let mut pending = owner.log.take_pending(Pending::Write);
+    owner.batch("two");
+    owner.rotate().expect("rotated");
+    assert_eq!(owner.log.release_before(100), [], "its frames were taken");
+    pending.write().expect("written");
+    owner.log.note_written(&mut pending);
+    assert_eq!(numbers(&owner.log.release_before(100)), [1], "those of the next are in memory");
+    owner.write().expect("written");
+    assert_eq!(numbers(&owner.log.release_before(100)), [2]);
+}
+
+#[test]
+fn no_sync_covers_a_segment_that_was_released() {
+    let mut owner = owner(4096);
+    owner.batch("one");
+    owner.rotate().expect("rotated");
+    owner.batch("two");
+    owner.write().expect("written");
+    assert_eq!(numbers(&owner.log.release_before(2)), [1]);
+    owner.fs.reset_counters();
+    owner.sync().expect("synced");
+    assert_eq!((owner.fs.synced("000001.log"), owner.fs.synced("000002.log")), (0, 1));
+}
+
 #[test]
 fn segments_are_released_oldest_first_and_never_the_current_one() {
     let mut owner = owner(4096);
@@ -146,9 +180,7 @@ fn segments_are_released_oldest_first_and_never_the_current_one() {
         owner.batch(text);
         owner.rotate().expect("rotated");
     }
-    let numbers = |segments: &[SegmentInfo]| -> Vec<u64> {
-        segments.iter().map(|segment| segment.number).collect()
-    };
+    owner.write().expect("written");
     assert_eq!(numbers(owner.log.segments()), [1, 2, 3, 4]);
     assert_eq!(numbers(&owner.log.release_before(1)), [0; 0]);
     assert_eq!(numbers(&owner.log.release_before(3)), [1, 2]);

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use lsm_io::{Fs, Identity, OpenMode, Result, SimFs, every, nth};
+use lsm_io::{CrashPolicy, Fs, Identity, OpenMode, Result, SimFs, every, nth};
 use lsm_wal::PreparedSegment;
 
 use crate::support::{DATABASE_ID, dir, disk, path};
@@ -40,6 +40,20 @@ fn a_segment_that_cannot_be_prepared_leaves_nothing_behind() {
         }
     }
     assert!(failures >= 8, "{failures} failures are too few to tell");
+}
+
+#[test]
+fn of_a_file_used_again_the_beginning_alone_is_made_durable() {
+    let fs = disk(0);
+    prepare(&fs, 1, 4096 * 4, None).expect("prepared");
+    let old = fs.open(&path(1), OpenMode::ReadWrite).expect("opened");
+    old.write_at(100, &[7; 16_000]).expect("written");
+    prepare(&fs, 2, 4096 * 4, Some(1)).expect("prepared");
+    let lost = fs.crash_image(CrashPolicy::LoseUnsynced, 0).read_file(path(2));
+    let now = fs.read_file(path(2));
+    assert_eq!(lost[..4096], now[..4096], "its identity survives every power cut");
+    assert_eq!(lost[4096..], [0; 4096 * 3], "its old frames need not");
+    assert_ne!(now[4096..], [0; 4096 * 3]);
 }
 
 #[test]
