@@ -58,7 +58,13 @@ impl Tree {
     fn settle(&mut self, policy: &CompactionPolicy) {
         loop {
             let version = self.version.clone();
-            let input = PlanInput { version: &version, running: &[], snapshots: &[], now_ms: 0 };
+            let input = PlanInput {
+                version: &version,
+                running: &[],
+                snapshots: &[],
+                now_ms: 0,
+                is_at_rest: true,
+            };
             let Some(plan) = policy.as_policy().plan(&input) else { return };
             let mut edit = VersionEdit::default();
             for input in &plan.inputs {

@@ -53,7 +53,13 @@ fn measure_plan(tables: u64) {
     let version = Version::default().apply(&edit).expect("the tables of a run are apart");
     let policy = CompactionPolicy::default();
     let nanoseconds = quickest(1, || {
-        let input = PlanInput { version: &version, running: &[], snapshots: &[], now_ms: 0 };
+        let input = PlanInput {
+            version: &version,
+            running: &[],
+            snapshots: &[],
+            now_ms: 0,
+            is_at_rest: true,
+        };
         assert!(black_box(policy.as_policy().plan(&input)).is_some(), "level 0 is full");
     });
     print(&format!("{tables} tables"), nanoseconds / 1e3, "us");
@@ -72,7 +78,8 @@ fn measure_merge(what: &str, entries: usize, versions: usize, snapshots: &[u64])
         }
     }
     let version = Version::parse("L0: a-f c-k d-e b-g\nL6: a-e g-m p-t");
-    let input = PlanInput { version: &version, running: &[], snapshots, now_ms: 0 };
+    let input =
+        PlanInput { version: &version, running: &[], snapshots, now_ms: 0, is_at_rest: true };
     let plan = CompactionPolicy::default().as_policy().plan(&input).expect("level 0 is full");
     let mut cursor = VecCursor::new(sorted);
     let mut kept = 0;

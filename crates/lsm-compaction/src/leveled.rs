@@ -24,7 +24,7 @@ pub struct LeveledOptions {
     /// there is no level between.
     pub base_bytes: u64,
     /// Percent of the bottom's size that level 0 may hold before it is merged although it has few
-    /// runs. Less: less space, more merging.
+    /// runs, once nothing is being written. Less: less space, more merging.
     pub slack_percent: u64,
     /// Bytes of a table.
     pub table_bytes: u64,
@@ -75,7 +75,12 @@ impl LeveledOptions {
         Shape { base, targets }
     }
 
-    fn plan_level_zero(&self, planner: &Planner<'_>, base: usize) -> Option<Plan> {
+    fn plan_level_zero(
+        &self,
+        planner: &Planner<'_>,
+        base: usize,
+        is_at_rest: bool,
+    ) -> Option<Plan> {
         let version = planner.version;
         let runs = &version.level(0).runs;
         // Level 0 is merged by one plan at a time: its runs overlap.
@@ -86,7 +91,8 @@ impl LeveledOptions {
         let bytes = version.level_bytes(0);
         let is_full = runs.len() as u64 >= self.level_zero_runs;
         let bottom = version.level_bytes(BOTTOM);
-        let is_slack = runs.len() > 1
+        let is_slack = is_at_rest
+            && runs.len() > 1
             && bytes >= self.table_bytes
             && u128::from(bytes) * 100 > u128::from(bottom) * u128::from(self.slack_percent);
         let oldest_input =
@@ -189,7 +195,7 @@ impl Policy for LeveledOptions {
         // another policy, or a smaller tree, left above the base: they are older.
         let is_filled = |level: &usize| !input.version.level(*level).runs.is_empty();
         let below = (1..shape.base).find(is_filled).unwrap_or(shape.base);
-        if let Some(plan) = self.plan_level_zero(&planner, below) {
+        if let Some(plan) = self.plan_level_zero(&planner, below, input.is_at_rest) {
             return Some(plan);
         }
         for level in 1..BOTTOM {

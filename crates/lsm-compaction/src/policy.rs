@@ -23,6 +23,9 @@ pub struct PlanInput<'a> {
     pub snapshots: &'a [SeqNo],
     /// Database time, in milliseconds since 1970.
     pub now_ms: u64,
+    /// Whether nothing is being written: what saves space is worth its merging then, while else the next
+    /// tables would have it merged again.
+    pub is_at_rest: bool,
 }
 
 /// Chooses what to merge.

@@ -295,6 +295,9 @@ impl Shared {
         did_work |= self.remove_garbage()?;
         did_work |= self.keep_time()?;
         self.snapshots.meet(self.database_time_ms());
+        if self.rest.look(self.commit.appended(), self.database_time_ms()) {
+            self.background.wake_compaction();
+        }
         self.seal_by_age();
         self.seal_by_log_size();
         did_work |= self.keep_reserve();

@@ -172,13 +172,15 @@ impl Db {
             )));
         }
         let next = since + 1;
+        shared.history.begin_following();
+        let db = Arc::clone(self.handle());
+        let changes = Changes { db, next, place: None, names: HashMap::new(), has_ended: false };
         if !shared.is_read_only {
             shared.begin()?;
+            shared.sync_log_of_tables()?;
         }
         shared.segment_of(next).map_err(|oldest| Error::history_gone(next, oldest))?;
-        let db = Arc::clone(self.handle());
-        shared.history.begin_following();
-        Ok(Changes { db, next, place: None, names: HashMap::new(), has_ended: false })
+        Ok(changes)
     }
 }
 

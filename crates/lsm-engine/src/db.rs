@@ -291,6 +291,8 @@ impl Db {
     /// Those of flushes and compactions; `NoSpace` where they wait for room on the disk.
     pub fn settle(&self) -> Result<()> {
         let shared = self.shared();
+        // What is left for a pause is work, too.
+        let _settling = shared.rest.settle();
         loop {
             shared.check_writable()?;
             let did_work = shared.step(Step::Flush)?

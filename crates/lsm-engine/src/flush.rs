@@ -1,8 +1,8 @@
 //! The path of a flush: a sealed memtable becomes a table of level 0.
 //!
-//! 1. Wait until `visible` has passed the memtable's newest entry; and, if anything that is not newer
-//!    lies in another memtable, until the log is durable that far. Else a power cut could leave half of
-//!    a batch over two keyspaces, or a batch without those before it.
+//! 1. Wait until `visible` has passed the memtable's newest entry; and, if anything as old, or of the same
+//!    batch, lies in another keyspace's memory, until the log is durable that far. Else a power cut
+//!    could leave half of a batch over two keyspaces, or a batch without those before it.
 //! 2. Copy the snapshot list: what no snapshot sees need not be written.
 //! 3. Write the table and sync it, then its directory.
 //! 4. Append the edit to the manifest: the table, how far the keyspace is flushed, and the first
@@ -119,7 +119,7 @@ impl Shared {
         if let Some((_, last)) = memtable.seq_no_range() {
             // Order: see the file comment, step 1.
             self.commit.reach(Goal::Visible(last))?;
-            if self.needs_log_through(last, &memtable) {
+            if self.needs_log_of(core, &memtable) {
                 self.commit.reach(Goal::Durable(last))?;
             }
         }
@@ -135,13 +135,30 @@ impl Shared {
         Ok(true)
     }
 
-    /// Whether the log has to be durable up to `last`, the newest entry of a memtable that is to become a
-    /// table. Where everything that old will be in tables, nobody needs it: the log is not written to
-    /// the disk for entries that are, and its segments are used again.
-    fn needs_log_through(&self, last: SeqNo, memtable: &Arc<Memtable>) -> bool {
+    /// Whether the log has to be durable as far as a memtable goes that is to become a table. Where
+    /// everything that old will be in tables, nobody needs it: it is not written to the disk for entries
+    /// that are, and its segments are used again.
+    ///
+    /// A batch takes numbers without a gap, and all of it that goes into one keyspace goes into one
+    /// memtable. So no batch of this memtable reaches up to `next`.
+    fn needs_log_of(&self, core: &KeyspaceCore, memtable: &Arc<Memtable>) -> bool {
+        if self.history.is_followed() {
+            return true;
+        }
         let flushed = std::slice::from_ref(memtable);
-        self.history.is_followed()
-            || self.first_unflushed(&mut self.commit.lock_order(), flushed) <= last
+        // Invariant: under the write mutex a batch is in all of its memtables, or in none.
+        let _order = self.commit.lock_order();
+        let next = core.first_unflushed(flushed).unwrap_or(SeqNo::MAX);
+        let keyspaces = self.keyspaces.load();
+        let mut others = keyspaces.values().filter(|other| other.id != core.id);
+        others.any(|other| other.first_unflushed(flushed).is_some_and(|first| first < next))
+    }
+
+    /// Makes the log durable as far as everything is in tables: what was flushed while nobody followed is
+    /// on the disk, so it is to be told.
+    pub(crate) fn sync_log_of_tables(&self) -> Result<()> {
+        let first = self.first_unflushed(&mut self.commit.lock_order(), &[]);
+        self.commit.reach(Goal::Durable(first.saturating_sub(1)))
     }
 
     /// Makes the flushed tables part of the database, unless its keyspace was dropped meanwhile.

@@ -64,6 +64,12 @@ impl KeyspaceCore {
         *self.options.lock().expect("no holder panicked") = options;
     }
 
+    /// The oldest sequence number that is in memory only, not counting the sealed memtables in `flushed`.
+    pub(crate) fn first_unflushed(&self, flushed: &[Arc<Memtable>]) -> Option<SeqNo> {
+        let view = self.view.load();
+        view.with_tree(Arc::clone(&view.tree), flushed).first_unflushed()
+    }
+
     /// How long a put that does not say is kept, in milliseconds; 0: for ever.
     #[inline]
     pub(crate) fn default_ttl_ms(&self) -> u64 {

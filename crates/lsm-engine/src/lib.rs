@@ -121,6 +121,7 @@ mod repair;
 mod replay;
 mod reserve;
 mod resolve;
+mod rest;
 mod restore;
 mod run_cursor;
 mod samples;

@@ -126,6 +126,7 @@ pub(crate) fn open(dir: &Path, options: Options) -> Result<Arc<Shared>> {
         tables,
         file_numbers: AtomicU64::new(found.next_file_number),
         compaction: Default::default(),
+        rest: Default::default(),
         pressure: PressureGate::new(),
         limiter: RateLimiter::new(None),
         background: Background::new(

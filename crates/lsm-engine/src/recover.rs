@@ -442,6 +442,7 @@ fn recover(
         tables,
         file_numbers,
         compaction: Default::default(),
+        rest: Default::default(),
         pressure: PressureGate::new(),
         limiter,
         background: Background::new(compaction_threads, log_thread, garbage),

@@ -29,6 +29,7 @@ use crate::pressure::PressureGate;
 use crate::read_only::Moment;
 use crate::recovery_report::RecoveryReport;
 use crate::reserve::Reserve;
+use crate::rest::Rest;
 use crate::samples::Samples;
 use crate::segments::Segments;
 use crate::snapshot::SnapshotList;
@@ -62,6 +63,7 @@ pub(crate) struct Shared {
     pub(crate) budget: Arc<Budget>,
     pub(crate) file_numbers: AtomicU64,
     pub(crate) compaction: CompactionState,
+    pub(crate) rest: Rest,
     pub(crate) pressure: PressureGate,
     pub(crate) limiter: Arc<RateLimiter>,
     pub(crate) background: Background,
@@ -208,10 +210,7 @@ impl Shared {
     /// Invariant: called under the write mutex, so that nothing is inserted meanwhile.
     pub(crate) fn first_unflushed(&self, order: &mut Order, flushed: &[Arc<Memtable>]) -> SeqNo {
         let keyspaces = self.keyspaces.load();
-        let in_memory = keyspaces.values().filter_map(|core| {
-            let view = core.view.load();
-            view.with_tree(Arc::clone(&view.tree), flushed).first_unflushed()
-        });
+        let in_memory = keyspaces.values().filter_map(|core| core.first_unflushed(flushed));
         in_memory.min().unwrap_or_else(|| order.log().next_seq_no())
     }
 

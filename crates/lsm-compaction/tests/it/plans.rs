@@ -25,9 +25,15 @@ fn show(plan: Option<Plan>) -> String {
 
 #[track_caller]
 fn check_plan(policy: &str, picture: &str, expected: &Expect) {
+    check_plan_at(true, policy, picture, expected);
+}
+
+#[track_caller]
+fn check_plan_at(is_at_rest: bool, policy: &str, picture: &str, expected: &Expect) {
     let version = Version::parse(picture);
     let policy: CompactionPolicy = policy.parse().expect("a policy");
-    let input = PlanInput { version: &version, running: &[], snapshots: &[], now_ms: 0 };
+    let input =
+        PlanInput { version: &version, running: &[], snapshots: &[], now_ms: 0, is_at_rest };
     expected.assert_eq(&show(policy.as_policy().plan(&input)));
 }
 
@@ -45,6 +51,23 @@ fn a_full_level_zero_merges_with_what_it_overlaps() {
             because level 0 holds 2 runs and its limit is 2
         "#]],
     );
+}
+
+#[test]
+fn a_level_zero_of_few_runs_is_merged_for_its_space_once_nothing_is_written() {
+    let policy = "leveled(level_zero_runs=4, slack_percent=15, table_bytes=100)";
+    let picture = "L0: a-f c-k
+         L6: a-z:900";
+    check_plan_at(
+        true,
+        policy,
+        picture,
+        &expect![[r#"
+            merge L0 a-f, L0 c-k, L6 a-z:900 into L6
+            because level 0 holds 200 bytes, over 15 % of the bottom's 900
+        "#]],
+    );
+    check_plan_at(false, policy, picture, &expect!["nothing to do\n"]);
 }
 
 #[test]
@@ -168,7 +191,8 @@ fn fifo_counts_the_large_values_of_its_tables() {
     };
     let version = version.apply(&edit).expect("fits");
     let fifo = FifoOptions { bytes_max: 379, ..FifoOptions::default() };
-    let input = PlanInput { version: &version, running: &[], snapshots: &[], now_ms: 0 };
+    let input =
+        PlanInput { version: &version, running: &[], snapshots: &[], now_ms: 0, is_at_rest: true };
     let plan = fifo.plan(&input).expect("it is too much");
     assert_eq!(plan.reason, "there are 380 bytes and the limit is 379");
 }
@@ -251,7 +275,8 @@ fn a_running_plan_is_waited_for() {
         level_zero_runs: 2,
         ..LeveledOptions::default()
     });
-    let input = PlanInput { version: &version, running: &[], snapshots: &[], now_ms: 0 };
+    let input =
+        PlanInput { version: &version, running: &[], snapshots: &[], now_ms: 0, is_at_rest: true };
     let running = [policy.as_policy().plan(&input).expect("level 0 is full").as_running()];
     let again = PlanInput { running: &running, ..input };
     assert_eq!(policy.as_policy().plan(&again), None);
@@ -274,7 +299,8 @@ fn tombstones_at_the_bottom_go_when_no_snapshot_needs_them() {
     version = version.apply(&edit).expect("fits");
     let policy = CompactionPolicy::default();
     let plan = |snapshots: &[u64]| {
-        let input = PlanInput { version: &version, running: &[], snapshots, now_ms: 0 };
+        let input =
+            PlanInput { version: &version, running: &[], snapshots, now_ms: 0, is_at_rest: true };
         policy.as_policy().plan(&input)
     };
     assert_eq!(plan(&[1]), None, "a snapshot may still see what they hide");
@@ -298,7 +324,8 @@ fn what_stands_in_newer_runs_of_a_level_keeps_no_tombstone_of_its_oldest() {
     };
     let version = version.apply(&edit).expect("fits");
     let policy: CompactionPolicy = "lazy_leveled".parse().expect("a policy");
-    let input = PlanInput { version: &version, running: &[], snapshots: &[], now_ms: 0 };
+    let input =
+        PlanInput { version: &version, running: &[], snapshots: &[], now_ms: 0, is_at_rest: true };
     let plan = policy.as_policy().plan(&input).expect("there are tombstones to drop");
     assert_eq!(plan.inputs[0].tables[0].number, 2);
     assert!(plan.nothing_older(b"c"));

@@ -99,7 +99,8 @@ fn random_policy(rng: &mut Rng) -> CompactionPolicy {
 }
 
 fn next_plan(tree: &Tree, policy: &CompactionPolicy, running: &[RunningPlan]) -> Option<Plan> {
-    let input = PlanInput { version: &tree.version, running, snapshots: &[], now_ms: 0 };
+    let input =
+        PlanInput { version: &tree.version, running, snapshots: &[], now_ms: 0, is_at_rest: true };
     policy.as_policy().plan(&input)
 }
 

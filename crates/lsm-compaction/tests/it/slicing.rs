@@ -68,7 +68,8 @@ impl TableSink for Tables {
 /// A plan for a merge into the deepest level: what is under it does not matter here.
 fn plan(table_entries: u64) -> Plan {
     let version = Version::parse("L0: a-f c-k d-e b-g\nL6: a-e g-m p-t");
-    let input = PlanInput { version: &version, running: &[], snapshots: &[], now_ms: 0 };
+    let input =
+        PlanInput { version: &version, running: &[], snapshots: &[], now_ms: 0, is_at_rest: true };
     let plan = CompactionPolicy::default().as_policy().plan(&input).expect("level 0 is full");
     Plan { output_table_bytes: table_entries, ..plan }
 }

@@ -173,6 +173,22 @@ fn a_flush_syncs_the_log_of_what_is_as_old_and_stays_in_memory() {
 }
 
 #[test]
+fn a_flush_syncs_the_log_of_a_batch_whose_end_stays_in_memory() {
+    let fs = SimFs::new(1);
+    let db = open(&fs);
+    let other = db.keyspace("other").expect("creates");
+    let mut batch = WriteBatch::new();
+    batch.put("key", "1");
+    batch.within(&other).put("key", "2");
+    db.write_with(&batch, Durability::Os.into()).expect("writes");
+    db.default_keyspace().compact_range::<&[u8]>(..).expect("merges");
+    let db = open(&fs.crash_image(CrashPolicy::LoseUnsynced, 7));
+    assert!(db.contains_key("key").expect("reads"));
+    let other = db.keyspace("other").expect("there");
+    assert!(other.contains_key("key").expect("reads"), "half of a batch");
+}
+
+#[test]
 fn a_flush_syncs_the_log_for_those_who_follow_it() {
     let fs = SimFs::new(1);
     let db = open(&fs);
@@ -187,6 +203,9 @@ fn a_flush_syncs_the_log_for_those_who_follow_it() {
     fs.reset_counters();
     db.flush().expect("flushes");
     assert_eq!(fs.synced("*.log"), 0, "nobody follows any more");
+    let mut changes = db.changes(1).expect("follows");
+    let told = changes.next_within(std::time::Duration::ZERO).expect("reads");
+    assert_eq!(told.expect("it is on disk").last_seq_no, 2);
 }
 
 #[test]
