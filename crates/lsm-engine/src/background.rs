@@ -373,7 +373,7 @@ impl Shared {
         }
         let _order = self.commit.lock_order();
         let oldest = self.live_keyspaces().into_iter().filter_map(|core| {
-            let first = core.view.load().first_unflushed()?;
+            let (first, _) = core.view.load().unflushed()?;
             Some((first, core))
         });
         // If the oldest entries are sealed already, the flush is late, and sealing more does not

@@ -161,7 +161,7 @@ impl Db {
     /// # Errors
     /// `HistoryGone` if the log does not go back so far any more (the error names the oldest change
     /// that is there); `Invalid` if `since` is beyond what was ever written; `Closed`; before the first
-    /// write also what that could fail with.
+    /// write, and where the log of what is in tables has yet to be synced, also what a write could fail with.
     pub fn changes(&self, since: SeqNo) -> Result<Changes> {
         let shared = self.shared();
         shared.check_open()?;

@@ -192,7 +192,7 @@ impl Shared {
                 }
                 let lookups = core.lookups.total();
                 let since = lookups - core.lookups_merged.load(Ordering::Relaxed);
-                let plan = plan_collapse(version, running, since, policy.table_bytes())?;
+                let plan = plan_collapse(&input, since, policy.table_bytes())?;
                 core.lookups_merged.store(lookups, Ordering::Relaxed);
                 Some(plan)
             });

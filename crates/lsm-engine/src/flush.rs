@@ -1,7 +1,7 @@
 //! The path of a flush: a sealed memtable becomes a table of level 0.
 //!
 //! 1. Wait until `visible` has passed the memtable's newest entry; and, if anything as old, or of the same
-//!    batch, lies in another keyspace's memory, until the log is durable that far. Else a power cut
+//!    batch, lies in another keyspace's memory alone, until the log is durable that far. Else a power cut
 //!    could leave half of a batch over two keyspaces, or a batch without those before it.
 //! 2. Copy the snapshot list: what no snapshot sees need not be written.
 //! 3. Write the table and sync it, then its directory.
@@ -148,10 +148,12 @@ impl Shared {
         let flushed = std::slice::from_ref(memtable);
         // Invariant: under the write mutex a batch is in all of its memtables, or in none.
         let _order = self.commit.lock_order();
-        let next = core.first_unflushed(flushed).unwrap_or(SeqNo::MAX);
+        let next = core.unflushed(flushed).map_or(SeqNo::MAX, |(first, _)| first);
+        let durable = self.commit.durable();
         let keyspaces = self.keyspaces.load();
-        let mut others = keyspaces.values().filter(|other| other.id != core.id);
-        others.any(|other| other.first_unflushed(flushed).is_some_and(|first| first < next))
+        let others = keyspaces.values().filter(|other| other.id != core.id);
+        let mut in_memory = others.filter_map(|other| other.unflushed(flushed));
+        in_memory.any(|(first, last)| first < next && last > durable)
     }
 
     /// Makes the log durable as far as everything is in tables: what was flushed while nobody followed is

@@ -64,10 +64,11 @@ impl KeyspaceCore {
         *self.options.lock().expect("no holder panicked") = options;
     }
 
-    /// The oldest sequence number that is in memory only, not counting the sealed memtables in `flushed`.
-    pub(crate) fn first_unflushed(&self, flushed: &[Arc<Memtable>]) -> Option<SeqNo> {
+    /// The oldest and the newest sequence number that are in memory only, not counting the sealed
+    /// memtables in `flushed`.
+    pub(crate) fn unflushed(&self, flushed: &[Arc<Memtable>]) -> Option<(SeqNo, SeqNo)> {
         let view = self.view.load();
-        view.with_tree(Arc::clone(&view.tree), flushed).first_unflushed()
+        view.with_tree(Arc::clone(&view.tree), flushed).unflushed()
     }
 
     /// How long a put that does not say is kept, in milliseconds; 0: for ever.

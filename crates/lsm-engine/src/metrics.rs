@@ -386,8 +386,8 @@ impl Trees {
             let view = core.view.load();
             trees.sealed_memtables += view.sealed.len();
             trees.lookups += core.lookups.total();
-            trees.first_unflushed =
-                trees.first_unflushed.into_iter().chain(view.first_unflushed()).min();
+            let first = view.unflushed().map(|(first, _)| first);
+            trees.first_unflushed = trees.first_unflushed.into_iter().chain(first).min();
             let policy = &core.options().compaction;
             trees.debt_bytes += policy.as_policy().debt_bytes(&view.tree.version);
             let bottom = view.tree.runs.iter().map(|run| run.level).max();

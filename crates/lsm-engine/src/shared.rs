@@ -210,8 +210,8 @@ impl Shared {
     /// Invariant: called under the write mutex, so that nothing is inserted meanwhile.
     pub(crate) fn first_unflushed(&self, order: &mut Order, flushed: &[Arc<Memtable>]) -> SeqNo {
         let keyspaces = self.keyspaces.load();
-        let in_memory = keyspaces.values().filter_map(|core| core.first_unflushed(flushed));
-        in_memory.min().unwrap_or_else(|| order.log().next_seq_no())
+        let in_memory = keyspaces.values().filter_map(|core| core.unflushed(flushed));
+        in_memory.map(|(first, _)| first).min().unwrap_or_else(|| order.log().next_seq_no())
     }
 
     /// The same, and the first segment that a replay still needs, or the current one.

@@ -22,10 +22,11 @@ pub(crate) struct View {
 }
 
 impl View {
-    /// The oldest sequence number that is in memory only, if any is.
-    pub(crate) fn first_unflushed(&self) -> Option<SeqNo> {
+    /// The oldest and the newest sequence number that are in memory only, if any are.
+    pub(crate) fn unflushed(&self) -> Option<(SeqNo, SeqNo)> {
         let memtables = self.sealed.iter().rev().chain(std::iter::once(&self.active));
-        memtables.filter_map(|memtable| memtable.seq_no_range()).map(|(first, _)| first).min()
+        let ranges = memtables.filter_map(|memtable| memtable.seq_no_range());
+        ranges.reduce(|(first, last), range| (first.min(range.0), last.max(range.1)))
     }
 
     /// The same with the active memtable sealed and `active` in its place.

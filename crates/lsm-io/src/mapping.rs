@@ -34,6 +34,14 @@ impl Mapping {
         Ok(Self(Backing::Mapped(Arc::new(map))))
     }
 
+    /// From now on the system may bring in what is not in memory in large pages (2 MiB, where it knows
+    /// such for files): a read that waits for one brings in all that lies around it, and everything is
+    /// found faster afterwards. Good where all fits in memory.
+    pub fn expect_reads_everywhere(&self) {
+        #[cfg(target_os = "linux")]
+        self.advise(memmap2::Advice::HugePage, 0..self.len());
+    }
+
     /// From now on the system brings in no more than what is touched or asked for
     /// ([`read_ahead`](Self::read_ahead)). By itself it brings in what lies around as well, up to some
     /// MiB on some disks: good where all fits in memory, ruinous where it does not.

@@ -119,6 +119,14 @@ impl BlockSource {
         }
     }
 
+    /// The same, with memory for all of the file.
+    pub(crate) fn in_whole(self) -> Self {
+        if let Some(mapping) = &self.mapping {
+            mapping.expect_reads_everywhere();
+        }
+        self
+    }
+
     /// The same, with memory for parts of the file only.
     pub(crate) fn in_part(self) -> Self {
         if let Some(mapping) = &self.mapping {

@@ -135,8 +135,8 @@ impl Table {
             tail.properties.largest_entry_bytes,
         );
         let source = source.shifted(seq_no_shift);
-        // Not before the tail was read, which is one piece.
-        let source = if is_in_part { source.in_part() } else { source };
+        // Not before the tail was read, which is one piece, and all that an open needs.
+        let source = if is_in_part { source.in_part() } else { source.in_whole() };
         Ok(Arc::new(Self { tail, source }))
     }
 

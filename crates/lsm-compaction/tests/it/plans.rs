@@ -256,16 +256,22 @@ fn a_range_takes_every_table_that_hangs_over_its_ends() {
 fn runs_are_merged_once_reading_them_apart_has_cost_as_much() {
     // 600 bytes: 1200 ns to merge, 600 ns for a lookup in three runs.
     let version = Version::parse("L0: a-f c-k\nL6: a-e g-m p-t x-z");
-    assert_eq!(plan_collapse(&version, &[], 1, 100), None);
+    let input =
+        PlanInput { version: &version, running: &[], snapshots: &[], now_ms: 0, is_at_rest: false };
+    assert_eq!(plan_collapse(&input, 1, 100), None);
     expect![[r#"
         merge L0 a-f, L0 c-k, L6 a-e, L6 g-m, L6 p-t, L6 x-z into L6
         because 2 lookups in 3 runs have cost what merging their 600 bytes does
     "#]]
-    .assert_eq(&show(plan_collapse(&version, &[], 2, 100)));
-    let running = [plan_collapse(&version, &[], 2, 100).expect("worth it").as_running()];
-    assert_eq!(plan_collapse(&version, &running, u64::MAX, 100), None, "one after the other");
+    .assert_eq(&show(plan_collapse(&input, 2, 100)));
+    let at_rest = PlanInput { is_at_rest: true, ..input };
+    assert!(plan_collapse(&at_rest, 1, 100).is_some(), "300 ns while nothing is written");
+    let running = [plan_collapse(&input, 2, 100).expect("worth it").as_running()];
+    let busy = PlanInput { running: &running, ..input };
+    assert_eq!(plan_collapse(&busy, u64::MAX, 100), None, "one after the other");
     let one_run = Version::parse("L6: a-e g-m");
-    assert_eq!(plan_collapse(&one_run, &[], u64::MAX, 100), None);
+    let input = PlanInput { version: &one_run, ..input };
+    assert_eq!(plan_collapse(&input, u64::MAX, 100), None);
 }
 
 #[test]
