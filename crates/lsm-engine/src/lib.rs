@@ -38,6 +38,7 @@
 //! | how a sealed memtable becomes a table | `flush.rs` |
 //! | how tables are merged | `compact.rs` |
 //! | what a program's own filter is asked meanwhile | `value_filter.rs` |
+//! | when writing pauses, and what waits for that | `rest.rs` |
 //! | how tables are written, kept and removed | `outputs.rs`, `tables.rs` |
 //! | who does the work in the background, and how fast | `background.rs`, `pressure.rs`, `limiter.rs` |
 //! | how sorted entries become tables at once | `ingest.rs`, `commit/hold.rs`, `note.rs` |
