@@ -6,7 +6,8 @@
 //!
 //! let version = Version::parse("L0: a-f c-k d-e b-g\nL6: a-e g-m p-t");
 //! let policy = CompactionPolicy::default();
-//! let input = PlanInput { version: &version, running: &[], snapshots: &[], now_ms: 0, is_at_rest: true };
+//! let input =
+//!     PlanInput { version: &version, running: &[], snapshots: &[], now_ms: 0, is_at_rest: true };
 //! let plan = policy.as_policy().plan(&input).expect("level 0 is full");
 //! assert_eq!(plan.output.level, 6);
 //! assert_eq!(plan.reason, "level 0 holds 4 runs and its limit is 4");

@@ -312,7 +312,8 @@ impl Look<'_> {
             keyspaces.insert(keyspace.core.id, keyspace.core);
         }
         let end = stop_at.map_or(SeqNo::MAX, |stop_at| stop_at - 1);
-        report.last_seq_no = state.last_seq_no.max(last).min(end);
+        // Tables may be ahead of the log, in memory that is not this process's.
+        report.last_seq_no = state.newest_seq_no().max(last).min(end);
         let marked = log.mark.as_ref().map_or(0, |mark| mark.durable_through);
         let durable = if log.closed_cleanly { last } else { marked };
         let durable = durable.max(state.last_seq_no).min(end);

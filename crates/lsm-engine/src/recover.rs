@@ -338,8 +338,7 @@ fn recover(
         }
     }
     // No number is given out twice, whatever the log has lost.
-    let flushed_through = state.keyspaces.iter().map(|keyspace| keyspace.flushed_through);
-    state.last_seq_no = flushed_through.fold(state.last_seq_no, u64::max);
+    state.last_seq_no = state.newest_seq_no();
 
     // Step 5: what is left becomes tables, and one edit makes all of them part of the database.
     for keyspace in &mut keyspaces {

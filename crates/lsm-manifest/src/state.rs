@@ -95,6 +95,13 @@ impl fmt::Display for StateError {
 impl std::error::Error for StateError {}
 
 impl ManifestState {
+    /// The newest sequence number that the manifest knows of: durable in the log, or in tables, which may
+    /// be ahead of it.
+    pub fn newest_seq_no(&self) -> u64 {
+        let flushed = self.keyspaces.iter().map(|keyspace| keyspace.flushed_through);
+        flushed.fold(self.last_seq_no, u64::max)
+    }
+
     /// A database without keyspaces.
     pub fn new(database_id: u128) -> Self {
         Self {

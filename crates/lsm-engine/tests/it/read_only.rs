@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use lsm_engine::{Db, ErrorKind, Reads, Scan, WriteBatch};
+use lsm_engine::{Db, Durability, ErrorKind, Options, Reads, Scan, WriteBatch};
 use lsm_io::SimFs;
 
 use crate::{key, open, tiny_options};
@@ -18,6 +18,17 @@ fn a_reader_sees_what_the_writer_made_durable_and_moves_on_when_asked() {
     assert_eq!(reader.get("b").expect("reads"), None, "one moment");
     reader.refresh().expect("moves on");
     assert_eq!(reader.get("b").expect("reads").expect("there"), "2");
+}
+
+#[test]
+fn a_reader_sees_tables_that_are_ahead_of_the_log() {
+    let fs = SimFs::new(0);
+    let writer = Db::open_with("db", Options { map_log: false, ..tiny_options(&fs) });
+    let writer = writer.expect("creates");
+    writer.put_with("a", "1", Durability::Memory.into()).expect("writes");
+    writer.flush().expect("flushes");
+    let reader = Db::open_read_only_with("db", tiny_options(&fs)).expect("opens beside it");
+    assert_eq!(reader.get("a").expect("reads").expect("in a table"), "1");
 }
 
 #[test]
