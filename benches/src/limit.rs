@@ -169,7 +169,7 @@ impl Sorted {
     }
 
     fn bucket(&self, key: &[u8]) -> usize {
-        (key.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes)) >> self.shift) as usize
+        (first_eight(key) >> self.shift) as usize
     }
 
     fn key(&self, index: usize) -> &[u8] {
@@ -190,6 +190,16 @@ impl Sorted {
         }
         index
     }
+}
+
+/// The first eight bytes of a key, in its order; of a shorter one, a prefix, with zeros behind it.
+fn first_eight(key: &[u8]) -> u64 {
+    let padded = || {
+        let mut bytes = [0; 8];
+        bytes[..key.len()].copy_from_slice(key);
+        bytes
+    };
+    u64::from_be_bytes(key.first_chunk().copied().unwrap_or_else(padded))
 }
 
 /// The entries of a log, each of `entry_bytes`, sorted by key; of one key the last.
@@ -303,6 +313,11 @@ mod tests {
         let mut seen = Seen::default();
         store.scan(Range::Forward, &mut seen).expect("it is read");
         assert_eq!(seen.entries, 500);
+        let prefix = &keys[250][..2];
+        let alike = keys.iter().filter(|key| key.starts_with(prefix)).count() as u64;
+        let mut seen = Seen::default();
+        store.scan(Range::Prefix(prefix), &mut seen).expect("it is read");
+        assert_eq!(seen.entries, alike);
         fs::remove_dir_all(path).expect("it is removed");
     }
 }
