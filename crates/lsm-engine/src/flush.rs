@@ -156,13 +156,6 @@ impl Shared {
         in_memory.any(|(first, last)| first < next && last > durable)
     }
 
-    /// Makes the log durable as far as everything is in tables: what was flushed while nobody followed is
-    /// on the disk, so it is to be told.
-    pub(crate) fn sync_log_of_tables(&self) -> Result<()> {
-        let first = self.first_unflushed(&mut self.commit.lock_order(), &[]);
-        self.commit.reach(Goal::Durable(first.saturating_sub(1)))
-    }
-
     /// Makes the flushed tables part of the database, unless its keyspace was dropped meanwhile.
     fn install_flush(
         &self,

@@ -13,8 +13,10 @@ use lsm_io::{DirEntry, SharedFs};
 use lsm_manifest::{FileKind, ManifestState, file_name, parse_file_name};
 use lsm_wal::{FrameKind, FrameReader, FrameRef, FrameStep, SegmentInfo};
 
+use crate::error::Error;
 use crate::replay::time_of_mark;
 use crate::shared::Shared;
+use crate::waiter::Goal;
 
 /// A mark tells the time; one is looked for in so many bytes at a segment's beginning.
 const MARK_WITHIN_BYTES: u64 = 256 << 10;
@@ -197,6 +199,13 @@ fn first_seq_no(fs: &SharedFs, path: &Path, database_id: u128) -> Option<SeqNo> 
 }
 
 impl Shared {
+    /// Makes the log durable as far as everything is in tables: what was flushed while nobody followed is
+    /// on the disk, so it is to be told.
+    pub(crate) fn sync_log_of_tables(&self) -> Result<(), Error> {
+        let first = self.first_unflushed(&mut self.commit.lock_order(), &[]);
+        self.commit.reach(Goal::Durable(first.saturating_sub(1)))
+    }
+
     /// Lets go of the log below `seq_no`, as far as followers may not want it.
     pub(crate) fn release_log_before(&self, seq_no: SeqNo) {
         let given_up = {

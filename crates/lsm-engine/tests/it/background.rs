@@ -34,6 +34,38 @@ fn a_memtable_is_flushed_when_it_is_old() {
 }
 
 #[test]
+fn what_saves_space_alone_is_merged_in_a_pause_or_by_a_settle() {
+    for settles in [false, true] {
+        let fs = SimFs::new(0);
+        let clock = Arc::new(AtomicU64::new(1_000_000));
+        let told = Arc::clone(&clock);
+        let options = tiny_options(&fs);
+        let clocked = Arc::new(move || told.load(Ordering::Relaxed));
+        let env = Env { clock: clocked, ..options.env.clone() };
+        let leveled = LeveledOptions { table_bytes: 4 << 10, ..LeveledOptions::default() };
+        let compaction = CompactionPolicy::Leveled(leveled);
+        let keyspace = KeyspaceOptions { compaction, ..options.keyspace.clone() };
+        let db = Db::open_with("db", Options { env, keyspace, ..options }).expect("opens");
+        // The first becomes the bottom, and two runs of level 0, fewer than its limit, lie over it.
+        for _ in 0..3 {
+            (0..100).for_each(|n| db.put(key(n), vec![1; 100]).expect("writes"));
+            db.flush().expect("flushes");
+            db.step(Step::Log).expect("looks how far writing has come");
+            while db.step(Step::Compact).expect("moves the first") {}
+        }
+        assert_eq!(db.metrics().levels[0].runs, 2, "writing goes on");
+        if settles {
+            db.settle().expect("settles");
+        } else {
+            clock.store(1_001_000, Ordering::Relaxed);
+            db.step(Step::Log).expect("finds a pause");
+            while db.step(Step::Compact).expect("merges") {}
+        }
+        assert_eq!(db.metrics().levels[0].runs, 0);
+    }
+}
+
+#[test]
 fn a_quiet_keyspace_does_not_pin_the_log_for_ever() {
     let fs = SimFs::new(0);
     let db = open(&fs);

@@ -90,7 +90,8 @@ impl File for SimFile {
         })
     }
 
-    /// A write and a sync of the pages that it touches: a crash may come between the two.
+    /// A write and a sync of the pages that it touches: a crash may come between the two. A sync that
+    /// fails may lose any page of the file, as every one.
     fn write_through(&self, offset: u64, bytes: &[u8]) -> Result<()> {
         self.write_at(offset, bytes)?;
         self.machine.call(self.call(Operation::Sync, "sync"), |state, effect| {
