@@ -385,3 +385,33 @@ impl Shared {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use lsm_io::SimFs;
+
+    use super::*;
+    use crate::{Db, Durability, Env, Options};
+
+    #[test]
+    fn a_segment_that_fills_up_wakes_the_logs_thread_until_the_next_one_is_ready() {
+        let env = Env::simulated(SimFs::new(0).shared());
+        let options = Options { durability: Durability::Os, env, ..Options::default() };
+        let db = Db::open_with("db", options).expect("opens");
+        let is_woken = || db.shared().background.log.rung.try_recv().is_ok();
+        // The first segment has 2 MiB.
+        let write = || db.put("key", vec![0; 64 << 10]).expect("stored");
+        while !is_woken() {
+            write();
+        }
+        while db.step(Step::Log).expect("prepares the next one") {}
+        write();
+        assert!(!is_woken(), "one is ready");
+        let segments_bytes = || db.shared().commit.segments_bytes();
+        let before = segments_bytes();
+        while segments_bytes() == before {
+            write();
+        }
+        assert!(is_woken(), "it is used, and one more is wanted");
+    }
+}

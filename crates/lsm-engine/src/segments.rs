@@ -49,6 +49,8 @@ pub(crate) struct Segments {
     released: Mutex<Vec<SegmentInfo>>,
     /// What ended segments were mapped as. Unmapping one takes milliseconds.
     retired: Mutex<Vec<SharedStores>>,
+    /// Whether one is always to be ready: from when the first one fills up, so that a database to which
+    /// little is written has no more than it needs.
     is_wanted: AtomicBool,
     last_bytes: AtomicU64,
     /// Bytes of zeros written to make segments ready.
@@ -120,7 +122,8 @@ impl Shared {
         self.segments.released.lock().expect("no holder panicked").push(info);
     }
 
-    /// Says that the current segment is filling up. Cheap enough for every write.
+    /// Says that the current segment is filling up. Cheap enough for every write: the first alone wakes
+    /// the log's thread, and whoever takes the segment that is ready does so again.
     pub(crate) fn want_segment(&self) {
         if !self.segments.is_wanted.swap(true, Ordering::Relaxed) {
             self.background.wake_log();
@@ -132,9 +135,7 @@ impl Shared {
         if !self.segments.is_wanted.load(Ordering::Relaxed) || self.reserve.is_full() {
             return Ok(false);
         }
-        let is_missing = self.prepare_next()?;
-        self.segments.is_wanted.store(false, Ordering::Relaxed);
-        Ok(is_missing)
+        self.prepare_next()
     }
 
     /// Sees to it that a segment is ready; `false` if one was already.

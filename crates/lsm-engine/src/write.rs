@@ -145,6 +145,10 @@ impl Shared {
         if batch.operands > 0 {
             check_operands(batch, shares)?;
         }
+        if let ([share], [hash, ..]) = (shares, batch.hashes.as_slice()) {
+            // What the first entry needs of the memtable is on its way meanwhile.
+            share.core.view.load().active.prefetch(*hash);
+        }
         self.admit(batch.payload.len(), options.deadline_from_now())?;
         self.check_room(batch)?;
         let hash = hash_payload(&batch.payload);
@@ -293,12 +297,19 @@ impl Shared {
 /// Upper bound of what the memtable keeps beside key and value.
 const ENTRY_OVERHEAD_BYTES: usize = 64;
 
+/// How many inserts ahead of an entry what it needs of the memtable's index is asked for.
+const INSERTS_AHEAD: usize = 4;
+
 /// Inserts every entry of the batch at its place in the order. `views` are those of its keyspaces.
 fn insert(batch: &WriteBatch, first: SeqNo, views: &[(u32, Guard<Arc<View>>)]) {
     let hashes = batch.hashes.iter().copied();
     if let [(_, view)] = views {
         let mut writer = view.active.writer();
-        for_each_entry(batch, first, hashes, |_, entry, hash| writer.insert(entry, hash));
+        let mut ahead = batch.hashes.iter().skip(INSERTS_AHEAD);
+        for_each_entry(batch, first, hashes, |_, entry, hash| {
+            ahead.next().inspect(|hash| view.active.prefetch(**hash));
+            writer.insert(entry, hash);
+        });
         return;
     }
     let mut writers: Vec<_> = views.iter().map(|(id, view)| (*id, view.active.writer())).collect();

@@ -154,6 +154,14 @@ impl Piece {
 /// next, and a third of the instructions of a sort that finds the runs first.
 fn merge(arena: &Arena, mut one: &[Slot], mut other: &[Slot]) -> Vec<Slot> {
     let mut merged = Vec::with_capacity(one.len() + other.len());
+    // Keys that come in order, up or down, give runs that do not meet.
+    if is_below(one, other) {
+        merged.extend_from_slice(one);
+        one = &[];
+    } else if is_below(other, one) {
+        merged.extend_from_slice(other);
+        other = &[];
+    }
     while let ([first, ..], [second, ..]) = (one, other) {
         let is_second = if first.digest == second.digest {
             compare_entries(arena, second, first).is_lt()
@@ -167,6 +175,15 @@ fn merge(arena: &Arena, mut one: &[Slot], mut other: &[Slot]) -> Vec<Slot> {
     merged.extend_from_slice(one);
     merged.extend_from_slice(other);
     merged
+}
+
+/// Whether all of a sorted run is before all of another, by the digests alone.
+#[inline]
+fn is_below(one: &[Slot], other: &[Slot]) -> bool {
+    match (one.last(), other.first()) {
+        (Some(last), Some(first)) => last.digest < first.digest,
+        _ => false,
+    }
 }
 
 /// The order of two entries whose digests were taken after one prefix.
