@@ -86,6 +86,7 @@ impl Keyspace {
             file_numbers: &file_numbers,
             limiter: Arc::clone(&shared.limiter),
             created_ms: shared.database_time_ms(),
+            writes_behind: false,
             // A sync that fails here says nothing of the database's directory.
             commit: None,
         };

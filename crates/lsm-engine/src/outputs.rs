@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use lsm_compaction::TableSink;
 use lsm_entry::{Entry, RangeDelete, SeqNo};
-use lsm_io::{Identity, OpenMode, SharedFile, SharedFs};
+use lsm_io::{Identity, OpenMode, SharedFile, SharedFs, WriteBehind};
 use lsm_manifest::{FileKind, Manifest, ManifestEdit, file_name};
 use lsm_sstable::{Origin, TableInfo, TableOptions, TableSummary, TableWriter};
 use lsm_version::{BlobRecord, TableRecord};
@@ -31,6 +31,9 @@ pub(crate) struct Workshop<'a> {
     pub(crate) file_numbers: &'a AtomicU64,
     pub(crate) limiter: Arc<RateLimiter>,
     pub(crate) created_ms: u64,
+    /// Whether tables are written by a thread of their own while they are being built: where somebody
+    /// waits for them, and nobody else has anything to do.
+    pub(crate) writes_behind: bool,
     /// Where it is told that a sync of the directory failed; `None` during recovery, which then
     /// fails as a whole.
     pub(crate) commit: Option<&'a Commit>,
@@ -56,6 +59,7 @@ impl Shared {
             file_numbers: &self.file_numbers,
             limiter: Arc::clone(&self.limiter),
             created_ms: self.database_time_ms(),
+            writes_behind: false,
             commit: Some(&self.commit),
         }
     }
@@ -192,8 +196,11 @@ impl<'a> Outputs<'a> {
             let shop = &self.workshop;
             let number = shop.file_numbers.fetch_add(1, Ordering::Relaxed);
             let path = shop.dir.join(file_name(FileKind::Table, number));
-            let file = shop.fs.open(&path, OpenMode::CreateNew)?;
+            let mut file = shop.fs.open(&path, OpenMode::CreateNew)?;
             self.files.paths.push(path);
+            if shop.writes_behind {
+                file = Arc::new(WriteBehind::new(file));
+            }
             let limiter = Arc::clone(&shop.limiter);
             let file: SharedFile = Arc::new(LimitedFile::new(file, limiter, self.spec.priority));
             let identity = Identity { database_id: shop.database_id, file_number: number };

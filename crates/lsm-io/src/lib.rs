@@ -26,6 +26,7 @@
 //! | the real disk | `std_fs.rs`, `mapping.rs`, `space.rs` |
 //! | whether its syncs can be believed | `metadata_sync.rs` |
 //! | writes that wait for no other | `write_through.rs` |
+//! | writes that nobody waits for at first | `write_behind.rs` |
 //! | which threads go first, and how long they have run | `priority.rs`, `cpu_time.rs` |
 //! | how much memory there may be | `memory.rs` |
 //! | the simulated disk | `sim.rs`, and from there `sim/` |
@@ -56,6 +57,7 @@ mod metadata_sync;
 mod priority;
 mod space;
 mod std_fs;
+mod write_behind;
 mod write_through;
 
 #[cfg(feature = "sim")]
@@ -82,6 +84,7 @@ pub use seal::{SEAL_BYTES, Sealer};
 #[cfg(feature = "sim")]
 pub use sim::{CrashPolicy, Fault, Hold, Schedule, SimFs, every, nth, once};
 pub use std_fs::StdFs;
+pub use write_behind::WriteBehind;
 
 /// The README's example runs as a test.
 #[cfg(doctest)]
