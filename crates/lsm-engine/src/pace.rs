@@ -8,6 +8,9 @@ use crate::sync::{Instant, thread};
 /// Whoever has not come after this long does something else.
 const GATHER_MAX: Duration = Duration::from_millis(1);
 
+/// Whoever would have to stay awake for longer sleeps at once.
+const AWAKE_MAX: Duration = Duration::from_micros(600);
+
 /// How large groups are, and how long their syncs take.
 #[derive(Debug, Default)]
 pub(crate) struct Pace {
@@ -41,6 +44,12 @@ impl Pace {
         }
     }
 
+    /// How long it is worth to wait awake for a round: two syncs of a disk on which that is not long.
+    pub(crate) fn patience(&self) -> Duration {
+        let two_syncs = Duration::from_nanos(self.sync_nanos.load(Ordering::Relaxed) * 2);
+        if two_syncs <= AWAKE_MAX { two_syncs } else { Duration::ZERO }
+    }
+
     /// A round takes whoever has arrived.
     pub(crate) fn take(&self) {
         self.last_group.store(self.arrived.swap(0, Ordering::Relaxed), Ordering::Relaxed);
@@ -50,5 +59,22 @@ impl Pace {
         let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         let known = self.sync_nanos.load(Ordering::Relaxed);
         self.sync_nanos.store(known - known / 8 + took / 8, Ordering::Relaxed);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_stays_awake_for_a_slow_disk() {
+        let pace = Pace::default();
+        assert_eq!(pace.patience(), Duration::ZERO, "nothing is known yet");
+        let learn = |sync: Duration| (0..100).for_each(|_| pace.note_sync(sync));
+        learn(Duration::from_micros(100));
+        let patience = pace.patience();
+        assert!((150..=200).contains(&patience.as_micros()), "{patience:?}");
+        learn(Duration::from_millis(5));
+        assert_eq!(pace.patience(), Duration::ZERO);
     }
 }

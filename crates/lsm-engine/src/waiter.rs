@@ -1,9 +1,11 @@
 //! One who waits for the order of writes to come further: a thread that sleeps, or a task.
 
 use std::task::Waker;
+use std::time::Duration;
 
 use lsm_entry::SeqNo;
 
+use crate::sync::Instant;
 use crate::sync::atomic::{AtomicU8, Ordering};
 use crate::sync::thread::{self, Thread};
 
@@ -41,6 +43,10 @@ enum Wake {
     Task(Waker),
 }
 
+/// Giving way takes longer where others want the processor; so often it may.
+const SLOW_YIELD: Duration = Duration::from_micros(20);
+const SLOW_MAX: u32 = 3;
+
 const WAITING: u8 = 0;
 const DONE: u8 = 1;
 const LEAD: u8 = 2;
@@ -76,13 +82,52 @@ impl Waiter {
         }
     }
 
-    /// Sleeps until it is told something.
-    pub(crate) fn wait(&self) -> Told {
+    /// Waits until it is told something: awake for `patience`, as long as that costs nobody else his
+    /// processor, then asleep.
+    pub(crate) fn wait(&self, patience: Duration) -> Told {
+        self.stay_awake(patience);
         loop {
             match self.state.load(Ordering::Acquire) {
                 WAITING => thread::park(),
                 DONE => return Told::Done,
                 _ => return Told::Lead,
+            }
+        }
+    }
+
+    /// To be woken takes about as long as a fast disk takes for a sync.
+    fn stay_awake(&self, patience: Duration) {
+        let begun = Instant::now();
+        let (mut last, mut slow) = (Duration::ZERO, 0);
+        while self.state.load(Ordering::Acquire) == WAITING && last < patience && slow < SLOW_MAX {
+            thread::yield_now();
+            let now = begun.elapsed();
+            slow += u32::from(now - last > SLOW_YIELD);
+            last = now;
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn whoever_waits_is_told_awake_or_asleep() {
+        for patience in [Duration::ZERO, Duration::from_micros(50), Duration::from_secs(60)] {
+            for what in [Told::Done, Told::Lead] {
+                let waiter = Arc::new(Waiter::this_thread(Goal::Visible(1)));
+                let told = std::thread::spawn({
+                    let waiter = Arc::clone(&waiter);
+                    move || {
+                        std::thread::sleep(Duration::from_millis(2));
+                        waiter.tell(what);
+                    }
+                });
+                assert_eq!(waiter.wait(patience), what, "{patience:?}");
+                told.join().expect("did not panic");
             }
         }
     }

@@ -50,7 +50,7 @@ impl Commit {
                     None
                 }
             };
-            if waiter.is_some_and(|waiter| waiter.wait() == Told::Done) {
+            if waiter.is_some_and(|waiter| waiter.wait(self.pace.patience()) == Told::Done) {
                 continue;
             }
             self.lead();
