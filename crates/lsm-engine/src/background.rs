@@ -29,6 +29,8 @@ use crate::waiter::Goal;
 
 /// How often a thread looks for work although nobody woke it.
 const IDLE: Duration = Duration::from_millis(250);
+/// Tombstones in a memtable that are worth a flush by themselves.
+const DENSE_TOMBSTONES: usize = 4096;
 /// How long a thread rests after a failure before it tries again.
 const REST_AFTER_ERROR: Duration = Duration::from_millis(500);
 
@@ -328,9 +330,10 @@ impl Shared {
     }
 
     /// Seals memtables that have held their first entry for longer than `flush_interval_ms`, or
-    /// tombstones for half of their limit, or so many tombstones that scans step over little else; and
-    /// wakes who merges where tombstones have become too old.
+    /// tombstones for half of their limit, or so many tombstones that scans step over little else, once
+    /// one has, or writing pauses; and wakes who merges where tombstones have become too old.
     fn seal_by_age(&self) {
+        let is_at_rest = self.rest.is_pause(self.commit.appended(), self.database_time_ms());
         for core in self.live_keyspaces() {
             let view = core.view.load_full();
             let limit_ms = core.options().tombstone_age_limit_ms;
@@ -347,7 +350,8 @@ impl Shared {
             let half_ms = limit_ms.filter(|_| has_tombstones).map(|limit_ms| limit_ms / 2);
             let is_dense = view.active.tombstones() * 4 >= view.active.entries();
             let interval_ms = self.options.flush_interval_ms.into_iter().chain(half_ms).min();
-            let is_due = is_swamp && is_dense;
+            let has_many = view.active.tombstones() >= DENSE_TOMBSTONES;
+            let is_due = is_dense && (is_swamp || has_many && is_at_rest);
             if is_due || interval_ms.is_some_and(|ms| self.is_older(&core, ms)) {
                 let _order = self.commit.lock_order();
                 self.seal(&core);

@@ -247,6 +247,7 @@ pub(crate) fn new_core(state: &KeyspaceState, view: View) -> Result<Arc<Keyspace
         active_since_ms: AtomicU64::new(0),
         is_swamp: false.into(),
         gaps: Gaps::default(),
+        deletes: AtomicU64::new(0),
     });
     // Of this library's own operators the name is enough.
     if let Some(operator) = &operator {
