@@ -189,6 +189,7 @@ impl Shared {
             entries: records.iter().map(|record| record.entries).sum(),
         });
         drop(manifest);
+        self.note_flushed_deletes(core, memtable);
         self.release_log_before(first_unflushed);
         self.background.wake_compaction();
         Ok(())

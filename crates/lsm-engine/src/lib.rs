@@ -55,6 +55,7 @@
 //! | how a copy takes a database's place | `restore.rs`, `swap.rs` |
 //! | what a failed sync does to everybody | `poison.rs` |
 //! | what happens when the disk is full | `reserve.rs` |
+//! | when what was deleted leaves tables, blob files and the log | `age_limit.rs`, `residue.rs` |
 //! | what is counted and measured | `metrics.rs`, `samples.rs`, `histogram.rs`, `prometheus.rs` |
 //! | what is chosen, and how that is checked and saved | `options.rs` |
 //! | how memory is divided and kept within its budget | `budget.rs` |
@@ -122,6 +123,7 @@ mod recovery_report;
 mod repair;
 mod replay;
 mod reserve;
+mod residue;
 mod resolve;
 mod rest;
 mod restore;

@@ -119,7 +119,8 @@ pub struct Metrics {
     /// written later. Counted when a scan ends.
     pub entries_passed: u64,
     /// Milliseconds since the oldest tombstone in a table was written, at most; `None`: there is none.
-    /// Kept through merges in keyspaces with a `tombstone_age_limit_ms`.
+    /// In keyspaces with a `tombstone_age_limit_ms` it is kept through merges, and there is one as long as
+    /// files of the log may hold what was deleted.
     pub oldest_tombstone_age_ms: Option<u64>,
     /// Milliseconds since the oldest blob file with garbage was written: no large value that nobody
     /// finds any more has been garbage for longer. `None`: there is none.
@@ -323,7 +324,7 @@ impl Metrics {
             filter_replaced: stats.filter_replaced.total(),
             filter_failures: stats.filter_failures.total(),
             entries_passed: stats.entries_passed.total(),
-            oldest_tombstone_age_ms: oldest_age_ms(shared, Tree::oldest_tombstone_ms),
+            oldest_tombstone_age_ms: oldest_tombstone_age_ms(shared),
             oldest_blob_garbage_age_ms: oldest_age_ms(shared, Tree::oldest_garbage_ms),
             touched: shared.samples.touched(),
             cache_hits: cache.hits(),
@@ -339,6 +340,14 @@ impl Metrics {
             blob_bytes_written: stats.blob_bytes.total(),
         }
     }
+}
+
+/// The age of the oldest tombstone in a table, or of what one has deleted in the log.
+fn oldest_tombstone_age_ms(shared: &Shared) -> Option<u64> {
+    let in_tables = oldest_age_ms(shared, Tree::oldest_tombstone_ms);
+    let in_log = shared.oldest_residue_ms();
+    let in_log = in_log.map(|since_ms| shared.database_time_ms().saturating_sub(since_ms));
+    in_tables.max(in_log)
 }
 
 /// The age of the oldest of something, wherever it is.

@@ -55,6 +55,7 @@ use crate::pressure::PressureGate;
 use crate::recovery_report::RecoveryReport;
 use crate::replay::{Recovery, Replayed, replay_log};
 use crate::reserve::Reserve;
+use crate::residue::Residue;
 use crate::segments::Segments;
 use crate::shared::Shared;
 use crate::spans::span;
@@ -432,6 +433,7 @@ fn recover(
         commit,
         segments: Segments::with_released(orphans.segments),
         history,
+        residue: Residue::default(),
         manifest: Mutex::new(manifest),
         beginning,
         keyspaces: ArcSwap::from_pointee(live),
