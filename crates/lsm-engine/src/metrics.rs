@@ -57,10 +57,16 @@ pub struct Metrics {
     pub log_bytes_filled: u64,
     /// Tables by flushes.
     pub flush_bytes_written: u64,
+    /// Tables by the open itself, of what it found in the log.
+    pub recovery_bytes_written: u64,
     /// Tables of bulk loads.
     pub ingest_bytes_written: u64,
     /// Tables by merges.
     pub compaction_bytes_written: u64,
+    /// Files of checkpoints, those that were linked apart.
+    pub checkpoint_bytes_written: u64,
+    /// Tables of exports.
+    pub export_bytes_written: u64,
     /// Edits to manifests, and new ones.
     pub manifest_bytes_written: u64,
 
@@ -294,8 +300,11 @@ impl Metrics {
             log_bytes_written: commit.log_bytes.load(Ordering::Relaxed),
             log_bytes_filled: shared.segments.filled_bytes.load(Ordering::Relaxed),
             flush_bytes_written: stats.flush_bytes.total(),
+            recovery_bytes_written: stats.recovery_bytes.total(),
             ingest_bytes_written: stats.ingest_bytes.total(),
             compaction_bytes_written: stats.compaction_bytes_written.total(),
+            checkpoint_bytes_written: stats.checkpoint_bytes.total(),
+            export_bytes_written: stats.export_bytes.total(),
             manifest_bytes_written: stats.manifest_bytes.total(),
             flushes: stats.flushes.total(),
             ingests: stats.ingests.total(),

@@ -150,6 +150,7 @@ impl<'a> Copy<'a> {
             return Err(lsm_io::Error::corrupt(source.path(), 0, reason).into());
         }
         target.sync()?;
+        self.shared.stats.checkpoint_bytes.add(bytes);
         self.report.bytes_copied += bytes;
         self.note_file();
         Ok(())
@@ -176,6 +177,7 @@ impl<'a> Copy<'a> {
             if !written.records().is_empty() {
                 edits.push((core.id, flush_edit(&written)));
             }
+            self.shared.stats.note_checkpoint(&written);
             self.report.bytes_written += written.blobs().iter().map(|blob| blob.bytes).sum::<u64>();
             for record in written.keep() {
                 self.report.bytes_written += record.bytes;
