@@ -13,7 +13,7 @@ use crate::range::{RangePlan, plan_range};
 /// Tombstones among 128 entries in a row from which on a stretch is dense.
 const DENSE_TOMBSTONES: u32 = 64;
 /// Tombstones below which a table is not worth a merge of its own.
-const TOMBSTONES_MIN: u64 = 1024;
+const TOMBSTONES_MIN: u64 = 256;
 /// So many times the bytes of dense tables are merged at most for their sake.
 const COST_MAX: u64 = 8;
 

@@ -13,7 +13,8 @@ const WAITING: u64 = 1000;
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let jobs: u64 = std::env::args().nth(1).map_or(Ok(20_000), |word| word.parse())?;
     let dir = tempfile::tempdir()?;
-    let db = Db::open(dir.path().join("queue.db"))?;
+    let path = dir.path().join("queue.db");
+    let db = Db::open(&path)?;
     let unsynced = WriteOptions::durability(Durability::Memory);
 
     let mut batch = WriteBatch::new();
@@ -21,25 +22,42 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         batch.put(job_key("mail", n), format!("job {n}"));
     }
     db.write(&batch)?;
-    let clean = time_of_scan(&db)?;
+    println!("a scan of {WAITING} waiting jobs");
+    tell_scan(&db, "in a new queue, the first")?;
+    let clean = tell_scan(&db, "and the second")?;
 
+    let begun = Instant::now();
+    let mut on_the_way = Duration::ZERO;
+    let mut scans = 0;
     for n in WAITING..WAITING + jobs {
         db.put_with(job_key("mail", n), format!("job {n}"), unsynced)?;
         // Jobs are finished in their order here; workers beside each other use `pop`.
         db.delete_with(job_key("mail", n - WAITING), unsynced)?;
+        if n > WAITING + jobs / 2 && n % 10_000 == 0 {
+            on_the_way += scan(&db)?.0;
+            scans += 1;
+        }
+        if n == WAITING + jobs / 2 {
+            tell_scan(&db, "the first, after half of all jobs")?;
+        }
     }
-    let full_of_tombstones = time_of_scan(&db)?;
-    // That scan stepped over many entries for few, which starts what clears them away.
-    let begun = Instant::now();
-    let mut settled = time_of_scan(&db)?;
-    while settled > 3 * clean && begun.elapsed() < Duration::from_secs(10) {
-        std::thread::sleep(Duration::from_millis(50));
-        settled = time_of_scan(&db)?;
+    println!("{jobs} jobs have come and gone in {:.1?}", begun.elapsed());
+    if scans > 0 {
+        println!(
+            "  {:>12.1?}                        the mean of {scans} on the way",
+            on_the_way / scans
+        );
     }
-    println!("a scan of {WAITING} waiting jobs took");
-    println!("  {clean:>12.1?}  in a new queue");
-    println!("  {full_of_tombstones:>12.1?}  at once after {jobs} jobs had come and gone");
-    println!("  {settled:>12.1?}  {:.1?} later", begun.elapsed());
+    tell_scan(&db, "at once after all of them")?;
+    std::thread::sleep(Duration::from_secs(2));
+    tell_scan(&db, "after a rest")?;
+    db.close()?;
+    let db = Db::open(&path)?;
+    let settled = tell_scan(&db, "after an open")?;
+    println!(
+        "the last took {:.1} times as long as in a new queue",
+        settled.div_duration_f64(clean)
+    );
 
     let job = pop(&db, "mail")?.expect("some wait");
     println!("the next job is \"{}\"", String::from_utf8_lossy(&job));
@@ -70,15 +88,20 @@ fn pop(db: &Db, queue: &str) -> Result<Option<Vec<u8>>, lsm_engine::Error> {
     }
 }
 
-/// The shortest of three.
-fn time_of_scan(db: &Db) -> Result<Duration, lsm_engine::Error> {
-    let mut shortest = Duration::MAX;
-    for _ in 0..3 {
-        let begun = Instant::now();
-        for entry in db.iter() {
-            entry?;
-        }
-        shortest = shortest.min(begun.elapsed());
+/// Scans everything, once, and tells how that went.
+fn tell_scan(db: &Db, when: &str) -> Result<Duration, lsm_engine::Error> {
+    let (time, passed) = scan(db)?;
+    println!("  {time:>12.1?}, {passed:>8} passed over, {when}");
+    Ok(time)
+}
+
+/// How long one scan of everything takes, and how many entries it steps over.
+fn scan(db: &Db) -> Result<(Duration, u64), lsm_engine::Error> {
+    let passed_before = db.metrics().entries_passed;
+    let begun = Instant::now();
+    for entry in db.iter() {
+        entry?;
     }
-    Ok(shortest)
+    let time = begun.elapsed();
+    Ok((time, db.metrics().entries_passed - passed_before))
 }

@@ -29,6 +29,8 @@ use crate::waiter::Goal;
 
 /// How often a thread looks for work although nobody woke it.
 const IDLE: Duration = Duration::from_millis(250);
+/// Tombstones in a memtable that are worth a flush by themselves.
+const DENSE_TOMBSTONES: usize = 4096;
 /// How long a thread rests after a failure before it tries again.
 const REST_AFTER_ERROR: Duration = Duration::from_millis(500);
 
@@ -291,6 +293,7 @@ impl Shared {
         }
         let mut did_work = self.prepare_ahead()?;
         did_work |= self.give_up_old_history();
+        did_work |= self.part_with_old_log()?;
         did_work |= self.tidy_segments()?;
         did_work |= self.remove_garbage()?;
         did_work |= self.keep_time()?;
@@ -327,27 +330,27 @@ impl Shared {
         }
     }
 
-    /// Seals memtables that have held their first entry for longer than `flush_interval_ms`, or
-    /// tombstones for half of their limit, or so many tombstones that scans step over little else; and
-    /// wakes who merges where tombstones have become too old.
+    /// Seals memtables that have held their first entry for longer than `flush_interval_ms`, or half of
+    /// what any keyspace's tombstones are given, or so many tombstones that scans step over little else,
+    /// once one has, or writing pauses; and wakes who merges where tombstones have become too old.
     fn seal_by_age(&self) {
+        let is_at_rest = self.rest.is_pause(self.commit.appended(), self.database_time_ms());
+        // What is in memory needs the log, and that may hold what was deleted anywhere.
+        let log_ms = self.shortest_age_limit_ms().map(|limit_ms| limit_ms / 2);
         for core in self.live_keyspaces() {
             let view = core.view.load_full();
-            let limit_ms = core.options().tombstone_age_limit_ms;
             let limit = AgeLimit::of(&core.options(), &view.tree.version);
-            if limit_ms.is_some() && limit.is_exceeded(&view.tree, self.database_time_ms()) {
+            if limit.is_exceeded(&view.tree, self.database_time_ms()) {
                 self.background.wake_compaction();
             }
             let is_swamp = core.is_swamp.swap(false, Ordering::Relaxed);
             if view.active.is_empty() {
                 continue;
             }
-            let has_tombstones =
-                view.active.tombstones() > 0 || view.active.range_deletes().is_some();
-            let half_ms = limit_ms.filter(|_| has_tombstones).map(|limit_ms| limit_ms / 2);
             let is_dense = view.active.tombstones() * 4 >= view.active.entries();
-            let interval_ms = self.options.flush_interval_ms.into_iter().chain(half_ms).min();
-            let is_due = is_swamp && is_dense;
+            let has_many = view.active.tombstones() >= DENSE_TOMBSTONES;
+            let is_due = is_dense && (is_swamp || has_many && is_at_rest);
+            let interval_ms = self.options.flush_interval_ms.into_iter().chain(log_ms).min();
             if is_due || interval_ms.is_some_and(|ms| self.is_older(&core, ms)) {
                 let _order = self.commit.lock_order();
                 self.seal(&core);

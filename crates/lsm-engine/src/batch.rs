@@ -49,6 +49,8 @@ pub struct WriteBatch {
     pub(crate) is_stamped: bool,
     /// How many of its entries are merge operands.
     pub(crate) operands: usize,
+    /// Whether it deletes a key.
+    pub(crate) has_deletes: bool,
     /// The first mistake made while filling it, reported when it is written.
     mistake: Option<String>,
 }
@@ -84,6 +86,7 @@ impl WriteBatch {
 
     /// Removes `key` from the default keyspace.
     pub fn delete(&mut self, key: impl AsRef<[u8]>) {
+        self.has_deletes = true;
         self.add(None, Tag::DELETE, key.as_ref(), &[]);
     }
 
@@ -144,6 +147,7 @@ impl WriteBatch {
         self.has_ttl = false;
         self.is_stamped = false;
         self.operands = 0;
+        self.has_deletes = false;
         self.mistake = None;
     }
 
@@ -252,6 +256,7 @@ impl WriteBatch {
             stretches: self.stretches.clone(),
             records: self.records,
             operands: self.operands,
+            has_deletes: self.has_deletes,
             has_ttl: false,
             is_stamped: true,
             mistake: None,
@@ -343,6 +348,7 @@ impl BatchWithin<'_> {
 
     /// Removes `key`.
     pub fn delete(&mut self, key: impl AsRef<[u8]>) {
+        self.batch.has_deletes = true;
         self.batch.add(Some(self.keyspace), Tag::DELETE, key.as_ref(), &[]);
     }
 

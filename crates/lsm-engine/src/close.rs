@@ -7,8 +7,9 @@
 //!    from its beginning, and what stands in it is in tables by now.
 //! 4. End the log with a closing frame, durably.
 //! 5. Say in the manifest where the log begins, and in `CURRENT` that the manifest is whole.
+//! 6. Where a keyspace has a `tombstone_age_limit_ms`, remove the segments before that.
 //!
-//! Order: 2 before 4 before 5. After a close every bit of log and manifest counts.
+//! Order: 2 before 4 before 5 before 6. After a close every bit of log and manifest counts.
 
 use std::sync::atomic::Ordering;
 
@@ -69,6 +70,8 @@ impl Shared {
             }
             manifest.close()?;
         }
+        drop(manifest);
+        self.part_with_closed_log();
         // What could not be flushed is in the log, and the next open flushes it.
         flushed
     }
@@ -76,7 +79,10 @@ impl Shared {
     /// A segment for the closing frame alone, if the current one is long.
     fn short_segment(&self) -> Option<PreparedSegment> {
         let kept_bytes = LOG_KEPT_BYTES.min(self.options.log_segment_bytes / 2);
-        if self.commit.lock_order().log().current_bytes() <= kept_bytes || self.reserve.is_full() {
+        let is_short = self.commit.lock_order().log().current_bytes() <= kept_bytes;
+        // What was deleted does not stay behind in it, where that has a limit.
+        let must_go = self.shortest_age_limit_ms().is_some() && self.segment_in_use().is_some();
+        if is_short && !must_go || self.reserve.is_full() {
             return None;
         }
         // Best effort: without it the next open reads more.
@@ -84,7 +90,7 @@ impl Shared {
     }
 
     /// Tells the manifest where the log begins that the next open reads, and what time it was.
-    fn keep_log_start(&self, manifest: &mut Manifest) -> Result<()> {
+    pub(crate) fn keep_log_start(&self, manifest: &mut Manifest) -> Result<()> {
         let (_, start) = self.log_start(&mut self.commit.lock_order(), &[]);
         match start {
             Some(start) if start.number != manifest.state().log_number => {

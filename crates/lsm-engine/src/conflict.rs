@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex};
 
 use lsm_entry::{Cursor, Fragments, MAX_SEQ_NO, SeqNo, key_hash};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::iter::SeenRange;
 use crate::keyspace::KeyspaceCore;
 use crate::reads::Scan;
@@ -86,7 +86,7 @@ impl fmt::Display for Conflict {
 
 impl From<Conflict> for Error {
     fn from(conflict: Conflict) -> Self {
-        Self::new(ErrorKind::Conflict, conflict.to_string())
+        Self::conflict(conflict)
     }
 }
 

@@ -146,7 +146,9 @@ impl Db {
     /// # Errors
     /// Those of [`write`](Self::write), and `Busy` past the deadline.
     pub fn write_with(&self, batch: &WriteBatch, options: WriteOptions) -> Result<SeqNo> {
-        self.shared().write_batch(batch, None, options)
+        let seq_no = self.shared().write_batch(batch, None, options)?;
+        self.default.sweep_after_batch(batch);
+        Ok(seq_no)
     }
 
     /// Takes a batch into the order and returns at once with a ticket. The batch becomes visible

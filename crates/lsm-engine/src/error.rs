@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use lsm_entry::SeqNo;
 
+use crate::conflict::Conflict;
+
 /// The result of an operation on a database.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -37,6 +39,7 @@ struct Inner {
     retry_after: Option<Duration>,
     outcome_unknown: bool,
     oldest_change: Option<SeqNo>,
+    conflict: Option<Conflict>,
 }
 
 /// What a caller can act on.
@@ -51,7 +54,8 @@ pub enum ErrorKind {
     Invalid,
     /// Somebody else has the database open, or a deadline passed. Try again later.
     Busy,
-    /// A transaction met a change made by another.
+    /// A transaction met a change made by another: [`conflicting_key`](Error::conflicting_key) of
+    /// [`conflicting_keyspace`](Error::conflicting_keyspace).
     Conflict,
     /// Merge operands of a key do not come to a value: the keyspace's merge operator refuses them, or
     /// was not given. What is stored stays as it is.
@@ -77,6 +81,7 @@ impl Error {
             retry_after: None,
             outcome_unknown: false,
             oldest_change: None,
+            conflict: None,
         }))
     }
 
@@ -87,6 +92,13 @@ impl Error {
         );
         let mut error = Self::new(ErrorKind::HistoryGone, message);
         error.0.oldest_change = Some(oldest);
+        error
+    }
+
+    /// Others have changed what a transaction read.
+    pub(crate) fn conflict(conflict: Conflict) -> Self {
+        let mut error = Self::new(ErrorKind::Conflict, conflict.to_string());
+        error.0.conflict = Some(conflict);
         error
     }
 
@@ -138,6 +150,30 @@ impl Error {
     /// For `HistoryGone`: the oldest sequence number whose change is still there.
     pub fn oldest_change(&self) -> Option<SeqNo> {
         self.0.oldest_change
+    }
+
+    /// For `Conflict`: the key that others have changed since it was read, or one in a range that was.
+    ///
+    /// ```
+    /// # use lsm_engine::{Db, Reads};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let db = Db::open(dir.path())?;
+    /// let tx = db.transaction();
+    /// tx.get("count")?;
+    /// tx.put("count", "1");
+    /// db.put("count", "7")?;
+    /// let error = tx.commit().expect_err("somebody else was first");
+    /// assert_eq!(error.conflicting_key(), Some(&b"count"[..]));
+    /// assert_eq!(error.conflicting_keyspace(), Some("default"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn conflicting_key(&self) -> Option<&[u8]> {
+        self.0.conflict.as_ref().map(|conflict| conflict.key.as_slice())
+    }
+
+    /// For `Conflict`: the name of the keyspace in which that key lies.
+    pub fn conflicting_keyspace(&self) -> Option<&str> {
+        self.0.conflict.as_ref().map(|conflict| conflict.keyspace.as_str())
     }
 
     /// Whether the write that failed may nevertheless be found after the next open, because its

@@ -140,20 +140,22 @@ pub enum ExpiryDue {
     Day,
     /// Later.
     Later,
-    /// Never: some of it expires, and some stays.
+    /// Never: some of its entries expire, and some stay. How many of each no table tells.
     InPart,
 }
 
-/// Tables in which values expire, by when all of them have.
+/// Tables in which values expire, by when all of them have. Counted are whole tables, with the entries
+/// beside those that expire: tombstones, older versions and, where `due` is
+/// [`InPart`](ExpiryDue::InPart), values that stay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExpiryShare {
     /// When.
     pub due: ExpiryDue,
     /// How many tables.
     pub tables: u64,
-    /// Their entries.
+    /// Their entries, all of them.
     pub entries: u64,
-    /// Their bytes.
+    /// Their bytes, all of them.
     pub bytes: u64,
 }
 
@@ -185,7 +187,7 @@ impl ExpiryDue {
 }
 
 impl Keyspace {
-    /// What of its tables waits to expire, by when. Costs no disk access.
+    /// Which of its tables wait to expire, by when, each counted whole. Costs no disk access.
     pub fn expiry(&self) -> Vec<ExpiryShare> {
         let now_ms = self.db.shared.database_time_ms();
         let mut shares: Vec<ExpiryShare> = Vec::new();

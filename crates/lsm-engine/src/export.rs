@@ -131,7 +131,9 @@ impl Keyspace {
             outputs.add(Entry { key, seq_no, tag, value }, key_hash(key))?;
             cursor.next()?;
         }
-        let records = outputs.finish()?.keep();
+        let written = outputs.finish()?;
+        shared.stats.note_export(&written);
+        let records = written.keep();
         unfinished.finish()?;
         let name =
             |number| dir.join(lsm_manifest::file_name(lsm_manifest::FileKind::Table, number));

@@ -3,7 +3,8 @@
 //! 1. Wait until `visible` has passed the memtable's newest entry; and, if anything as old, or of the same
 //!    batch, lies in another keyspace's memory alone, until the log is durable that far. Else a power cut
 //!    could leave half of a batch over two keyspaces, or a batch without those before it.
-//! 2. Copy the snapshot list: what no snapshot sees need not be written.
+//! 2. Copy the snapshot list: what no snapshot sees need not be written, nor a tombstone with nothing
+//!    below it to hide.
 //! 3. Write the table and sync it, then its directory.
 //! 4. Append the edit to the manifest: the table, how far the keyspace is flushed, and the first
 //!    log segment that a replay still needs.
@@ -17,18 +18,17 @@ use std::sync::{Arc, MutexGuard};
 use std::time::Instant;
 
 use lsm_compaction::{Clipper, MergeError, Retention, TableSink, for_each_survivor};
-use lsm_entry::{
-    Cursor, Fragment, Fragments, MAX_KEY_BYTES, RangeDelete, SeqNo, bound_after, is_below, key_hash,
-};
+use lsm_entry::{Cursor, Fragments, RangeDelete, SeqNo, key_hash};
 use lsm_manifest::ManifestEdit;
 use lsm_memtable::Memtable;
 use lsm_sstable::Origin;
-use lsm_version::{Place, TableRecord, Version, VersionEdit};
+use lsm_version::{Place, TableRecord, VersionEdit};
 
 use crate::error::{Error, Result};
 use crate::events::Event;
 use crate::keyspace::KeyspaceCore;
 use crate::limiter::Priority;
+use crate::older::Older;
 use crate::outputs::{OutputSpec, Outputs, Workshop, WrittenTables};
 use crate::shared::Shared;
 use crate::spans::span;
@@ -189,6 +189,7 @@ impl Shared {
             entries: records.iter().map(|record| record.entries).sum(),
         });
         drop(manifest);
+        self.note_flushed_deletes(core, memtable);
         self.release_log_before(first_unflushed);
         self.background.wake_compaction();
         Ok(())
@@ -206,48 +207,6 @@ pub(crate) fn as_newest_run(records: &[Arc<TableRecord>]) -> Vec<(Place, Arc<Tab
     let run = records.first().map_or(0, |record| record.number);
     let place = Place { level: 0, run };
     records.iter().map(|record| (place, Arc::clone(record))).collect()
-}
-
-/// The tables that are older than a memtable: what its range deletes may have to hide once it is a
-/// table itself.
-#[derive(Clone, Debug)]
-pub(crate) enum Older {
-    /// These.
-    Tables(Vec<Arc<TableRecord>>),
-    /// A repair finds out later.
-    Unknown,
-}
-
-impl Older {
-    /// All of a version.
-    pub(crate) fn of(version: &Version) -> Self {
-        Self::Tables(version.tables().map(|(_, table)| Arc::clone(table)).collect())
-    }
-
-    /// These are older than the next memtable, too.
-    pub(crate) fn extend(&mut self, records: &[Arc<TableRecord>]) {
-        if let Self::Tables(tables) = self {
-            tables.extend(records.iter().cloned());
-        }
-    }
-
-    /// Whether nothing of them lies under a fragment.
-    fn is_clear_of(&self, fragment: &Fragment) -> bool {
-        let Self::Tables(tables) = self else { return false };
-        tables.iter().all(|table| {
-            table.upper.as_slice() < fragment.lower() || !is_below(&table.lower, fragment.upper())
-        })
-    }
-
-    /// A bound above all that they and `memtable` hold, in the place of none.
-    fn end(&self, memtable: &Arc<Memtable>) -> Vec<u8> {
-        let Self::Tables(tables) = self else { return bound_after(&[0xFF; MAX_KEY_BYTES]) };
-        let mut cursor = memtable.cursor();
-        let Ok(()) = cursor.seek_last();
-        let own = cursor.entry().map(|entry| entry.key);
-        let keys = tables.iter().map(|table| table.upper.as_slice()).chain(own);
-        bound_after(keys.max().unwrap_or_default())
-    }
 }
 
 /// The range deletes of a memtable, each with an end: in a table every one has one. What is newer
@@ -302,18 +261,23 @@ pub(crate) fn write_memtable_of(
     let mut outputs = Outputs::new(workshop, spec);
     let mut retention = retention.with_range_deletes(bounded_range_deletes(memtable, older));
     let kept = retention.kept_range_deletes(|fragment| older.is_clear_of(fragment));
+    let keys = older.keys();
+    let nothing_older = |key: &[u8]| keys.as_ref().is_some_and(|keys| !keys.may_hold(key));
     let mut cursor = memtable.cursor();
     let Ok(()) = cursor.seek_first();
-    write_entries(&mut cursor, &mut outputs, &mut retention, &kept, FLUSHED_TABLE_BYTES)?;
+    let table_bytes = FLUSHED_TABLE_BYTES;
+    write_entries(&mut cursor, &mut outputs, &mut retention, nothing_older, &kept, table_bytes)?;
     outputs.finish()
 }
 
 /// Writes what survives of a cursor's entries, from its position on, and the range deletes in `kept`,
-/// into tables of about `table_bytes`. An entry that comes twice is written once.
+/// into tables of about `table_bytes`. An entry that comes twice is written once. `nothing_older`: no
+/// older entry of a key lies elsewhere.
 pub(crate) fn write_entries<C: Cursor>(
     cursor: &mut C,
     outputs: &mut Outputs<'_>,
     retention: &mut Retention,
+    nothing_older: impl Fn(&[u8]) -> bool,
     kept: &Fragments,
     table_bytes: u64,
 ) -> Result<()>
@@ -322,21 +286,15 @@ where
 {
     let mut last_key = Vec::new();
     let mut range_deletes = Clipper::new(kept);
-    let written = for_each_survivor(
-        cursor,
-        retention,
-        |_| false,
-        &|| false,
-        |entry| {
-            if outputs.table_bytes() >= table_bytes && entry.key != last_key.as_slice() {
-                range_deletes.write_through(&last_key, outputs)?;
-                outputs.cut()?;
-            }
-            last_key.clear();
-            last_key.extend_from_slice(entry.key);
-            outputs.add(entry, key_hash(entry.key))
-        },
-    );
+    let written = for_each_survivor(cursor, retention, nothing_older, &|| false, |entry| {
+        if outputs.table_bytes() >= table_bytes && entry.key != last_key.as_slice() {
+            range_deletes.write_through(&last_key, outputs)?;
+            outputs.cut()?;
+        }
+        last_key.clear();
+        last_key.extend_from_slice(entry.key);
+        outputs.add(entry, key_hash(entry.key))
+    });
     match written {
         Ok(_) => Ok(range_deletes.finish(outputs)?),
         Err(MergeError::Read(error)) => Err(error.into()),

@@ -16,6 +16,9 @@
 //! only *suspected*: writes end it from then on like any other, and once a reader that stands behind
 //! all writes of before has found nothing there as well, it is known.
 //!
+//! Who looks for gaps by design (`sweep.rs`) has the keyspace *watched* from before it reads: what is put
+//! meanwhile is noted, so that it knows what its reader did not see, whoever writes beside it.
+//!
 //! Gaps are kept in memory, a few for each keyspace, and forgotten when the database is closed.
 
 use std::sync::Arc;
@@ -23,18 +26,32 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use lsm_entry::{SeqNo, bound_after};
 
+use crate::commit::Order;
 use crate::snapshot::Registered;
-use crate::sync::ArcSwap;
+use crate::sync::{ArcSwap, Mutex, MutexGuard};
 
 /// Gaps that a keyspace keeps at most.
 const GAPS_MAX: usize = 8;
+/// Puts that a watch takes note of; with more it ends.
+const WATCHED_PUTS_MAX: usize = 4096;
 
 /// The gaps of one keyspace. Whoever changes them holds the write mutex.
 #[derive(Debug)]
 pub(crate) struct Gaps {
-    /// Whether there is any, known or suspected: all that a write asks where there is none.
+    /// Whether there is any, known or suspected, or somebody watches: all that a write asks where there
+    /// is none.
     is_any: AtomicBool,
+    is_watched: AtomicBool,
     list: ArcSwap<List>,
+    watch: Mutex<Option<Watch>>,
+}
+
+/// What is put while somebody looks for a gap.
+#[derive(Debug)]
+struct Watch {
+    /// The newest write when it began.
+    appended: SeqNo,
+    puts: Vec<Vec<u8>>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -61,9 +78,9 @@ struct Suspected {
 
 /// From one key to another, which does not belong to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Stretch {
-    from: Vec<u8>,
-    to: Vec<u8>,
+pub(crate) struct Stretch {
+    pub(crate) from: Vec<u8>,
+    pub(crate) to: Vec<u8>,
 }
 
 /// The moment of a reader.
@@ -76,7 +93,12 @@ struct Standpoint {
 
 impl Default for Gaps {
     fn default() -> Self {
-        Self { is_any: false.into(), list: ArcSwap::from_pointee(List::default()) }
+        Self {
+            is_any: false.into(),
+            is_watched: false.into(),
+            list: ArcSwap::from_pointee(List::default()),
+            watch: Mutex::default(),
+        }
     }
 }
 
@@ -113,8 +135,56 @@ impl Gaps {
         self.set(list);
     }
 
+    /// The end of the last gap that ends at or before `key`, if one is known to the reader.
+    pub(crate) fn end_before(&self, key: &[u8], reader: &Registered) -> Option<Vec<u8>> {
+        let reader = Standpoint::of(reader)?;
+        let list = self.list.load();
+        let gap = list.known.iter().rfind(|gap| gap.to() <= key)?;
+        gap.since.is_seen_by(reader).then(|| gap.to().to_vec())
+    }
+
+    /// The newest write when the present watch began, if there is one.
+    pub(crate) fn watched_since(&self) -> Option<SeqNo> {
+        self.watch().as_ref().map(|watch| watch.appended)
+    }
+
+    /// Whether there is a watch.
+    #[inline]
+    pub(crate) fn is_watched(&self) -> bool {
+        self.is_watched.load(Ordering::Relaxed)
+    }
+
+    /// From now on every put is noted. `appended` is the newest write.
+    pub(crate) fn begin_watch(&self, _order: &Order, appended: SeqNo) {
+        *self.watch() = Some(Watch { appended, puts: Vec::new() });
+        self.is_watched.store(true, Ordering::Relaxed);
+        self.is_any.store(true, Ordering::Release);
+    }
+
+    /// Ends the watch, in which a reader has found nothing in `found`; `None`: there is no such stretch.
+    pub(crate) fn end_watch(&self, _order: &Order, found: Option<Stretch>, reader: &Registered) {
+        let watch = self.watch().take();
+        self.is_watched.store(false, Ordering::Relaxed);
+        let mut list = List::clone(&self.list.load());
+        if let (Some(watch), Some(found), Some(finder)) = (watch, found, Standpoint::of(reader))
+            // All that it did not see has been noted.
+            && watch.appended <= finder.seq_no
+            && !watch.puts.iter().any(|put| found.contains(put))
+        {
+            list.know(found, finder);
+        }
+        self.set(list);
+    }
+
+    fn watch(&self) -> MutexGuard<'_, Option<Watch>> {
+        self.watch.lock().expect("no holder panicked")
+    }
+
     /// Something is put at `key`. The caller holds the write mutex, and the write is not yet visible.
     pub(crate) fn end_at(&self, key: &[u8]) {
+        if self.is_watched() {
+            self.note_put(key);
+        }
         let list = self.list.load();
         let is_suspected = list.suspected.as_ref().is_some_and(|it| it.stretch.contains(key));
         let known = list.known.iter().position(|gap| gap.stretch.contains(key));
@@ -133,11 +203,26 @@ impl Gaps {
 
     /// Anything may have been put anywhere. The caller holds the write mutex.
     pub(crate) fn end_all(&self) {
+        *self.watch() = None;
+        self.is_watched.store(false, Ordering::Relaxed);
         self.set(List::default());
     }
 
+    /// Takes note of a put for whoever watches.
+    fn note_put(&self, key: &[u8]) {
+        let mut present = self.watch();
+        match &mut *present {
+            Some(watch) if watch.puts.len() < WATCHED_PUTS_MAX => watch.puts.push(key.to_vec()),
+            // Nobody comes to end it, it seems.
+            watch => {
+                *watch = None;
+                self.is_watched.store(false, Ordering::Relaxed);
+            }
+        }
+    }
+
     fn set(&self, list: List) {
-        let is_any = !list.known.is_empty() || list.suspected.is_some();
+        let is_any = !list.known.is_empty() || list.suspected.is_some() || self.is_watched();
         self.list.store(Arc::new(list));
         self.is_any.store(is_any, Ordering::Release);
     }

@@ -247,6 +247,15 @@ impl Shared {
         self.release_segments(given_up.into_iter().map(|kept| kept.segment).collect());
     }
 
+    /// The oldest number that a segment holds, kept ones among them.
+    pub(crate) fn oldest_logged(&self) -> SeqNo {
+        let order = self.commit.lock_order();
+        let history = self.history.lock();
+        let kept = history.kept.front().map(|kept| kept.segment.first_seq_no);
+        let needed = order.segments().first().map(|segment| segment.first_seq_no);
+        kept.into_iter().chain(needed).min().unwrap_or(SeqNo::MAX)
+    }
+
     /// The segment that holds `seq_no`, or the first number that some segment does.
     pub(crate) fn segment_of(&self, seq_no: SeqNo) -> Result<SegmentInfo, SeqNo> {
         if self.is_read_only {

@@ -52,6 +52,8 @@ pub(crate) struct KeyspaceCore {
     pub(crate) is_swamp: AtomicBool,
     /// Where nothing lives.
     pub(crate) gaps: Gaps,
+    /// Deletes since it was opened (see `sweep.rs`).
+    pub(crate) deletes: AtomicU64,
 }
 
 impl KeyspaceCore {
@@ -211,7 +213,10 @@ impl Keyspace {
     /// # Errors
     /// Those of [`put`](Self::put), and `Busy` past the deadline.
     pub fn delete_with(&self, key: impl AsRef<[u8]>, options: WriteOptions) -> Result<SeqNo> {
-        self.db.shared.write_one(&self.core, Tag::DELETE, None, key.as_ref(), &[], options)
+        let key = key.as_ref();
+        let seq_no = self.db.shared.write_one(&self.core, Tag::DELETE, None, key, &[], options)?;
+        self.sweep_after_delete(key);
+        Ok(seq_no)
     }
 
     /// Merges `operand` with the value of `key`, by the keyspace's

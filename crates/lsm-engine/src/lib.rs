@@ -32,10 +32,10 @@
 //! | where large values lie, and when they are moved | `blobs.rs`, `outputs/separate.rs` |
 //! | what the versions of a key mean to a reader | `resolve.rs` |
 //! | how a scan merges its sources and never pins old files | `scan.rs` |
-//! | how a scan passes over where everything is dead | `gaps.rs` |
+//! | how a scan passes over where everything is dead | `gaps.rs`, `sweep.rs` |
 //! | how a moment is kept readable | `snapshot.rs`, `view.rs` |
 //! | how ranges are deleted, and what that hides from a scan | `delete_range.rs`, `covered.rs` |
-//! | how a sealed memtable becomes a table | `flush.rs` |
+//! | how a sealed memtable becomes a table | `flush.rs`, `older.rs` |
 //! | how tables are merged | `compact.rs` |
 //! | what a program's own filter is asked meanwhile | `value_filter.rs` |
 //! | when writing pauses, and what waits for that | `rest.rs` |
@@ -55,6 +55,7 @@
 //! | how a copy takes a database's place | `restore.rs`, `swap.rs` |
 //! | what a failed sync does to everybody | `poison.rs` |
 //! | what happens when the disk is full | `reserve.rs` |
+//! | when what was deleted leaves tables, blob files and the log | `age_limit.rs`, `residue.rs` |
 //! | what is counted and measured | `metrics.rs`, `samples.rs`, `histogram.rs`, `prometheus.rs` |
 //! | what is chosen, and how that is checked and saved | `options.rs` |
 //! | how memory is divided and kept within its budget | `budget.rs` |
@@ -102,6 +103,7 @@ mod merge_job;
 mod metrics;
 mod named;
 mod note;
+mod older;
 mod operator;
 mod operators;
 mod options;
@@ -121,6 +123,7 @@ mod recovery_report;
 mod repair;
 mod replay;
 mod reserve;
+mod residue;
 mod resolve;
 mod rest;
 mod restore;
@@ -134,6 +137,7 @@ mod source;
 mod spans;
 mod stats;
 mod swap;
+mod sweep;
 mod sync;
 mod tables;
 mod ticket;

@@ -57,10 +57,16 @@ pub struct Metrics {
     pub log_bytes_filled: u64,
     /// Tables by flushes.
     pub flush_bytes_written: u64,
+    /// Tables by the open itself, of what it found in the log.
+    pub recovery_bytes_written: u64,
     /// Tables of bulk loads.
     pub ingest_bytes_written: u64,
     /// Tables by merges.
     pub compaction_bytes_written: u64,
+    /// Files of checkpoints, those that were linked apart.
+    pub checkpoint_bytes_written: u64,
+    /// Tables of exports.
+    pub export_bytes_written: u64,
     /// Edits to manifests, and new ones.
     pub manifest_bytes_written: u64,
 
@@ -119,7 +125,8 @@ pub struct Metrics {
     /// written later. Counted when a scan ends.
     pub entries_passed: u64,
     /// Milliseconds since the oldest tombstone in a table was written, at most; `None`: there is none.
-    /// Kept through merges in keyspaces with a `tombstone_age_limit_ms`.
+    /// In keyspaces with a `tombstone_age_limit_ms` it is kept through merges, and there is one as long as
+    /// files of the log may hold what was deleted.
     pub oldest_tombstone_age_ms: Option<u64>,
     /// Milliseconds since the oldest blob file with garbage was written: no large value that nobody
     /// finds any more has been garbage for longer. `None`: there is none.
@@ -293,8 +300,11 @@ impl Metrics {
             log_bytes_written: commit.log_bytes.load(Ordering::Relaxed),
             log_bytes_filled: shared.segments.filled_bytes.load(Ordering::Relaxed),
             flush_bytes_written: stats.flush_bytes.total(),
+            recovery_bytes_written: stats.recovery_bytes.total(),
             ingest_bytes_written: stats.ingest_bytes.total(),
             compaction_bytes_written: stats.compaction_bytes_written.total(),
+            checkpoint_bytes_written: stats.checkpoint_bytes.total(),
+            export_bytes_written: stats.export_bytes.total(),
             manifest_bytes_written: stats.manifest_bytes.total(),
             flushes: stats.flushes.total(),
             ingests: stats.ingests.total(),
@@ -323,7 +333,7 @@ impl Metrics {
             filter_replaced: stats.filter_replaced.total(),
             filter_failures: stats.filter_failures.total(),
             entries_passed: stats.entries_passed.total(),
-            oldest_tombstone_age_ms: oldest_age_ms(shared, Tree::oldest_tombstone_ms),
+            oldest_tombstone_age_ms: oldest_tombstone_age_ms(shared),
             oldest_blob_garbage_age_ms: oldest_age_ms(shared, Tree::oldest_garbage_ms),
             touched: shared.samples.touched(),
             cache_hits: cache.hits(),
@@ -339,6 +349,14 @@ impl Metrics {
             blob_bytes_written: stats.blob_bytes.total(),
         }
     }
+}
+
+/// The age of the oldest tombstone in a table, or of what one has deleted in the log.
+fn oldest_tombstone_age_ms(shared: &Shared) -> Option<u64> {
+    let in_tables = oldest_age_ms(shared, Tree::oldest_tombstone_ms);
+    let in_log = shared.oldest_residue_ms();
+    let in_log = in_log.map(|since_ms| shared.database_time_ms().saturating_sub(since_ms));
+    in_tables.max(in_log)
 }
 
 /// The age of the oldest of something, wherever it is.

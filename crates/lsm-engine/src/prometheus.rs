@@ -76,8 +76,11 @@ impl Metrics {
             ("log", self.log_bytes_written),
             ("log_fill", self.log_bytes_filled),
             ("flush", self.flush_bytes_written),
+            ("recovery", self.recovery_bytes_written),
             ("ingest", self.ingest_bytes_written),
             ("compaction", self.compaction_bytes_written),
+            ("checkpoint", self.checkpoint_bytes_written),
+            ("export", self.export_bytes_written),
             ("manifest", self.manifest_bytes_written),
         ] {
             page.labelled("lsm_disk_written_bytes_total", "cause", cause, bytes);
@@ -252,8 +255,10 @@ impl Metrics {
 }
 
 fn write_times(page: &mut Page, times: &PathTimes) {
-    let PathTimes { get, write, durable_wait, seek, sync, flush, compaction } = times;
+    let PathTimes { get, multi_get, write, durable_wait, seek, sync, flush, compaction } = times;
     page.times("lsm_get_seconds", "Point reads, one in 256", get);
+    let help = "Reads of several keys at once, those of which one key in 256 is part";
+    page.times("lsm_multi_get_seconds", help, multi_get);
     page.times("lsm_write_seconds", "Writes until acknowledged, one in 256", write);
     let help = "The part of those that waited for its durability";
     page.times("lsm_durable_wait_seconds", help, durable_wait);

@@ -23,7 +23,7 @@ use lsm_sstable::FilterLine;
 use crate::error::{Error, Result};
 use crate::keyspace::KeyspaceCore;
 use crate::resolve::Meaning;
-use crate::samples::is_sampled;
+use crate::samples::{Begun, is_sampled};
 use crate::shared::Shared;
 use crate::snapshot::Registered;
 use crate::tables::LiveTable;
@@ -98,7 +98,19 @@ impl Shared {
         keys: &[K],
         moment: Option<&Registered>,
     ) -> Result<Vec<Option<Value>>> {
-        core.lookups.add(keys.len() as u64);
+        let count = keys.len() as u64;
+        let begun = Begun::counted_together(core.lookups.add(count), count);
+        let found = self.multi_get_unsampled(core, keys, moment);
+        self.samples.note_multi_get(&begun, &core.lookups);
+        found
+    }
+
+    fn multi_get_unsampled<K: AsRef<[u8]>>(
+        &self,
+        core: &KeyspaceCore,
+        keys: &[K],
+        moment: Option<&Registered>,
+    ) -> Result<Vec<Option<Value>>> {
         let time_ms = moment.and_then(|moment| moment.time_ms);
         if self.is_read_only || moment.is_some_and(Registered::holds) {
             return self.read_held(core, moment, |view, seq_no| {

@@ -33,6 +33,7 @@ use crate::recover::new_core;
 use crate::recovery_report::RecoveryReport;
 use crate::replay::{Recovery, Replayed, replay_log};
 use crate::reserve::Reserve;
+use crate::residue::Residue;
 use crate::shared::Shared;
 use crate::swap::no_database_at;
 use crate::sync::ArcSwap;
@@ -116,6 +117,7 @@ pub(crate) fn open(dir: &Path, options: Options) -> Result<Arc<Shared>> {
         commit,
         segments: Default::default(),
         history: History::new(options.changes_retention()),
+        residue: Residue::default(),
         manifest: Mutex::new(None),
         beginning: Beginning::over(),
         keyspaces: ArcSwap::from_pointee(found.keyspaces),

@@ -55,10 +55,11 @@ use crate::pressure::PressureGate;
 use crate::recovery_report::RecoveryReport;
 use crate::replay::{Recovery, Replayed, replay_log};
 use crate::reserve::Reserve;
+use crate::residue::Residue;
 use crate::segments::Segments;
 use crate::shared::Shared;
 use crate::spans::span;
-use crate::stats::Counter;
+use crate::stats::{Counter, Stats};
 use crate::sync::ArcSwap;
 use crate::tables::TableStore;
 use crate::view::{Tree, View};
@@ -247,6 +248,7 @@ pub(crate) fn new_core(state: &KeyspaceState, view: View) -> Result<Arc<Keyspace
         active_since_ms: AtomicU64::new(0),
         is_swamp: false.into(),
         gaps: Gaps::default(),
+        deletes: AtomicU64::new(0),
     });
     // Of this library's own operators the name is enough.
     if let Some(operator) = &operator {
@@ -341,9 +343,11 @@ fn recover(
     state.last_seq_no = state.newest_seq_no();
 
     // Step 5: what is left becomes tables, and one edit makes all of them part of the database.
+    let stats = Stats::default();
     for keyspace in &mut keyspaces {
         let id = keyspace.core.id;
         recovery.write_out(keyspace)?;
+        keyspace.tables.iter().for_each(|written| stats.note_recovery(written));
         let is_empty = |written: &&WrittenTables| written.records().is_empty();
         for written in keyspace.tables.iter().filter(|written| !is_empty(written)) {
             report.tables_written += written.records().len();
@@ -431,6 +435,7 @@ fn recover(
         commit,
         segments: Segments::with_released(orphans.segments),
         history,
+        residue: Residue::default(),
         manifest: Mutex::new(manifest),
         beginning,
         keyspaces: ArcSwap::from_pointee(live),
@@ -445,7 +450,7 @@ fn recover(
         pressure: PressureGate::new(),
         limiter,
         background: Background::new(compaction_threads, log_thread, garbage),
-        stats: Default::default(),
+        stats,
         samples: Default::default(),
         events,
         reserve: Reserve::new(reserve_bytes),

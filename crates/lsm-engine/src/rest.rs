@@ -36,7 +36,8 @@ impl Rest {
         self.settling.load(Ordering::Relaxed) > 0 || self.is_pause(newest, now_ms)
     }
 
-    fn is_pause(&self, newest: SeqNo, now_ms: u64) -> bool {
+    /// Whether writing pauses.
+    pub(crate) fn is_pause(&self, newest: SeqNo, now_ms: u64) -> bool {
         self.newest.load(Ordering::Relaxed) == newest
             && now_ms.saturating_sub(self.since_ms.load(Ordering::Relaxed)) >= PAUSE_MS
     }

@@ -31,6 +31,7 @@ thread_local! {
 #[derive(Debug, Default)]
 pub(crate) struct Samples {
     get: Histogram,
+    multi_get: Histogram,
     write: Histogram,
     durable_wait: Histogram,
     seek: Histogram,
@@ -47,6 +48,8 @@ pub(crate) struct Samples {
 pub struct PathTimes {
     /// Point reads, sampled.
     pub get: Times,
+    /// Reads of several keys at once, from the call to the last value: sampled if one of their keys is.
+    pub multi_get: Times,
     /// Writes from the call to the acknowledgement, sampled.
     pub write: Times,
     /// The part of those for which writes waited for their durability; sampled.
@@ -95,6 +98,12 @@ impl Begun {
         Self(is_sampled(count).then(Instant::now))
     }
 
+    /// Of operations number `first` and those after it, `count` in all, which are one.
+    pub(crate) fn counted_together(first: u64, count: u64) -> Self {
+        let is_any_sampled = (first..first.wrapping_add(count)).any(is_sampled);
+        Self(is_any_sampled.then(Instant::now))
+    }
+
     /// Of a write of this thread.
     #[inline]
     pub(crate) fn write() -> Self {
@@ -114,10 +123,15 @@ impl Begun {
 }
 
 impl Samples {
-    /// A seek has ended.
+    /// A seek has ended, which `lookups` has counted.
     #[inline]
-    pub(crate) fn note_seek(&self, begun: &Begun) {
-        note(&self.seek, begun);
+    pub(crate) fn note_seek(&self, begun: &Begun, lookups: &Counter) {
+        note_lookup(&self.seek, begun, lookups);
+    }
+
+    /// A read of several keys has ended, which `lookups` has counted.
+    pub(crate) fn note_multi_get(&self, begun: &Begun, lookups: &Counter) {
+        note_lookup(&self.multi_get, begun, lookups);
     }
 
     /// A write has ended that began to wait for its durability at `waited`.
@@ -131,6 +145,7 @@ impl Samples {
     pub(crate) fn times(&self, sync: &Histogram) -> PathTimes {
         PathTimes {
             get: self.get.times(),
+            multi_get: self.multi_get.times(),
             write: self.write.times(),
             durable_wait: self.durable_wait.times(),
             seek: self.seek.times(),
@@ -153,6 +168,14 @@ impl Samples {
 fn note(histogram: &Histogram, begun: &Begun) {
     if let Some(begun) = begun.0 {
         histogram.record(begun.elapsed());
+    }
+}
+
+#[inline]
+fn note_lookup(histogram: &Histogram, begun: &Begun, lookups: &Counter) {
+    if begun.0.is_some() {
+        lookups.welcome();
+        note(histogram, begun);
     }
 }
 
@@ -183,7 +206,7 @@ impl Shared {
     ) -> Result<Option<Value>> {
         let begun = Begun::counted(count);
         let result = self.get_unsampled(core, key, moment);
-        note(&self.samples.get, &begun);
+        note_lookup(&self.samples.get, &begun, &core.lookups);
         if is_one_in(count, TOUCHES_BITS) && !self.is_read_only && result.is_ok() {
             let seq_no = moment.map_or_else(|| self.commit.visible(), |moment| moment.seq_no);
             self.count_touched(&core.view.load(), key, seq_no)?;

@@ -170,7 +170,7 @@ impl EntryCursor {
         self.start()?;
         self.merged.seek(key.as_ref(), self.moment.newest())?;
         let settled = self.settle_forward(false);
-        self.moment.db.shared.samples.note_seek(&begun);
+        self.moment.db.shared.samples.note_seek(&begun, &self.core.lookups);
         settled
     }
 
@@ -193,7 +193,7 @@ impl EntryCursor {
         self.start()?;
         self.merged.seek_for_prev(key.as_ref(), 0)?;
         let settled = self.settle_backward();
-        self.moment.db.shared.samples.note_seek(&begun);
+        self.moment.db.shared.samples.note_seek(&begun, &self.core.lookups);
         settled
     }
 

@@ -57,6 +57,8 @@ pub(crate) struct Segments {
     pub(crate) filled_bytes: AtomicU64,
     /// Segments made of the files of old ones.
     pub(crate) recycled: AtomicU64,
+    /// The number of the last of them; 0: there was none.
+    last_recycled: AtomicU64,
 }
 
 impl Segments {
@@ -185,7 +187,10 @@ impl Shared {
             spares.extend(spare.filter(is_there));
             self.commit.judge(error)
         })?;
-        self.segments.recycled.fetch_add(u64::from(is_recycled), Ordering::Relaxed);
+        if is_recycled {
+            self.segments.recycled.fetch_add(1, Ordering::Relaxed);
+            self.segments.last_recycled.store(number, Ordering::Relaxed);
+        }
         let full_bytes = self.options.log_segment_bytes;
         self.segments.last_bytes.fetch_max(bytes.min(full_bytes), Ordering::Relaxed);
         if !self.options.map_log {
@@ -201,6 +206,19 @@ impl Shared {
         }
         self.segments.released.lock().expect("no holder panicked").extend(released);
         self.background.wake_log();
+    }
+
+    /// Whether this segment, or one prepared behind it, is made of an old one's file.
+    pub(crate) fn is_recycled(&self, number: u64) -> bool {
+        number <= self.segments.last_recycled.load(Ordering::Relaxed)
+    }
+
+    /// Whether there are files of segments that nothing needs.
+    pub(crate) fn has_old_segments(&self) -> bool {
+        let is_any =
+            |paths: &Mutex<Vec<PathBuf>>| !paths.lock().expect("no holder panicked").is_empty();
+        let released = self.segments.released.lock().expect("no holder panicked");
+        !released.is_empty() || is_any(&self.segments.spare)
     }
 
     /// Removes the segments that were kept for speed.
@@ -225,11 +243,12 @@ impl Shared {
         };
         let mut did_work = false;
         let mut first_error = None;
+        let must_go = !released.is_empty() && self.shortest_age_limit_ms().is_some();
         for segment in released {
             let path = self.dir.join(file_name(FileKind::Log, segment.number));
             let mut spare = self.segments.spare.lock().expect("no holder panicked");
             // An oversized segment is never used again.
-            let is_usable = segment.bytes == self.options.log_segment_bytes;
+            let is_usable = segment.bytes == self.options.log_segment_bytes && !must_go;
             if is_usable && spare.len() < SPARE_MAX && !self.reserve.is_full() {
                 spare.push(path);
                 did_work = true;

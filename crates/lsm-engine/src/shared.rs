@@ -29,6 +29,7 @@ use crate::pressure::PressureGate;
 use crate::read_only::Moment;
 use crate::recovery_report::RecoveryReport;
 use crate::reserve::Reserve;
+use crate::residue::Residue;
 use crate::rest::Rest;
 use crate::samples::Samples;
 use crate::segments::Segments;
@@ -52,6 +53,7 @@ pub(crate) struct Shared {
     pub(crate) commit: Commit,
     pub(crate) segments: Segments,
     pub(crate) history: History,
+    pub(crate) residue: Residue,
     /// `None` in a database opened read-only, and before the beginning.
     pub(crate) manifest: Mutex<Option<Manifest>>,
     pub(crate) beginning: Beginning,

@@ -230,6 +230,7 @@ impl Transaction {
             }
             for (key, own) in writes {
                 for (tag, value) in own.entries() {
+                    batch.has_deletes |= tag == Tag::DELETE;
                     match own.ttl.filter(|_| tag == Tag::PUT) {
                         Some(ttl) => batch.add_ttl(Some(keyspace), key, value, ttl),
                         None => batch.add(Some(keyspace), tag, key, value),
@@ -238,7 +239,10 @@ impl Transaction {
             }
         }
         let reads: Vec<ReadSet> = shares.into_iter().map(|share| share.reads).collect();
-        self.moment.db.shared.commit_transaction(&batch, &reads, self.moment.seq_no, options)
+        let (shared, seen) = (&self.moment.db.shared, self.moment.seq_no);
+        let seq_no = shared.commit_transaction(&batch, &reads, seen, options)?;
+        self.default.sweep_after_batch(&batch);
+        Ok(seq_no)
     }
 
     /// Forgets the writes, as dropping it does.

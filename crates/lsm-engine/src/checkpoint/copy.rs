@@ -16,9 +16,10 @@ use lsm_wal::{Log, Pending, PreparedSegment};
 use super::cut::{Cut, CutFile};
 use super::{CheckpointProgress, CheckpointReport};
 use crate::error::{Error, ErrorKind, Result};
-use crate::flush::{Older, flush_edit, write_memtable};
+use crate::flush::{flush_edit, write_memtable};
 use crate::keyspace::KeyspaceCore;
 use crate::limiter::{LimitedFile, Priority};
+use crate::older::Older;
 use crate::outputs::Workshop;
 use crate::recover::apply;
 use crate::shared::Shared;
@@ -149,6 +150,7 @@ impl<'a> Copy<'a> {
             return Err(lsm_io::Error::corrupt(source.path(), 0, reason).into());
         }
         target.sync()?;
+        self.shared.stats.checkpoint_bytes.add(bytes);
         self.report.bytes_copied += bytes;
         self.note_file();
         Ok(())
@@ -176,6 +178,7 @@ impl<'a> Copy<'a> {
             if !written.records().is_empty() {
                 edits.push((core.id, flush_edit(&written)));
             }
+            self.shared.stats.note_checkpoint(&written);
             self.report.bytes_written += written.blobs().iter().map(|blob| blob.bytes).sum::<u64>();
             for record in written.keep() {
                 self.report.bytes_written += record.bytes;

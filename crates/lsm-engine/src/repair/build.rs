@@ -368,7 +368,15 @@ impl Builder<'_> {
         // Other tables may hold what they cover.
         let kept = retention.kept_range_deletes(|_| false);
         let table_bytes = options_of(chosen).compaction.table_bytes();
-        write_entries(&mut cursor, &mut outputs, &mut retention, &kept, table_bytes)?;
+        let nothing_older = |_: &[u8]| false;
+        write_entries(
+            &mut cursor,
+            &mut outputs,
+            &mut retention,
+            nothing_older,
+            &kept,
+            table_bytes,
+        )?;
         let written = outputs.finish()?;
         let records = written.records().to_vec();
         self.written.push(written);

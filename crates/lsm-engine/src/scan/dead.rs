@@ -1,10 +1,13 @@
 //! Many dead keys in a row: where a gap is known, a cursor goes on behind it, and where none is, it
 //! notes one for those who come after (see `gaps.rs`).
 
-use lsm_entry::{Cursor, bound_after};
+use lsm_entry::{Cursor, MAX_SEQ_NO, bound_after};
 
 use crate::error::Result;
+use crate::gaps::Stretch;
+use crate::resolve::Meaning;
 use crate::scan::EntryCursor;
+use crate::scan::settle::is_same;
 
 /// Dead keys in a row after which a cursor looks for a gap; then at every doubling.
 const LOOK_AFTER: u32 = 4;
@@ -64,5 +67,70 @@ impl EntryCursor {
         if let Some(_order) = commit.try_lock_order() {
             self.core.gaps.note(&self.dead.from, &to, &self.moment, commit.appended());
         }
+    }
+
+    /// The stretch around `key` in which nothing lives, as far as it can be told by stepping over
+    /// `entries_max` entries each way; `None`: it is not worth a gap.
+    pub(crate) fn dead_around(&mut self, key: &[u8], entries_max: u32) -> Result<Option<Stretch>> {
+        self.start()?;
+        let (from, before) = self.dead_before(key, entries_max)?;
+        let (to, behind) = self.dead_behind(key, entries_max)?;
+        Ok((before + behind >= NOTE_AFTER).then_some(Stretch { from, to }))
+    }
+
+    /// From where on nothing lives before `key`, and how many dead keys lie there, beside those of a gap
+    /// that is known.
+    fn dead_before(&mut self, key: &[u8], entries_max: u32) -> Result<(Vec<u8>, u32)> {
+        let gap_end = self.core.gaps.end_before(key, &self.moment);
+        let mut from = key.to_vec();
+        let mut keys = 0;
+        // Of the key at hand, whose versions come oldest first, whether the newest that is seen lives.
+        let mut lives = false;
+        self.key.clear();
+        self.key.extend_from_slice(key);
+        self.seek_before_key()?;
+        for _ in 0..entries_max {
+            let Some(entry) = self.merged.entry() else { break };
+            if !is_same(entry.key, &self.key) {
+                if lives {
+                    break;
+                }
+                from.clone_from(&self.key);
+                if let Some(end) = gap_end.as_ref().filter(|end| entry.key < end.as_slice()) {
+                    return Ok((end.clone(), keys));
+                }
+                self.key.clear();
+                self.key.extend_from_slice(entry.key);
+                keys += 1;
+            }
+            if self.moment.sees(entry.seq_no) {
+                let meaning = self.moment.db.shared.resolve(&entry, self.moment.time_ms);
+                lives = !matches!(meaning, Meaning::Gone);
+            }
+            self.merged.prev()?;
+        }
+        Ok((from, keys))
+    }
+
+    /// Up to where nothing lives from `key` on, and how many dead keys lie there.
+    fn dead_behind(&mut self, key: &[u8], entries_max: u32) -> Result<(Vec<u8>, u32)> {
+        let mut to = key.to_vec();
+        let mut keys = 0;
+        self.merged.seek(key, MAX_SEQ_NO)?;
+        for _ in 0..entries_max {
+            let Some(entry) = self.merged.entry() else { break };
+            let is_dead_already = keys > 0 && is_same(entry.key, &self.key);
+            if self.moment.sees(entry.seq_no) && !is_dead_already {
+                let meaning = self.moment.db.shared.resolve(&entry, self.moment.time_ms);
+                if !matches!(meaning, Meaning::Gone) {
+                    return Ok((entry.key.to_vec(), keys));
+                }
+                self.remember_key();
+                keys += 1;
+                to = bound_after(&self.key);
+            }
+            self.merged.next()?;
+        }
+        Ok((to, keys))
     }
 }

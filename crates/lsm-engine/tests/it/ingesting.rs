@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use lsm_engine::{Db, ErrorKind, Event, IngestReport, Reads, RepairOptions, Step, repair};
+use lsm_engine::{
+    CompactionPolicy, Db, Error, ErrorKind, Event, IngestReport, Keyspace, KeyspaceOptions,
+    LeveledOptions, Options, Reads, RepairOptions, Step, repair,
+};
 use lsm_io::{CrashPolicy, Fs, SimFs, every, nth, once};
 
 use crate::{content, files_in, key, open, open_at, threaded, tiny_options};
@@ -105,6 +108,59 @@ fn keys_that_do_not_ascend_are_named_and_leave_nothing_behind() {
     check_refused(&db, &["a", "a"], &["\"a\" comes twice"]);
     check_refused(&db, &["a", &"k".repeat(70_000)], &["70000 bytes"]);
     assert_eq!(tables(&fs), 0);
+}
+
+/// A load that is refused.
+type RefusedLoad = fn(&Keyspace, &SimFs) -> Result<IngestReport, Error>;
+
+#[test]
+fn a_load_that_is_refused_leaves_no_file_and_no_name_behind() {
+    let ways: [(&str, RefusedLoad); 4] = [
+        ("keys that do not ascend, after many tables", |keyspace, _| {
+            let large = "value".repeat(100);
+            let back = [(key(0), large.clone().into_bytes())];
+            keyspace.ingest(entries(0, 3000, &large).chain(back))
+        }),
+        ("a damaged table", |keyspace, fs| {
+            let other = open_at(fs, "other");
+            load(&other, 0, 100, "value");
+            let export = other.default_keyspace().export::<&[u8]>(.., "exported")?;
+            fs.damage(&export.tables[0], |bytes| bytes[100] ^= 1);
+            keyspace.ingest_tables(&export.tables)
+        }),
+        ("the same tables twice", |keyspace, fs| {
+            let other = open_at(fs, "other");
+            load(&other, 0, 100, "value");
+            let export = other.default_keyspace().export::<&[u8]>(.., "exported")?;
+            keyspace.ingest_tables(export.tables.iter().chain(&export.tables))
+        }),
+        ("a load that is dropped before its end", |keyspace, _| {
+            let mut load = keyspace.bulk_load()?;
+            entries(0, 3000, &"value".repeat(100))
+                .try_for_each(|(key, value)| load.put(key, value))?;
+            drop(load);
+            keyspace.ingest_tables::<&str>([])
+        }),
+    ];
+    for (name, refused) in ways {
+        let fs = SimFs::new(1);
+        let policy = LeveledOptions { table_bytes: 64 << 10, ..LeveledOptions::default() };
+        let options = KeyspaceOptions {
+            compaction: CompactionPolicy::Leveled(policy),
+            blob_threshold_bytes: Some(400),
+            ..KeyspaceOptions::default()
+        };
+        let db = Db::open_with("db", Options { keyspace: options, ..tiny_options(&fs) });
+        let db = db.expect("opens");
+        db.put("kept", "value").expect("writes");
+        let before = (files_in(&fs, "db"), db.keyspaces());
+        let error = refused(db.default_keyspace(), &fs).expect_err(name);
+        assert!([ErrorKind::Invalid, ErrorKind::Corrupt].contains(&error.kind()), "{error}");
+        assert_eq!((files_in(&fs, "db"), db.keyspaces()), before, "{name}");
+        assert_eq!((content(&db).len(), db.metrics().ingests), (1, 0), "{name}");
+        db.close().expect("closes");
+        assert_eq!(content(&open(&fs)).len(), 1, "{name}");
+    }
 }
 
 #[test]

@@ -25,6 +25,7 @@ mod names;
 mod opening;
 mod options;
 mod orders;
+mod queues;
 mod range_deletes;
 mod read_only;
 mod repairing;

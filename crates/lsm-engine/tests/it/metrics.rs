@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lsm_engine::{Db, Durability, Options, ReadMode, Reads, Step};
-use lsm_io::SimFs;
+use lsm_engine::{CheckpointOptions, Db, Durability, Options, ReadMode, Reads, Step};
+use lsm_io::{CrashPolicy, SimFs};
 
 use crate::{key, open, threaded, tiny_options};
 
@@ -156,4 +156,48 @@ fn work_in_the_background_uses_the_processor() {
     if lsm_io::thread_cpu_time().is_some() {
         assert!(!(cpu.flush + cpu.compaction).is_zero(), "{cpu:?}");
     }
+}
+
+#[test]
+fn what_an_open_a_checkpoint_and_an_export_write_is_counted_by_cause() {
+    let fs = SimFs::new(0);
+    let db = open(&fs);
+    for n in 0..500 {
+        db.put(key(n), [n as u8; 100]).expect("writes");
+    }
+    let db = open(&fs.crash_image(CrashPolicy::LoseUnsynced, 0));
+    let metrics = db.metrics();
+    assert_eq!(metrics.recovery_bytes_written, metrics.table_bytes());
+    assert_eq!((metrics.flush_bytes_written, metrics.export_bytes_written), (0, 0));
+
+    let export = db.default_keyspace().export::<&[u8]>(.., "exported").expect("exports");
+    assert_eq!(db.metrics().export_bytes_written, export.bytes);
+    db.put("in memory", "value").expect("writes");
+    let linked = db.checkpoint("linked").expect("is made");
+    assert!(linked.bytes_written > 0 && linked.bytes_copied == 0, "{linked:?}");
+    assert_eq!(db.metrics().checkpoint_bytes_written, linked.bytes_written);
+    let options = CheckpointOptions { copy_tables: true };
+    let copied = db.checkpoint_with("copied", &options, |_| {}).expect("is made");
+    let all = linked.bytes_written + copied.bytes_written + copied.bytes_copied;
+    let parsed = parse(&db.metrics().to_prometheus());
+    for (cause, bytes) in [
+        ("recovery", metrics.recovery_bytes_written),
+        ("checkpoint", all),
+        ("export", export.bytes),
+    ] {
+        let name = format!("lsm_disk_written_bytes_total{{cause=\"{cause}\"}}");
+        assert_eq!(parsed.values[&name] as u64, bytes, "{cause}");
+    }
+}
+
+#[test]
+fn reads_of_several_keys_are_timed() {
+    let db = open(&SimFs::new(0));
+    db.put(key(1), "value").expect("writes");
+    for n in 0..1000 {
+        db.multi_get(&[0, 1, 2, 3].map(|of| key(n + of))).expect("reads");
+    }
+    let times = db.metrics().times;
+    assert!((12..20).contains(&times.multi_get.count()), "{}", times.multi_get.count());
+    assert_eq!(times.get.count(), 0);
 }

@@ -62,8 +62,10 @@ fn rest(db: &Db) {
     }
 }
 
+/// Whether a table, a blob file or a file of the log holds these bytes.
 fn holds(fs: &SimFs, bytes: &[u8]) -> bool {
-    let is_data = |extension: &std::ffi::OsStr| extension == "sst" || extension == "blob";
+    let is_data =
+        |extension: &std::ffi::OsStr| ["sst", "blob", "log"].iter().any(|it| extension == *it);
     let tables = fs.files().into_iter().filter(|(path, _)| path.extension().is_some_and(is_data));
     tables.into_iter().any(|(path, _)| {
         let content = lsm_io::Fs::open(fs, &path, lsm_io::OpenMode::Read)
@@ -118,6 +120,7 @@ fn a_merge_on_the_way_makes_a_tombstone_no_younger() {
     let (db, clock) = limited(&fs);
     db.put("secret", "to be forgotten").expect("writes");
     db.put("z", "").expect("writes");
+    db.step(Step::Log).expect("looks at the clock");
     db.compact_range::<&[u8]>(..).expect("merges");
     // A snapshot keeps the tombstone through a merge.
     let snapshot = db.snapshot();
@@ -146,6 +149,7 @@ fn a_large_value_that_was_deleted_leaves_its_blob_file_within_the_limit() {
     }
     db.put("secret", "to be forgotten".repeat(10)).expect("writes");
     db.put("secret, too", "to be forgotten, too".repeat(10)).expect("writes");
+    db.step(Step::Log).expect("looks at the clock");
     db.compact_range::<&[u8]>(..).expect("merges");
     // Of a file that is old any garbage goes at once.
     now(100);
@@ -171,4 +175,112 @@ fn a_large_value_that_was_deleted_leaves_its_blob_file_within_the_limit() {
     assert!(!holds(&fs, b"to be forgotten, too"));
     assert_eq!(db.metrics().oldest_blob_garbage_age_ms, None);
     assert_eq!(db.iter().count(), 100);
+}
+
+/// A database whose tables have forgotten a secret, and whose log has not; and its clock.
+fn with_a_secret_in_the_log(fs: &SimFs) -> (Db, Arc<AtomicU64>) {
+    let (db, clock) = limited(fs);
+    db.put("secret", "to be forgotten").expect("writes");
+    db.flush().expect("flushes");
+    db.delete("secret").expect("deletes");
+    db.put("else", "something").expect("writes");
+    db.compact_range::<&[u8]>(..).expect("merges");
+    db.step(Step::Log).expect("looks at the clock");
+    assert!(holds(fs, b"to be forgotten"), "nothing hurries yet");
+    assert_eq!(db.metrics().oldest_tombstone_age_ms, Some(0), "the log counts, too");
+    (db, clock)
+}
+
+#[track_caller]
+fn check_forgotten(fs: &SimFs, db: &Db) {
+    assert!(!holds(fs, b"to be forgotten"));
+    assert_eq!(db.metrics().oldest_tombstone_age_ms, None);
+}
+
+#[test]
+fn what_was_deleted_leaves_the_log_of_an_idle_database() {
+    let fs = SimFs::new(0);
+    let (db, clock) = with_a_secret_in_the_log(&fs);
+    clock.fetch_add(2_000, Ordering::Relaxed);
+    rest(&db);
+    assert_eq!(db.metrics().oldest_tombstone_age_ms, Some(2_000), "it is there still");
+    clock.fetch_add(500, Ordering::Relaxed);
+    rest(&db);
+    check_forgotten(&fs, &db);
+    assert_eq!(db.get("else").expect("reads").expect("there"), "something");
+}
+
+#[test]
+fn what_was_deleted_leaves_the_log_while_others_write() {
+    let fs = SimFs::new(0);
+    let (db, clock) = with_a_secret_in_the_log(&fs);
+    let other = db.keyspace("without a limit").expect("is made");
+    for n in 0..100 {
+        // Too little to fill a segment, or a memtable.
+        other.put(key(n), "something").expect("writes");
+        clock.fetch_add(100, Ordering::Relaxed);
+        db.step(Step::Log).expect("looks at the clock");
+        while db.step(Step::Flush).expect("flushes") {}
+    }
+    check_forgotten(&fs, &db);
+    assert_eq!(other.iter().count(), 100);
+}
+
+#[test]
+fn a_close_leaves_nothing_in_the_log_that_was_deleted() {
+    let fs = SimFs::new(0);
+    let (db, _clock) = with_a_secret_in_the_log(&fs);
+    db.close().expect("closes");
+    assert!(!holds(&fs, b"to be forgotten"));
+    let (db, _clock) = limited(&fs);
+    assert_eq!(crate::content(&db).len(), 1);
+    assert!(db.verify().expect("verifies").is_clean());
+}
+
+#[test]
+fn a_limit_that_is_set_later_clears_segments_that_were_kept_for_speed() {
+    let fs = SimFs::new(0);
+    let (db, clock) = limited(&fs);
+    let limited = db.options();
+    let free = KeyspaceOptions { tombstone_age_limit_ms: None, ..db.options() };
+    db.set_options(free).expect("takes effect");
+    // Through every file that is written over and over.
+    for n in 0..400 {
+        db.put(key(n % 10), "to be forgotten".repeat(100)).expect("writes");
+        db.step(Step::Log).expect("prepares segments");
+        while db.step(Step::Flush).expect("flushes") {}
+    }
+    assert!(db.metrics().log_segments_recycled > 0);
+    db.delete_range::<&[u8]>(..).expect("deletes");
+    db.compact_range::<&[u8]>(..).expect("merges");
+    assert!(holds(&fs, b"to be forgotten"));
+    db.set_options(limited).expect("takes effect");
+    rest(&db);
+    clock.fetch_add(2_500, Ordering::Relaxed);
+    rest(&db);
+    clock.fetch_add(2_500, Ordering::Relaxed);
+    rest(&db);
+    assert!(!holds(&fs, b"to be forgotten"));
+}
+
+#[test]
+fn history_that_was_asked_for_keeps_what_was_deleted_and_the_metric_tells() {
+    let fs = SimFs::new(0);
+    let clock = Arc::new(AtomicU64::new(1_000_000));
+    let told = Arc::clone(&clock);
+    let options = tiny_options(&fs);
+    let env = Env { clock: Arc::new(move || told.load(Ordering::Relaxed)), ..options.env };
+    let keyspace =
+        KeyspaceOptions { tombstone_age_limit_ms: Some(10_000), ..KeyspaceOptions::default() };
+    let options = Options { env, keyspace, changes_retention_bytes: 1 << 20, ..options };
+    let db = Db::open_with("db", options).expect("opens");
+    db.put("secret", "to be forgotten").expect("writes");
+    db.delete("secret").expect("deletes");
+    for _ in 0..4 {
+        clock.fetch_add(5_000, Ordering::Relaxed);
+        rest(&db);
+    }
+    assert!(holds(&fs, b"to be forgotten"));
+    let age_ms = db.metrics().oldest_tombstone_age_ms;
+    assert!(age_ms.is_some_and(|age_ms| age_ms >= 10_000), "{age_ms:?}");
 }

@@ -35,6 +35,8 @@ fn check_conflict(result: Result<SeqNo, Error>, key: &str) {
     let error = result.expect_err("somebody else was first");
     assert_eq!(error.kind(), ErrorKind::Conflict);
     assert!(error.to_string().contains(&format!("\"{key}\"")), "{error}");
+    let named = (error.conflicting_keyspace(), error.conflicting_key());
+    assert_eq!(named, (Some("default"), Some(key.as_bytes())));
 }
 
 #[track_caller]
