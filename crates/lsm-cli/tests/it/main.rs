@@ -9,4 +9,5 @@ mod live;
 mod load;
 mod program;
 mod records;
+mod refused;
 mod usage;
