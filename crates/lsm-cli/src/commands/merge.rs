@@ -73,6 +73,12 @@ impl Own {
     }
 }
 
+/// The operator with this name, saved or of the command line, if it is one of the library's.
+pub(crate) fn operator_called(name: &str) -> Option<Operator> {
+    let own = Own::named(name).or_else(|| Own::from_str(name, false).ok());
+    own.map(Own::operator)
+}
+
 /// The operand of a counter.
 fn count(typed: &OsStr) -> Result<Vec<u8>, Failure> {
     let number = typed.to_str().and_then(|text| text.parse().ok()).ok_or_else(|| {

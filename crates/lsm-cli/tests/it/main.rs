@@ -2,6 +2,7 @@
 
 mod backup;
 mod bench;
+mod choosing;
 mod damage;
 mod demo;
 mod inspect;
