@@ -68,8 +68,12 @@ fn large_values_leave_their_keys_once_a_threshold_is_set() {
 fn what_cannot_be_set_is_answered_with_what_can_and_nothing_is_set() {
     let place = Place::new();
     place.run(&["put", "key", "value"]).check_code(0);
-    let refused: [(&str, &str); 12] = [
+    let refused: [(&str, &str); 13] = [
         ("ttl=5", "no option ttl; it has: compaction, compression, filter_bits_per_key, "),
+        (
+            "memory_bytes=1",
+            "by the program that opens the database, and not saved; a keyspace has: ",
+        ),
         ("ttl_ms=soon", "option ttl_ms is \"soon\"; a number is accepted, or none"),
         ("ttl_ms=0", "option ttl_ms is 0; "),
         ("block_bytes=none", "option block_bytes is \"none\"; a number is accepted"),

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use lsm_engine::{CompactionPolicy, Compression, KeyspaceOptions};
+use lsm_engine::{CompactionPolicy, Compression, KeyspaceOptions, Options};
 
 use crate::commands::compact::read_policy;
 use crate::commands::merge::operator_called;
@@ -72,15 +72,22 @@ fn change(options: &mut KeyspaceOptions, name: &str, value: &str) -> Result<(), 
         }
         "blob_threshold_bytes" => options.blob_threshold_bytes = number_or_none(name, value)?,
         "tombstone_age_limit_ms" => options.tombstone_age_limit_ms = number_or_none(name, value)?,
-        _ => {
-            let known: Vec<_> = options.rows().iter().map(|row| row.name).collect();
-            let known = known.join(", ");
-            return Err(Failure::usage(format!(
-                "a keyspace has no option {name}; it has: {known}"
-            )));
-        }
+        _ => return Err(unknown(name)),
     }
     Ok(())
+}
+
+fn unknown(name: &str) -> Failure {
+    let known: Vec<_> = KeyspaceOptions::default().rows().iter().map(|row| row.name).collect();
+    let is_of_database = Options::default().rows().iter().any(|row| row.name == name);
+    let why = if is_of_database {
+        format!(
+            "{name} is chosen by the program that opens the database, and not saved; a keyspace"
+        )
+    } else {
+        format!("a keyspace has no option {name}; it")
+    };
+    Failure::usage(format!("{why} has: {}", known.join(", ")))
 }
 
 fn wrong(name: &str, value: &str, accepted: &str) -> Failure {
