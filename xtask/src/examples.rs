@@ -1,4 +1,5 @@
-//! Runs what the documentation shows: the examples of every crate, and the one in README.md.
+//! Runs what the documentation shows: the examples of every crate, and the Rust in README.md and in the
+//! pages for users.
 //!
 //! Each runs in an empty directory of its own below `target/xtask`, so that an example may create
 //! "my.db" where it stands, as a reader's first program would.
@@ -56,8 +57,11 @@ fn run_one(name: &str, executable: String, workspace: &Workspace) -> Result<bool
     Ok(succeeded)
 }
 
-/// Compiles and runs the Rust blocks of README.md as a stranger's program would be: against the
-/// engine with its default features.
+/// Where the pages for users lie, whose Rust is run too, unless it is marked `rust,ignore`.
+const PAGES: &str = "docs/operations";
+
+/// Compiles and runs the Rust blocks of README.md and of the pages as a stranger's program would be:
+/// against the engine with its default features.
 pub(crate) fn run_readme() -> Result<bool> {
     let workspace = Workspace::read()?;
     let library = build("--package lsm-engine --lib")?
@@ -67,12 +71,32 @@ pub(crate) fn run_readme() -> Result<bool> {
         .find(|file| file.ends_with(".rlib"))
         .ok_or("cargo did not say where the library of lsm-engine is")?;
     let directory = Path::new(&library).parent().unwrap_or(Path::new(".")).join("deps");
-    let readme = workspace::root().join("README.md");
+    let mut all_succeeded = true;
+    for page in pages()? {
+        all_succeeded &= run_page(&page, &library, &directory, &workspace)?;
+    }
+    Ok(all_succeeded)
+}
+
+/// README.md, and those pages that hold Rust.
+fn pages() -> Result<Vec<PathBuf>> {
+    let mut pages = vec![workspace::root().join("README.md")];
+    for entry in std::fs::read_dir(workspace::root().join(PAGES))? {
+        let page = entry?.path();
+        if std::fs::read_to_string(&page)?.lines().any(|line| line == "```rust") {
+            pages.push(page);
+        }
+    }
+    pages.sort();
+    Ok(pages)
+}
+
+fn run_page(page: &Path, library: &str, directory: &Path, workspace: &Workspace) -> Result<bool> {
     Invocation::new(std::env::var("RUSTDOC").unwrap_or_else(|_| "rustdoc".to_owned()))
         .arguments(["--test", "--edition", "2024"])
         .arguments(["--extern".to_owned(), format!("lsm_engine={library}")])
         .arguments(["-L".to_owned(), format!("dependency={}", directory.display())])
-        .arguments([readme.display().to_string()])
+        .arguments([page.display().to_string()])
         .in_directory(empty_directory(&workspace.target_directory, "readme")?)
         .run()
 }

@@ -106,7 +106,7 @@ enum Task {
         #[arg(value_name = "EXAMPLE")]
         names: Vec<String>,
     },
-    /// Compile and run the example in README.md
+    /// Compile and run the Rust in README.md and in docs/operations
     Readme,
     /// Compile each crate by itself, without its default features
     Alone,

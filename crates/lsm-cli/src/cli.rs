@@ -11,7 +11,7 @@ use crate::exit::{Exit, Failure};
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done
-  1  the key was not found; nothing matched
+  1  the key was not found; nothing matched; the condition of a put does not hold
   2  wrong usage or invalid input
   3  the database is busy: another process has it open for writing
   4  corruption was found; file and offset are named

@@ -12,7 +12,7 @@ use lsm_engine::ErrorKind;
 #[repr(u8)]
 pub(crate) enum Exit {
     Done = 0,
-    /// The key is not there, or nothing matched.
+    /// The key is not there, nothing matched, or what a put asks for does not hold.
     NotFound = 1,
     /// Wrong usage or invalid input.
     Usage = 2,

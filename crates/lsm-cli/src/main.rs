@@ -7,6 +7,7 @@
 mod cli;
 mod columns;
 mod commands;
+mod destination;
 mod exit;
 mod format;
 mod key_range;

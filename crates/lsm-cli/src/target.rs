@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use lsm_engine::{Db, Keyspace, Options};
 
+use crate::destination::Destination;
 use crate::exit::Failure;
 
 /// The keyspace that every database has.
@@ -36,11 +37,11 @@ impl Target {
         Ok((db, keyspace))
     }
 
-    /// Opens the keyspace for writing; database and keyspace are created if they are not there.
-    pub(crate) fn create(&self) -> Result<(Db, Keyspace), Failure> {
-        let db = Db::open_with(&self.db, options())?;
-        let keyspace = db.keyspace(self.keyspace_name())?;
-        Ok((db, keyspace))
+    /// Opens the keyspace for writing; database and keyspace are created if they are not there, and
+    /// go again if nothing comes of it.
+    pub(crate) fn create(&self) -> Result<Destination, Failure> {
+        let open = || Ok(Db::open_with(&self.db, options())?);
+        Destination::create(&self.db, self.keyspace_name(), open)
     }
 
     pub(crate) fn keyspace_name(&self) -> &str {

@@ -78,18 +78,18 @@ pub(crate) fn run(args: &CompactArgs) -> Result<Exit, Failure> {
 }
 
 fn parse_policy(text: &str, consent: Consent) -> Result<CompactionPolicy, Failure> {
-    let policy = read_policy(text)?;
+    let policy = read_policy("--policy", text)?;
     if matches!(policy, CompactionPolicy::Fifo(_)) {
         consent.ask("Switch to fifo, which drops the oldest data when there is too much of it?")?;
     }
     Ok(policy)
 }
 
-/// A policy as it is typed.
-pub(crate) fn read_policy(text: &str) -> Result<CompactionPolicy, Failure> {
+/// A policy as it is typed, as the value of `option`.
+pub(crate) fn read_policy(option: &str, text: &str) -> Result<CompactionPolicy, Failure> {
     // In the form in which options are saved, no name has a hyphen.
     let saved_form = text.replacen("lazy-leveled", "lazy_leveled", 1);
-    saved_form.parse().map_err(|error| Failure::usage(format!("--policy: {error}")))
+    saved_form.parse().map_err(|error| Failure::usage(format!("{option}: {error}")))
 }
 
 fn switch_policy(keyspace: &Keyspace, policy: CompactionPolicy) -> Result<(), Failure> {

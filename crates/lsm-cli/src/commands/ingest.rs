@@ -39,10 +39,9 @@ pub(crate) fn run(args: &IngestArgs) -> Result<Exit, Failure> {
     if tables.is_empty() {
         return Err(Failure::usage("there is no table among what was named".to_owned()));
     }
-    let (db, keyspace) = args.target.create()?;
-    let report = keyspace.ingest_tables(&tables)?;
-    drop(keyspace);
-    db.close()?;
+    let destination = args.target.create()?;
+    let ingested = destination.keyspace.ingest_tables(&tables).map_err(Failure::from);
+    let report = destination.close(ingested)?;
     let mut out = Output::new();
     if args.json {
         out.json(&told(&report))?;

@@ -21,6 +21,7 @@ use lsm_engine::{Db, IngestReport, Keyspace, Ticket, WriteBatch};
 use serde_json::json;
 
 use crate::commands::ingest;
+use crate::destination::Destination;
 use crate::exit::{Exit, Failure};
 use crate::format::BytesFormat;
 use crate::output::Output;
@@ -71,38 +72,40 @@ pub(crate) fn run(args: &LoadArgs) -> Result<Exit, Failure> {
     let (input, bytes_total) = open_input(&args.file)?;
     let reader = RecordReader::new(input, args.line_format(), args.bytes);
     let began = Instant::now();
-    let (db, keyspace) = args.target.create()?;
+    let mut destination = args.target.create()?;
     let bar = progress::bar("loading", bytes_total);
     if args.sorted {
-        let report = load_sorted(reader, &keyspace, args, &bar);
+        let report = load_sorted(reader, &destination.keyspace, args, &bar);
         bar.finish_and_clear();
-        let report = report.map_err(|failure| failure.adding(loaded(0)))?;
-        drop(keyspace);
-        db.close()?;
+        let report = destination.close(report.map_err(|failure| failure.adding(loaded(0))))?;
         report_sorted(args, &report, began.elapsed())?;
         return Ok(Exit::Done);
     }
     let durable = AtomicU64::new(0);
-    let (outcome, records) = thread::scope(|scope| {
+    let (outcome, written) = thread::scope(|scope| {
         let (tickets, receiver) = sync_channel(GROUPS_IN_FLIGHT);
         let acknowledger = scope.spawn(|| acknowledge(receiver, args.ack, &durable));
         let batch = WriteBatch::new();
-        let mut loader = Loader { db: &db, keyspace: &keyspace, batch, tickets, records: 0 };
+        let Destination { db, keyspace, .. } = &destination;
+        let mut loader = Loader { db, keyspace, batch, tickets, records: 0, written: 0 };
         let outcome = loader.load(reader, args, &bar);
-        let records = loader.records;
+        let written = loader.written;
         // The acknowledger ends when nobody can send it tickets any more.
         drop(loader);
         let acknowledged = acknowledger.join().expect("the acknowledger does not panic");
-        (acknowledged.and(outcome), records)
+        (acknowledged.and(outcome), written)
     });
     bar.finish_and_clear();
-    outcome.map_err(|failure| failure.adding(loaded(durable.load(Ordering::Acquire))))?;
-    // Flushed before the counters are read, so that they tell all that the records cost.
-    db.flush()?;
-    let work = Work::from(&db.metrics());
-    drop(keyspace);
-    db.close()?;
-    report(args, records, &work, began.elapsed())?;
+    if written > 0 {
+        destination.keep();
+    }
+    let outcome = outcome
+        .map_err(|failure| failure.adding(loaded(durable.load(Ordering::Acquire))))
+        // Flushed before the counters are read, so that they tell all that the records cost.
+        .and_then(|()| Ok(destination.db.flush()?))
+        .map(|()| Work::from(&destination.db.metrics()));
+    let work = destination.close(outcome)?;
+    report(args, written, &work, began.elapsed())?;
     Ok(Exit::Done)
 }
 
@@ -194,6 +197,8 @@ struct Loader<'a> {
     tickets: SyncSender<InFlight>,
     /// Records read so far.
     records: u64,
+    /// Of these, those that were sent on their way.
+    written: u64,
 }
 
 impl Loader<'_> {
@@ -235,6 +240,7 @@ impl Loader<'_> {
     fn submit(&mut self) -> Result<(), Failure> {
         if !self.batch.is_empty() {
             let ticket = self.db.write_async(&self.batch)?;
+            self.written = self.records;
             // Fails if the acknowledger has given up; what it says then is what is reported.
             let gone = |_| Failure::new(Exit::Io, "the load was given up");
             self.tickets.send((ticket, self.records)).map_err(gone)?;

@@ -1,14 +1,15 @@
 //! `lsm merge`: adds to a value without reading it.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 
 use clap::{Args, ValueEnum};
 use lsm_engine::{
-    Append, Counter, Db, Keyspace, KeyspaceOptions, MergeOperator, Operator, SetUnion, WriteBatch,
-    WriteOptions,
+    Append, Counter, Keyspace, KeyspaceOptions, MAX_KEY_BYTES, MergeOperator, Operator, SeqNo,
+    SetUnion, WriteBatch, WriteOptions,
 };
 use serde_json::json;
 
+use crate::destination::Destination;
 use crate::exit::{Exit, Failure};
 use crate::format::Format;
 use crate::output::Output;
@@ -53,6 +54,17 @@ impl Own {
         }
     }
 
+    /// What was typed, as this operator takes it.
+    fn operands(self, args: &MergeArgs) -> Result<Vec<Vec<u8>>, Failure> {
+        let typed = args.operands.iter();
+        if self == Self::Counter {
+            return typed.map(|operand| count(operand)).collect();
+        }
+        let parse = |operand: &OsString| args.format.bytes.parse_argument("the operand", operand);
+        let parsed = typed.map(parse).collect::<Result<Vec<_>, _>>()?;
+        Ok(if self == Self::SetUnion { vec![SetUnion::operand(parsed)] } else { parsed })
+    }
+
     /// The one with this saved name.
     fn named(name: &str) -> Option<Self> {
         let own: [(&dyn MergeOperator, Self); 3] =
@@ -61,49 +73,72 @@ impl Own {
     }
 }
 
+/// The operator with this name, saved or of the command line, if it is one of the library's.
+pub(crate) fn operator_called(name: &str) -> Option<Operator> {
+    let own = Own::named(name).or_else(|| Own::from_str(name, false).ok());
+    own.map(Own::operator)
+}
+
+/// The operand of a counter.
+fn count(typed: &OsStr) -> Result<Vec<u8>, Failure> {
+    let number = typed.to_str().and_then(|text| text.parse().ok()).ok_or_else(|| {
+        let shown = typed.display();
+        Failure::usage(format!("the operand \"{shown}\" is not a number of 64 bits"))
+    })?;
+    Ok(Counter::operand(number).into())
+}
+
 pub(crate) fn run(args: &MergeArgs) -> Result<Exit, Failure> {
-    let bytes_format = args.format.bytes;
-    let key = bytes_format.parse_argument("the key", &args.key)?;
-    let (db, keyspace) = open(args)?;
-    let own = own_operator(&args.target, &keyspace)?;
-    let mut batch = WriteBatch::new();
-    let mut batch_within = batch.within(&keyspace);
-    if own == Own::Counter {
-        for operand in &args.operands {
-            let number = operand.to_str().and_then(|text| text.parse().ok()).ok_or_else(|| {
-                let shown = operand.display();
-                Failure::usage(format!("the operand \"{shown}\" is not a number of 64 bits"))
-            })?;
-            batch_within.merge(&key, Counter::operand(number));
+    let key = args.format.bytes.parse_argument("the key", &args.key)?;
+    let (destination, merged) = match args.operator {
+        Some(own) => {
+            // The operands come first: one that is refused names no operator, which would stay.
+            let operands = own.operands(args)?;
+            check_length(&key)?;
+            let destination = args.target.create()?;
+            let merged = name_operator(&destination, own)
+                .and_then(|()| merge(&destination, &key, &operands));
+            (destination, merged)
         }
-    } else {
-        let operands = args.operands.iter();
-        let parsed = operands.map(|operand| bytes_format.parse_argument("the operand", operand));
-        let parsed = parsed.collect::<Result<Vec<_>, _>>()?;
-        if own == Own::SetUnion {
-            batch_within.merge(&key, SetUnion::operand(parsed));
-        } else {
-            parsed.iter().for_each(|operand| batch_within.merge(&key, operand));
+        None => {
+            let (db, keyspace) = args.target.write()?;
+            let operands = own_operator(&args.target, &keyspace)?.operands(args)?;
+            let destination = Destination::found(db, keyspace);
+            let merged = merge(&destination, &key, &operands);
+            (destination, merged)
         }
-    }
-    let seq_no = db.write_with(&batch, WriteOptions::default())?;
-    drop(keyspace);
-    db.close()?;
+    };
+    let seq_no = destination.close(merged)?;
     if args.format.json {
         let mut out = Output::new();
-        out.json(&json!({ "key": bytes_format.json(&key), "seq_no": seq_no }))?;
+        out.json(&json!({ "key": args.format.bytes.json(&key), "seq_no": seq_no }))?;
         out.finish()?;
     }
     Ok(Exit::Done)
 }
 
-fn open(args: &MergeArgs) -> Result<(Db, Keyspace), Failure> {
-    let Some(own) = args.operator else { return args.target.write() };
-    let (db, keyspace) = args.target.create()?;
+fn check_length(key: &[u8]) -> Result<(), Failure> {
+    if key.len() <= MAX_KEY_BYTES {
+        return Ok(());
+    }
+    let bytes = key.len();
+    Err(Failure::usage(format!("the key has {bytes} bytes; a key has at most {MAX_KEY_BYTES}")))
+}
+
+/// Gives the keyspace its operator, if it has none yet.
+fn name_operator(destination: &Destination, own: Own) -> Result<(), Failure> {
+    let Destination { db, keyspace, .. } = destination;
     let merge_operator = Some(own.operator());
     let options = KeyspaceOptions { merge_operator, ..keyspace.options() };
-    let keyspace = db.keyspace_with(args.target.keyspace_name(), options)?;
-    Ok((db, keyspace))
+    db.keyspace_with(keyspace.name(), options)?;
+    Ok(())
+}
+
+fn merge(destination: &Destination, key: &[u8], operands: &[Vec<u8>]) -> Result<SeqNo, Failure> {
+    let mut batch = WriteBatch::new();
+    let mut within = batch.within(&destination.keyspace);
+    operands.iter().for_each(|operand| within.merge(key, operand));
+    Ok(destination.db.write_with(&batch, WriteOptions::default())?)
 }
 
 /// The keyspace's operator, if it is one whose operands can be written here.

@@ -177,29 +177,6 @@ fn large_values_are_counted_and_dumped() {
 }
 
 #[test]
-fn options_show_what_a_database_has_chosen_and_what_looks_unwise() {
-    let place = Place::new();
-    load(&place, 0..10);
-    let lines = place.run(&["options", "--json"]).check_code(0).json_lines();
-    let find = |keyspace: Option<&str>, option: &str| {
-        let is_it = |line: &&serde_json::Value| {
-            line["keyspace"].as_str() == keyspace && line["option"] == option
-        };
-        lines.iter().find(is_it).unwrap_or_else(|| panic!("{option} in {lines:?}")).clone()
-    };
-    let memory = find(None, "memory_bytes");
-    assert_eq!(memory["value"], memory["default"]);
-    assert!(memory["does"].as_str().unwrap().contains("budget"), "{memory}");
-    assert_eq!(find(Some("default"), "block_bytes")["value"], "4096");
-    let text = place.run(&["options"]).check_code(0).text().to_owned();
-    assert!(
-        text.contains("\nkeyspace default\n") && text.contains("  block_bytes: 4096\n"),
-        "{text}"
-    );
-    place.run(&["options", "--keyspace", "missing"]).check_code(2);
-}
-
-#[test]
 fn stats_print_what_prometheus_reads() {
     let place = Place::new();
     load(&place, 0..1_000);

@@ -2,6 +2,7 @@
 
 mod backup;
 mod bench;
+mod choosing;
 mod damage;
 mod demo;
 mod inspect;
@@ -9,4 +10,5 @@ mod live;
 mod load;
 mod program;
 mod records;
+mod refused;
 mod usage;

@@ -63,6 +63,40 @@ fn nothing_is_merged_without_an_operator_or_against_it() {
 }
 
 #[test]
+fn a_put_can_depend_on_what_is_there() {
+    let place = Place::new();
+    let value = || place.run(&["get", "lock"]).check_code(0).text();
+    place.run(&["put", "lock", "mine", "--if-absent"]).check_code(0);
+    let held = place.run(&["put", "lock", "yours", "--if-absent"]).check_code(1);
+    assert_eq!(held.stderr, "lsm: key \"lock\" has a value; nothing was written\n");
+    let other = place.run(&["put", "lock", "ours", "--expect", "yours", "--json"]).check_code(1);
+    assert!(other.stderr.contains("has another value"), "{}", other.stderr);
+    let [told] = other.json_lines().try_into().unwrap();
+    assert_eq!((&told["seq_no"], &told["found"]), (&serde_json::Value::Null, &"mine".into()));
+    assert_eq!(value(), "mine\n");
+    place.run(&["put", "lock", "ours", "--expect", "mine"]).check_code(0);
+    place.run(&["put", "lock", "--hex", "7468", "--expect", "6f757273"]).check_code(2);
+    place.run(&["put", "--hex", "6c6f636b", "7468", "--expect", "6f757273"]).check_code(0);
+    assert_eq!(value(), "th\n");
+    let absent = place.run(&["put", "key", "value", "--expect", ""]).check_code(1);
+    assert!(absent.stderr.contains("has no value"), "{}", absent.stderr);
+    place.run(&["put", "key", "value", "--if-absent", "--ttl", "1ms"]).check_code(0);
+    std::thread::sleep(std::time::Duration::from_millis(2));
+    place.run(&["put", "key", "value", "--if-absent"]).check_code(0);
+    place.run(&["put", "key", "value", "--if-absent", "--expect", "value"]).check_code(2);
+}
+
+#[test]
+fn a_value_is_expected_only_where_there_is_something() {
+    let place = Place::new();
+    place.run(&["put", "key", "value", "--expect", "old"]).check_code(2);
+    assert!(!place.db().exists());
+    place.run(&["put", "key", "value"]).check_code(0);
+    let missing = ["put", "--keyspace", "new", "key", "value", "--expect", "old"];
+    assert!(place.run(&missing).check_code(2).stderr.contains("there is no keyspace"));
+}
+
+#[test]
 fn a_delete_that_nobody_confirms_deletes_nothing() {
     let place = Place::new();
     place.run(&["put", "user:1", "Ada"]).check_code(0);

@@ -109,7 +109,7 @@ pub(super) fn keyspace_options(args: &BenchArgs) -> Result<KeyspaceOptions, Fail
         ..KeyspaceOptions::default()
     };
     if let Some(text) = &args.policy {
-        options.compaction = read_policy(text)?;
+        options.compaction = read_policy("--policy", text)?;
         if matches!(options.compaction, CompactionPolicy::Fifo(_)) {
             return Err(Failure::usage(
                 "--policy: fifo drops records that are read later; leveled, tiered and lazy-leveled \
