@@ -82,6 +82,12 @@ impl Step {
         self.name
     }
 
+    /// The command that reruns it alone.
+    #[cfg(test)]
+    pub(crate) fn rerun(&self) -> &str {
+        &self.rerun
+    }
+
     /// A step that cannot be tried here, and why.
     pub(crate) fn skipped(name: &'static str, reason: impl Into<String>) -> Self {
         let reason = reason.into();

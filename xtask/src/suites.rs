@@ -19,6 +19,13 @@ const FUZZ_TARGETS: usize = 10;
 /// How many planted bugs each build tries; which ones changes with the commit.
 const PLANTED: usize = 3;
 
+/// The memory that the load of the build server may use, in MiB. With less there is too little room beside
+/// the budget, for page tables, stacks and what merges hold.
+const MEMORY_LIMIT_MIB: u64 = 64;
+
+/// How many times as much it loads.
+const MEMORY_LIMIT_TIMES: u64 = 20;
+
 /// What a change must keep true, in the time of a coffee.
 pub(crate) fn test() -> Result<Vec<Step>> {
     Ok(vec![
@@ -55,7 +62,7 @@ pub(crate) fn test() -> Result<Vec<Step>> {
 
 /// The same, and what takes longer: each crate alone, packages, instructions counted, arbitrary bytes,
 /// the model, a crash at every step, and what happens to a real machine: kills, power cuts, full
-/// disks, failed syncs.
+/// disks, failed syncs, little memory.
 pub(crate) fn ci(crash_minutes: u32, histories: u64, seed: u64) -> Result<Vec<Step>> {
     let workspace = Workspace::read()?;
     let mut steps = test()?;
@@ -80,6 +87,8 @@ pub(crate) fn ci(crash_minutes: u32, histories: u64, seed: u64) -> Result<Vec<St
     steps.push(simulated(&workspace, "cut", &format!("--cuts 200 --seed {seed}")));
     steps.push(simulated(&workspace, "full-disk", &format!("--rounds 10 --seed {seed}")));
     steps.push(simulated(&workspace, "failed-sync", &format!("--rounds 10 --seed {seed}")));
+    let limit = format!("--limit-mib {MEMORY_LIMIT_MIB} --times {MEMORY_LIMIT_TIMES}");
+    steps.push(simulated(&workspace, "memory-limit", &limit));
     let histories = format!("--histories 1000 --seed {seed}");
     steps.push(simulated(&workspace, "linearizability", &histories));
     Ok(steps)
@@ -105,5 +114,16 @@ mod tests {
         let ci = names(&ci(5, 2_000, 1).unwrap());
         assert_eq!(ci[..test.len()], test);
         assert!(ci.contains(&"crash"));
+    }
+
+    #[test]
+    fn the_build_server_loads_many_times_the_memory_that_it_may_use() {
+        let steps = ci(5, 2_000, 1).unwrap();
+        let step = steps.iter().find(|step| step.name() == "memory-limit").expect("one of them");
+        assert!(
+            step.rerun().ends_with("memory-limit --limit-mib 64 --times 20"),
+            "{}",
+            step.rerun()
+        );
     }
 }

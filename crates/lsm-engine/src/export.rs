@@ -52,6 +52,9 @@ impl Keyspace {
     /// Writes what a reader sees of `range` at one moment as tables into the directory `dir`, which
     /// is not there yet, or empty. Reads and writes go on meanwhile.
     ///
+    /// A value keeps its expiry. One that operands were merged with is written as what it comes to at
+    /// that moment, for good, even where the value below them was to expire.
+    ///
     /// ```
     /// # use lsm_engine::{Db, Reads};
     /// # let dir = tempfile::tempdir()?;

@@ -7,7 +7,7 @@ use lsm_engine::{Db, Iter, Key, Keyspace, Reads, Scan, Value};
 use lsm_workload::Rng;
 
 use crate::data::{KEYS, KEYSPACES, is_value, key_at, key_bytes, rank, rank_of, value_bytes};
-use crate::model::{Copy, Found, Model, Values, first_difference, show, values_at};
+use crate::model::{Copy, Found, FoundMap, Model, Values, first_difference, show, values_at};
 use crate::op::Op;
 use crate::setup::Choice;
 use crate::sieve::unmarked;
@@ -302,15 +302,21 @@ impl World {
             let choice = Choice::of(&options);
             let choice = choice.ok_or_else(|| Stop::Wrong(format!("{name} has {options:?}")))?;
             found.catalog[number] = Some(choice);
-            for entry in keyspace.iter() {
-                let (key, value) = self.told(entry)?;
-                let rank = rank_of(&key).ok_or_else(|| {
-                    Stop::Wrong(format!("there is a key \"{}\"", key.escape_ascii()))
-                })?;
-                found.maps[number][rank] = Some(value);
-            }
+            found.maps[number] = self.map_of(&keyspace)?;
         }
         Ok(found)
+    }
+
+    /// All that a keyspace holds.
+    pub(crate) fn map_of(&self, keyspace: &Keyspace) -> Result<FoundMap, Stop> {
+        let mut map = vec![None; usize::from(KEYS)];
+        for entry in keyspace.iter() {
+            let (key, value) = self.told(entry)?;
+            let rank = rank_of(&key)
+                .ok_or_else(|| Stop::Wrong(format!("there is a key \"{}\"", key.escape_ascii())))?;
+            map[rank] = Some(value);
+        }
+        Ok(map)
     }
 
     /// A checkpoint opens as a database, and holds what it held when it was made.

@@ -6,9 +6,9 @@ use std::time::Duration;
 use lsm_engine::{Durability, Keyspace, SeqNo, WriteBatch, WriteOptions};
 
 use crate::chain::{is_operand, operand_bytes};
-use crate::data::{UNKNOWN, Write, has_ttl, key_bytes, keys_between, rank, value_bytes};
+use crate::data::{UNKNOWN, Write, has_ttl, key_bytes, rank, value_bytes};
 use crate::model::Model;
-use crate::op::Op;
+use crate::op::{Change, Op};
 use crate::world::{Stop, World};
 
 /// Tickets that are in flight at most; one more waits for the oldest.
@@ -55,10 +55,7 @@ impl World {
             _ => self.db().write_with(&self.batch(&writes, ttl), options),
         };
         let seq_no = self.ordered(result, writes, ttl_ms, durability, model)?;
-        if self.db().visible_seq_no() < seq_no {
-            return Err(Stop::Wrong("it was acknowledged before it was visible".into()));
-        }
-        Ok(())
+        self.check_visible(seq_no)
     }
 
     pub(crate) fn write_async(&mut self, writes: &[Write], model: &mut Model) -> Result<(), Stop> {
@@ -87,10 +84,7 @@ impl World {
         let brought = bring_in(keyspace, &writes);
         let seq_no = self.ordered(brought, writes, None, Durability::Disk, model)?;
         model.feed.note_ingest();
-        if self.db().visible_seq_no() < seq_no {
-            return Err(Stop::Wrong("it was acknowledged before it was visible".into()));
-        }
-        Ok(())
+        self.check_visible(seq_no)
     }
 
     /// A [`DeleteRange`](Op::DeleteRange).
@@ -100,7 +94,8 @@ impl World {
         };
         let Some(handle) = self.keyspace(keyspace) else { return Ok(()) };
         let writes = self.present(writes);
-        let all = deletes_of(keyspace, from, to).chain(writes.iter().copied()).collect::<Vec<_>>();
+        let mut all = Change::DeleteRange { keyspace, from, to }.writes();
+        all.extend_from_slice(&writes);
         if all.is_empty() {
             return Ok(());
         }
@@ -117,6 +112,11 @@ impl World {
             self.db().write_with(&batch, options)
         };
         let seq_no = self.ordered(result, all, None, durability, model)?;
+        self.check_visible(seq_no)
+    }
+
+    /// What was acknowledged is visible.
+    pub(crate) fn check_visible(&self, seq_no: SeqNo) -> Result<(), Stop> {
         if self.db().visible_seq_no() < seq_no {
             return Err(Stop::Wrong("it was acknowledged before it was visible".into()));
         }
@@ -132,6 +132,18 @@ impl World {
         durability: Durability,
         model: &mut Model,
     ) -> Result<SeqNo, Stop> {
+        self.given(result, model, |model, seq_no| {
+            model.append(writes, ttl_ms, seq_no, durability);
+        })
+    }
+
+    /// The same, where `append` tells the model what the commit writes.
+    pub(crate) fn given(
+        &mut self,
+        result: lsm_engine::Result<SeqNo>,
+        model: &mut Model,
+        append: impl FnOnce(&mut Model, SeqNo),
+    ) -> Result<SeqNo, Stop> {
         match result {
             Ok(seq_no) if seq_no <= self.last_seq_no => {
                 let wrong = format!("sequence number {seq_no} follows {}", self.last_seq_no);
@@ -139,11 +151,11 @@ impl World {
             }
             Ok(seq_no) => {
                 self.last_seq_no = seq_no;
-                model.append(writes, ttl_ms, seq_no, durability);
+                append(model, seq_no);
                 Ok(seq_no)
             }
             Err(_) if self.place.has_crashed() => {
-                model.append(writes, ttl_ms, UNKNOWN, durability);
+                append(model, UNKNOWN);
                 Err(Stop::Crashed)
             }
             Err(error) => Err(Stop::Wrong(error.to_string())),
@@ -217,11 +229,6 @@ pub(crate) fn bring_in(keyspace: &Keyspace, writes: &[Write]) -> lsm_engine::Res
         }
     }
     Ok(load.finish()?.seq_no)
-}
-
-/// What a range delete does, key by key.
-pub(crate) fn deletes_of(keyspace: u8, from: u16, to: Option<u16>) -> impl Iterator<Item = Write> {
-    keys_between(from, to).iter().map(move |key| (keyspace, *key, None))
 }
 
 /// Adds the range delete itself to a batch.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::history::History;
-use crate::op::{OP_NAMES, Op};
+use crate::op::{Change, OP_NAMES, Op};
 
 /// How often each operation, option and policy was used.
 #[derive(Clone, Debug)]
@@ -33,6 +33,18 @@ impl Coverage {
         }
         for op in &history.ops {
             self.count(format!("op {}", op.name()));
+            if let Op::Transact { writes, ttl_ms, by_cursor, .. } = op {
+                let names = [
+                    ("puts_ttl", ttl_ms.is_some()),
+                    ("reads_by_cursor", *by_cursor),
+                    ("deletes_range", writes.iter().any(is_range)),
+                    ("deletes_prefix", writes.iter().any(is_prefix)),
+                ];
+                names.iter().for_each(|(name, is_so)| {
+                    *self.counts.entry(format!("transaction {name}")).or_default() +=
+                        u64::from(*is_so);
+                });
+            }
             match op {
                 Op::Write { durability, .. }
                 | Op::DeleteRange { durability, .. }
@@ -58,6 +70,14 @@ impl Coverage {
         let few = self.counts.iter().filter(|(_, count)| **count < minimum);
         few.map(|(name, _)| name.as_str()).collect()
     }
+}
+
+fn is_range(change: &Change) -> bool {
+    matches!(change, Change::DeleteRange { .. })
+}
+
+fn is_prefix(change: &Change) -> bool {
+    matches!(change, Change::DeletePrefix { .. })
 }
 
 impl fmt::Display for Coverage {

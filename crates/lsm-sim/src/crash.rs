@@ -60,8 +60,9 @@ fn dimensions() -> Vec<String> {
                  tables.without_filters values.apart values.beside_keys deletes.limited \
                  reads.mapped reads.cached log.mapped log.written memory.tight memory.ample \
                  log.group_in_flight log.recycled keyspaces.several keyspaces.dropped \
-                 checkpoints.made snapshots.held scans.under_way reader.beside changes.followed values.expired during.open during.put \
-                 during.delete during.delete_range during.merge during.ingest during.transact \
+                 checkpoints.made exports.made snapshots.held scans.under_way reader.beside changes.followed values.expired \
+                 values.filtered values.filtered_away during.open during.put \
+                 during.delete during.delete_range during.merge during.ingest during.export during.ingest_tables during.transact \
                  during.put_if during.batch during.write_ttl during.write_async during.wait during.wait_durable \
                  during.flush during.compact during.background during.sync during.create \
                  during.drop during.set_options during.checkpoint during.reopen";

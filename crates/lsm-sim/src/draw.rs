@@ -6,8 +6,11 @@ use lsm_workload::Rng;
 
 use crate::chain::is_operand;
 use crate::data::{KEYS, KEYSPACES, OPERANDS, Write, rank};
-use crate::op::Op;
+use crate::op::{Change, Op};
 use crate::setup::{Choice, KEPT_BYTES};
+
+/// How long values are kept that have a time to live, in milliseconds.
+const TTLS_MS: &[u32] = &[1, 50, 1_000, 20_000, 1_000_000];
 
 /// What a history is for, and so what it is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,7 +134,12 @@ impl Mix {
 
     fn rare(self, rng: &mut Rng) -> Op {
         let keyspace = 1 + rng.below(u64::from(KEYSPACES) - 1) as u8;
-        match rng.below(28) {
+        match rng.below(32) {
+            28..30 => self.export(rng),
+            30..32 => Op::IngestTables {
+                export: rng.below(4).saturating_sub(1) as u8,
+                keyspace: random_keyspace(rng),
+            },
             27 => Op::KeepChanges {
                 bytes: *rng.pick(&[0, 64 << 10, KEPT_BYTES, KEPT_BYTES]),
                 ms: *rng.pick(&[None, None, Some(1_000), Some(200_000)]),
@@ -171,17 +179,22 @@ impl Mix {
     /// seldom the wrong way round.
     fn delete_range(self, rng: &mut Rng) -> Op {
         let keyspace = random_keyspace(rng);
-        let from = self.key(rng);
-        let others: Vec<u16> = (0..4).map(|_| self.key(rng)).collect();
-        let above = others.iter().copied().filter(|other| rank(*other) > rank(from));
-        let nearest = above.min_by_key(|other| rank(*other)).unwrap_or(others[0]);
-        let to = (!rng.chance(0.08)).then_some(nearest);
+        let (from, to) = self.range(rng);
         let writes = if rng.chance(0.4) { self.writes(rng) } else { Vec::new() };
         Op::DeleteRange { keyspace, from, to, writes, durability: self.durability(rng) }
     }
 
+    /// A range that is mostly short.
+    fn range(self, rng: &mut Rng) -> (u16, Option<u16>) {
+        let from = self.key(rng);
+        let others: Vec<u16> = (0..4).map(|_| self.key(rng)).collect();
+        let above = others.iter().copied().filter(|other| rank(*other) > rank(from));
+        let nearest = above.min_by_key(|other| rank(*other)).unwrap_or(others[0]);
+        (from, (!rng.chance(0.08)).then_some(nearest))
+    }
+
     fn with_ttl(self, rng: &mut Rng) -> Op {
-        let ttl_ms = *rng.pick(&[1, 50, 1_000, 20_000, 1_000_000]);
+        let ttl_ms = *rng.pick(TTLS_MS);
         let writes = if rng.chance(0.5) {
             self.writes(rng)
         } else {
@@ -221,9 +234,35 @@ impl Mix {
             };
             meanwhile.push((keyspace, key, Some(rng.next_u64() as u32 % OPERANDS)));
         }
-        let writes = if rng.chance(0.9) { self.writes(rng) } else { Vec::new() };
-        let (durability, rollback) = (self.durability(rng), rng.chance(0.1));
-        Op::Transact { durability, rollback, keyspace, from, to, reads, writes, meanwhile }
+        let writes = if rng.chance(0.9) { self.changes(rng) } else { Vec::new() };
+        Op::Transact {
+            durability: self.durability(rng),
+            rollback: rng.chance(0.1),
+            ttl_ms: rng.chance(0.3).then(|| *rng.pick(TTLS_MS)),
+            by_cursor: rng.chance(0.15),
+            keyspace,
+            from,
+            to,
+            reads,
+            writes,
+            meanwhile,
+        }
+    }
+
+    /// What a transaction writes: mostly single keys, with ranges and prefixes among them.
+    fn changes(self, rng: &mut Rng) -> Vec<Change> {
+        let mut changes: Vec<Change> = self.writes(rng).into_iter().map(Change::Write).collect();
+        if rng.chance(0.3) {
+            let keyspace = random_keyspace(rng);
+            let change = if rng.chance(0.7) {
+                let (from, to) = self.range(rng);
+                Change::DeleteRange { keyspace, from, to }
+            } else {
+                Change::DeletePrefix { keyspace, key: self.key(rng) }
+            };
+            changes.insert(rng.below(changes.len() as u64 + 1) as usize, change);
+        }
+        changes
     }
 
     fn ingested(self, rng: &mut Rng) -> Vec<Write> {
@@ -233,6 +272,13 @@ impl Mix {
         // What is brought in sorted are values.
         writes.retain(|write| !write.2.is_some_and(is_operand));
         writes
+    }
+
+    /// Mostly all of a keyspace: a short range has mostly nothing in it.
+    fn export(self, rng: &mut Rng) -> Op {
+        let keyspace = random_keyspace(rng);
+        let (from, to) = if rng.chance(0.6) { (0, None) } else { self.range(rng) };
+        Op::Export { keyspace, from, to }
     }
 
     fn one_write(self, rng: &mut Rng, keyspace: u8) -> Write {

@@ -51,7 +51,7 @@ impl Feed {
     }
 
     /// A commit was ordered.
-    pub fn note(&mut self, seq_no: SeqNo, writes: &[Write], lives: &[u32]) {
+    pub fn note(&mut self, seq_no: SeqNo, writes: impl Iterator<Item = Write>, lives: &[u32]) {
         if self.told.is_none() || seq_no == UNKNOWN {
             return;
         }
@@ -59,7 +59,7 @@ impl Feed {
             *self = Self::default();
             return;
         }
-        let writes = writes.iter().map(|write| (*write, lives[usize::from(write.0)])).collect();
+        let writes = writes.map(|write| (write, lives[usize::from(write.0)])).collect();
         self.untold.push_back(Untold { seq_no, writes, is_ingest: false });
     }
 

@@ -16,8 +16,8 @@
 //! |---|---|
 //! | the operations, as text | `op.rs`, their keys and values `data.rs`, what is merged `chain.rs`, or filtered `sieve.rs` |
 //! | which of them a history is made of | `draw.rs`, `sequences.rs` |
-//! | what is expected of them | `model.rs` |
-//! | how the engine is asked, and its answers compared | `world.rs`, `answers.rs`, `transactions.rs`, `feed.rs`, `oracle.rs` |
+//! | what is expected of them | `model.rs`, of one key `cell.rs`, of what goes unasked `gone.rs` |
+//! | how the engine is asked, and its answers compared | `world.rs`, `answers.rs`, `transactions.rs`, `exports.rs`, `feed.rs`, `oracle.rs` |
 //! | histories: run, shrunk, kept | `history.rs` |
 //! | a crash at every step | `crash.rs` |
 //! | the same history in several worlds | `worlds.rs`, `place.rs`, `setup.rs` |
@@ -32,6 +32,7 @@
 
 pub mod amplification;
 mod answers;
+pub mod cell;
 pub mod chain;
 mod commits;
 pub mod contents;
@@ -40,10 +41,12 @@ pub mod crash;
 pub mod damage;
 pub mod data;
 pub mod draw;
+pub mod exports;
 pub mod faults;
 pub mod feed;
 mod figures;
 pub mod fuzz;
+mod gone;
 pub mod history;
 pub mod jobs;
 #[cfg(feature = "linearizability")]

@@ -16,17 +16,17 @@ use std::collections::{BTreeSet, VecDeque};
 
 use lsm_engine::{Durability, SeqNo, Value};
 
-use crate::chain::written;
-use crate::data::{
-    Held, KEYS, KEYSPACES, NEVER_MS, Write, has_ttl, is_value, key_at, rank, value_bytes,
-};
+use crate::cell::Cell;
+use crate::data::{Held, KEYS, KEYSPACES, NEVER_MS, Write, has_ttl, key_at, rank, value_bytes};
+use crate::exports::Exported;
 use crate::feed::Feed;
+use crate::gone::Gone;
 use crate::setup::{Choice, START_MS};
 
 /// What is found in one keyspace: values by the rank of their keys.
 pub type Values = Vec<Option<u32>>;
 /// What one keyspace holds, expired or not, by the rank of the keys.
-pub type Cells = Vec<Option<Held>>;
+pub type Cells = Vec<Cell>;
 /// The contents of all keyspaces; those that are not there have none.
 pub type Contents = Vec<Cells>;
 
@@ -48,10 +48,12 @@ pub struct Found {
 pub type Catalog = Vec<Option<Choice>>;
 
 /// A write with the time at which its value expires.
-type Stamped = (u8, u16, Option<Held>);
+pub(crate) type Stamped = (u8, u16, Option<Held>);
 
 #[derive(Clone, Debug)]
 struct Commit {
+    /// Its place in the order of all that the model was told of.
+    place: u64,
     writes: Vec<Stamped>,
     seq_no: SeqNo,
     need: Durability,
@@ -80,8 +82,12 @@ pub struct Copy {
 /// The database as a user may expect it.
 #[derive(Clone, Debug)]
 pub struct Model {
-    base: Contents,
+    pub(crate) base: Contents,
     commits: VecDeque<Commit>,
+    /// Commits so far.
+    places: u64,
+    /// What went unasked.
+    pub(crate) gone: Gone,
     written: usize,
     visible: usize,
     /// What the clock shows.
@@ -100,6 +106,10 @@ pub struct Model {
     pub scans: Vec<VecDeque<(usize, u32)>>,
     /// What each checkpoint holds.
     pub checkpoints: Vec<Copy>,
+    /// What each export holds.
+    pub exports: Vec<Exported>,
+    /// What the one holds that is being made.
+    pub export_in_doubt: Option<Exported>,
     /// What a second, read-only opening shows until it is refreshed.
     pub reader: Option<Contents>,
     /// What a follower of changes was told.
@@ -109,12 +119,14 @@ pub struct Model {
 impl Model {
     /// An empty database whose default keyspace chose `choice`.
     pub fn new(choice: Choice) -> Self {
-        let empty = vec![vec![None; usize::from(KEYS)]; usize::from(KEYSPACES)];
+        let empty = vec![vec![Cell::default(); usize::from(KEYS)]; usize::from(KEYSPACES)];
         let mut catalog = vec![None; usize::from(KEYSPACES)];
         catalog[0] = Some(choice);
         Self {
             base: empty.clone(),
             commits: VecDeque::new(),
+            places: 0,
+            gone: Gone::default(),
             written: 0,
             visible: 0,
             clock_ms: START_MS,
@@ -126,6 +138,8 @@ impl Model {
             snapshots: Vec::new(),
             scans: Vec::new(),
             checkpoints: Vec::new(),
+            exports: Vec::new(),
+            export_in_doubt: None,
             reader: None,
             feed: Feed::default(),
         }
@@ -146,12 +160,16 @@ impl Model {
 
     /// Whether some keyspace holds a value whose time is over.
     pub fn has_expired(&self) -> bool {
-        self.state.iter().flatten().flatten().any(|held| held.at(self.time_ms).is_none())
+        self.held().any(|held| held.at(self.time_ms).is_none())
     }
 
     /// Whether some value will expire, or has.
     fn has_expiring(&self) -> bool {
-        self.state.iter().flatten().flatten().any(|held| held.expires_at_ms < NEVER_MS)
+        self.held().any(|held| held.expires_at_ms < NEVER_MS)
+    }
+
+    fn held(&self) -> impl Iterator<Item = Held> {
+        self.state.iter().flatten().filter_map(Cell::held)
     }
 
     /// A commit has its place in the order, unseen. Some of its writes have a time to live: `ttl_ms`,
@@ -163,7 +181,6 @@ impl Model {
         seq_no: SeqNo,
         need: Durability,
     ) {
-        self.feed.note(seq_no, &writes, &self.lives);
         let stamp = |(keyspace, key, value): Write| {
             let default_ms = self.catalog[usize::from(keyspace)].and_then(|choice| choice.ttl_ms);
             let held = value.map(|value| {
@@ -174,7 +191,15 @@ impl Model {
             (keyspace, key, held)
         };
         let writes = writes.into_iter().map(stamp).collect();
-        self.commits.push_back(Commit { writes, seq_no, need });
+        self.append_stamped(writes, seq_no, need);
+    }
+
+    /// The same for writes that have their expiry.
+    pub(crate) fn append_stamped(&mut self, writes: Vec<Stamped>, seq_no: SeqNo, need: Durability) {
+        let plain = |(keyspace, key, held): &Stamped| (*keyspace, *key, held.map(|it| it.value));
+        self.feed.note(seq_no, writes.iter().map(plain), &self.lives);
+        self.places += 1;
+        self.commits.push_back(Commit { place: self.places, writes, seq_no, need });
     }
 
     /// Readers see everything up to `seq_no`, and what they see has the durability it asked for.
@@ -183,7 +208,7 @@ impl Model {
         while let Some(commit) = self.commits.get(self.visible)
             && commit.seq_no <= seq_no
         {
-            apply(&mut self.state, &commit.writes);
+            apply(&mut self.state, commit, &self.gone);
             self.visible += 1;
             match commit.need {
                 Durability::Disk => durable = self.visible,
@@ -212,7 +237,7 @@ impl Model {
 
     fn settle(&mut self, count: usize) {
         for commit in self.commits.drain(..count) {
-            apply(&mut self.base, &commit.writes);
+            apply(&mut self.base, &commit, &self.gone);
         }
         self.visible -= count;
         self.written = self.written.saturating_sub(count);
@@ -271,8 +296,8 @@ impl Model {
             (None, Some(_)) => self.lives[number] += 1,
             (Some(_), None) => {
                 self.all_is_durable();
-                self.base[number].fill(None);
-                self.state[number].fill(None);
+                self.base[number].fill(Cell::default());
+                self.state[number].fill(Cell::default());
             }
             _ => {}
         }
@@ -290,7 +315,7 @@ impl Model {
     pub fn copy(&self) -> Copy {
         let mut state = self.state.clone();
         let unseen = self.commits.iter().skip(self.visible);
-        unseen.for_each(|commit| apply(&mut state, &commit.writes));
+        unseen.for_each(|commit| apply(&mut state, commit, &self.gone));
         Copy { state, catalog: self.catalog.clone() }
     }
 
@@ -332,7 +357,8 @@ impl Model {
         if found.catalog != self.catalog {
             return Err(format!("the keyspaces are {:?}", found.catalog));
         }
-        self.reader = Some(self.prefix(found, self.written)?);
+        let state = self.prefix(found, self.written)?;
+        self.reader = Some(self.left_of(state, found)?);
         Ok(())
     }
 
@@ -359,7 +385,8 @@ impl Model {
         if found.time_ms > self.time_ms.max(self.clock_ms) || found.time_ms < self.clock_ms {
             return Err(format!("database time is {} and was {}", found.time_ms, self.time_ms));
         }
-        self.base = self.prefix(found, at_least)?;
+        let state = self.prefix(found, at_least)?;
+        self.base = self.left_of(state, found)?;
         self.time_ms = found.time_ms;
         self.commits.clear();
         self.written = 0;
@@ -390,7 +417,7 @@ impl Model {
 
     /// What was written to a keyspace went with it.
     fn forget_keyspace(&mut self, number: u8) {
-        self.base[usize::from(number)].fill(None);
+        self.base[usize::from(number)].fill(Cell::default());
         for commit in &mut self.commits {
             commit.writes.retain(|(keyspace, ..)| *keyspace != number);
         }
@@ -398,24 +425,25 @@ impl Model {
 
     /// The state after a prefix of at least so many commits, if what was found is one.
     fn prefix(&self, found: &Found, at_least: usize) -> Result<Contents, String> {
-        let found_at = found.time_ms;
         let mut state = self.base.clone();
+        let wrong_in = |keyspace: usize, rank: usize, cell: &Cell| {
+            let bytes = found.maps[keyspace][rank].as_deref();
+            usize::from(cell.gone(found.time_ms, bytes, self.may_go(keyspace, rank)).is_none())
+        };
         let mut wrong = 0;
-        for (map, found) in state.iter().zip(&found.maps) {
-            let differs =
-                |(held, bytes): &(&Option<Held>, &Option<Value>)| !fits(**held, found_at, bytes);
-            wrong += map.iter().zip(found).filter(differs).count();
+        for (keyspace, cells) in state.iter().enumerate() {
+            let cells = cells.iter().enumerate();
+            wrong += cells.map(|(rank, cell)| wrong_in(keyspace, rank, cell)).sum::<usize>();
         }
         let mut survived = (at_least == 0 && wrong == 0).then(|| state.clone());
         for (index, commit) in self.commits.iter().enumerate() {
             for &(keyspace, key, value) in &commit.writes {
                 let (keyspace, rank) = (usize::from(keyspace), rank(key));
-                let bytes = &found.maps[keyspace][rank];
-                let before = state[keyspace][rank];
-                let value = written(before, value);
-                state[keyspace][rank] = value;
-                wrong += usize::from(!fits(value, found_at, bytes));
-                wrong -= usize::from(!fits(before, found_at, bytes));
+                let cell = &mut state[keyspace][rank];
+                wrong -= wrong_in(keyspace, rank, cell);
+                cell.write(commit.place, value);
+                cell.let_go(self.gone.through(keyspace, rank));
+                wrong += wrong_in(keyspace, rank, cell);
             }
             if index + 1 >= at_least && wrong == 0 {
                 survived = Some(state.clone());
@@ -434,40 +462,45 @@ impl Model {
 
 /// What a reader at this time finds in a keyspace.
 pub fn values_at(cells: &Cells, time_ms: u64) -> Values {
-    cells.iter().map(|held| held.and_then(|held| held.at(time_ms))).collect()
+    cells.iter().map(|cell| cell.at(time_ms)).collect()
 }
 
-fn fits(held: Option<Held>, time_ms: u64, bytes: &Option<Value>) -> bool {
-    match (held.and_then(|held| held.at(time_ms)), bytes) {
-        (None, None) => true,
-        (Some(value), Some(bytes)) => is_value(value, bytes),
-        _ => false,
-    }
-}
-
-fn apply(state: &mut Contents, writes: &[Stamped]) {
-    for &(keyspace, key, value) in writes {
-        let held = &mut state[usize::from(keyspace)][rank(key)];
-        *held = written(*held, value);
+fn apply(state: &mut Contents, commit: &Commit, gone: &Gone) {
+    for &(keyspace, key, value) in &commit.writes {
+        let (keyspace, rank) = (usize::from(keyspace), rank(key));
+        let cell = &mut state[keyspace][rank];
+        cell.write(commit.place, value);
+        cell.let_go(gone.through(keyspace, rank));
     }
 }
 
 /// The first difference between what is expected and what was found, in words; none: they agree.
 pub fn first_difference(expected: &Contents, found: &Found) -> Option<String> {
-    let time_ms = found.time_ms;
-    for (keyspace, (expected, found)) in expected.iter().zip(&found.maps).enumerate() {
-        for (rank, (expected, found)) in expected.iter().zip(found).enumerate() {
-            if !fits(*expected, time_ms, found) {
-                return Some(format!(
-                    "keyspace {keyspace}, key \"{}\": expected {}, found {}",
-                    key_at(rank).escape_ascii(),
-                    show(expected.and_then(|held| held.at(time_ms)).map(value_bytes).as_deref()),
-                    show(found.as_deref())
-                ));
-            }
-        }
-    }
-    None
+    let mut maps = expected.iter().zip(&found.maps).enumerate();
+    maps.find_map(|(keyspace, (expected, map))| {
+        first_difference_in(keyspace, expected, map, found.time_ms)
+    })
+}
+
+/// The same in one keyspace, at this time.
+pub(crate) fn first_difference_in(
+    keyspace: usize,
+    expected: &Cells,
+    found: &FoundMap,
+    time_ms: u64,
+) -> Option<String> {
+    let mut cells = expected.iter().zip(found).enumerate();
+    cells.find_map(|(rank, (expected, found))| {
+        let differs = expected.gone(time_ms, found.as_deref(), false).is_none();
+        differs.then(|| {
+            format!(
+                "keyspace {keyspace}, key \"{}\": expected {}, found {}",
+                key_at(rank).escape_ascii(),
+                show(expected.at(time_ms).map(value_bytes).as_deref()),
+                show(found.as_deref())
+            )
+        })
+    })
 }
 
 /// A value in words.

@@ -7,10 +7,58 @@ use lsm_engine::{Durability, Step};
 use lsm_io::CrashPolicy;
 
 use crate::chain::is_operand;
-use crate::data::Write;
+use crate::data::{KEYS, Write, key_bytes, keys_between};
 use crate::setup::Choice;
 
 pub(crate) use text::parse_policy;
+
+/// What a transaction writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// A put, a delete or an operand.
+    Write(Write),
+    /// Every key of a range goes.
+    DeleteRange {
+        /// The keyspace.
+        keyspace: u8,
+        /// The first key, inclusive.
+        from: u16,
+        /// The last key, exclusive; `None`: to the end.
+        to: Option<u16>,
+    },
+    /// Every key goes that begins with this one.
+    DeletePrefix {
+        /// The keyspace.
+        keyspace: u8,
+        /// The key.
+        key: u16,
+    },
+}
+
+impl Change {
+    /// The keyspace to which it writes.
+    pub fn keyspace(&self) -> u8 {
+        match *self {
+            Self::Write((keyspace, ..))
+            | Self::DeleteRange { keyspace, .. }
+            | Self::DeletePrefix { keyspace, .. } => keyspace,
+        }
+    }
+
+    /// The same, key by key.
+    pub fn writes(&self) -> Vec<Write> {
+        match *self {
+            Self::Write(write) => vec![write],
+            Self::DeleteRange { keyspace, from, to } => {
+                keys_between(from, to).iter().map(|key| (keyspace, *key, None)).collect()
+            }
+            Self::DeletePrefix { keyspace, key } => {
+                let is_in = |other: &u16| key_bytes(*other).starts_with(key_bytes(key));
+                (0..KEYS).filter(is_in).map(|key| (keyspace, key, None)).collect()
+            }
+        }
+    }
+}
 
 /// One step of a history. Keyspaces, keys and values are numbers; see `data.rs`. An operation on a
 /// keyspace, snapshot, ticket or scan that is not there does nothing.
@@ -46,6 +94,22 @@ pub enum Op {
         /// What is written; of two writes to one key, the last counts.
         writes: Vec<Write>,
     },
+    /// What a reader sees of a range is written as tables beside the database.
+    Export {
+        /// The keyspace.
+        keyspace: u8,
+        /// The first key, inclusive.
+        from: u16,
+        /// The last key, exclusive; `None`: to the end.
+        to: Option<u16>,
+    },
+    /// The tables of an export are brought in.
+    IngestTables {
+        /// Which export.
+        export: u8,
+        /// The keyspace into which they come.
+        keyspace: u8,
+    },
     /// Every key of a range goes at once, and then something is written, all together.
     DeleteRange {
         /// The keyspace.
@@ -66,6 +130,10 @@ pub enum Op {
         durability: Durability,
         /// Whether it is given up.
         rollback: bool,
+        /// How long [some](crate::data::has_ttl) of the values that it puts are kept, in milliseconds.
+        ttl_ms: Option<u32>,
+        /// Whether the range is read by a cursor, which counts as reading all of the keyspace.
+        by_cursor: bool,
         /// The keyspace of the range.
         keyspace: u8,
         /// One end of the range.
@@ -75,7 +143,7 @@ pub enum Op {
         /// The keys, with their keyspaces.
         reads: Vec<(u8, u16)>,
         /// What it writes.
-        writes: Vec<Write>,
+        writes: Vec<Change>,
         /// What others write before it is committed.
         meanwhile: Vec<Write>,
     },
@@ -215,6 +283,8 @@ pub const OP_NAMES: &[&str] = &[
     "set_back",
     "write_async",
     "ingest",
+    "export",
+    "ingest_tables",
     "delete_range",
     "transact",
     "put_if",
@@ -263,6 +333,8 @@ impl Op {
             Self::SetBack(_) => "set_back",
             Self::WriteAsync { .. } => "write_async",
             Self::Ingest { .. } => "ingest",
+            Self::Export { .. } => "export",
+            Self::IngestTables { .. } => "ingest_tables",
             Self::DeleteRange { .. } => "delete_range",
             Self::Transact { .. } => "transact",
             Self::PutIf { .. } => "put_if",

@@ -7,7 +7,7 @@ use lsm_workload::Rng;
 use crate::crash::Thoroughness;
 use crate::data::OPERANDS;
 use crate::history::History;
-use crate::op::Op;
+use crate::op::{Change, Op};
 use crate::setup::Choice;
 
 /// The operations that short sequences are made of.
@@ -25,6 +25,8 @@ fn alphabet(choice: Choice) -> Vec<Op> {
         },
         Op::WriteAsync { writes: vec![(1, 6, Some(44)), (0, 7, Some(45))] },
         Op::Ingest { writes: vec![(0, 5, Some(46)), (0, 7, None)] },
+        Op::Export { keyspace: 0, from: 0, to: None },
+        Op::IngestTables { export: 0, keyspace: 1 },
         Op::DeleteRange {
             keyspace: 0,
             from: 5,
@@ -35,11 +37,17 @@ fn alphabet(choice: Choice) -> Vec<Op> {
         Op::Transact {
             durability: Durability::Disk,
             rollback: false,
+            ttl_ms: Some(1_000),
+            by_cursor: false,
             keyspace: 0,
             from: 5,
             to: 8,
             reads: vec![(1, 5)],
-            writes: vec![(0, 5, Some(47)), (1, 6, None)],
+            writes: vec![
+                Change::DeleteRange { keyspace: 1, from: 5, to: None },
+                Change::Write((0, 5, Some(47))),
+                Change::Write((1, 6, None)),
+            ],
             meanwhile: vec![(1, 7, Some(48))],
         },
         Op::PutIf { keyspace: 0, key: 5, matches: true, value: Some(49) },
@@ -108,6 +116,6 @@ mod tests {
         all.sort();
         all.dedup();
         assert_eq!(all.len() as u64, sequence_count(2));
-        assert_eq!(sequence_count(2), 1 + 21 + 21 * 21);
+        assert_eq!(sequence_count(2), 1 + 23 + 23 * 23);
     }
 }

@@ -5,12 +5,12 @@ use std::str::FromStr;
 
 use lsm_engine::{
     CompactionPolicy, Compression, Durability, Env, FifoOptions, KeyspaceOptions,
-    LazyLeveledOptions, LeveledOptions, Options, ReadMode, TieredOptions,
+    LazyLeveledOptions, LeveledOptions, Options, ReadMode, TieredOptions, ValueFilter,
 };
 use lsm_workload::Rng;
 
 use crate::chain;
-use crate::sieve::{self, FILTERED};
+use crate::sieve::{FILTERED, Sieve};
 
 /// Compaction policies, by number. The last one, FIFO, is so large that it never drops anything.
 pub const POLICIES: &[&str] = &["leveled", "tiered", "lazy_leveled", "fifo"];
@@ -41,8 +41,8 @@ pub struct Choice {
     pub blob_threshold_bytes: u32,
     /// How long what was deleted may stay on the disk.
     pub tombstone_age_limit_ms: Option<u64>,
-    /// Whether merges filter its values.
-    pub filtered: bool,
+    /// What merges do with its values.
+    pub sieve: Sieve,
 }
 
 impl Choice {
@@ -56,23 +56,27 @@ impl Choice {
             ttl_ms: None,
             blob_threshold_bytes: *rng.pick(BLOB_THRESHOLDS),
             tombstone_age_limit_ms: None,
-            filtered: false,
+            sieve: Sieve::None,
         }
     }
 
     /// The same for a keyspace of its own, sometimes with a time to live for every put that does not
     /// say, or a time within which what was deleted is gone; one keyspace mostly has its values
-    /// filtered.
+    /// filtered, and some of them removed.
     pub fn random_for(keyspace: u8, rng: &mut Rng) -> Self {
         let choice = Self::random(rng);
         let ttl_ms = rng.chance(0.3).then(|| *rng.pick(&[50, 2_000, 60_000]));
         let tombstone_age_limit_ms = rng.chance(0.4).then(|| *rng.pick(&[1, 1_000, 60_000]));
-        let filtered = keyspace == FILTERED && rng.chance(0.9);
-        Self { ttl_ms, tombstone_age_limit_ms, filtered, ..choice }
+        let sieve = match keyspace {
+            FILTERED if rng.chance(0.9) => *rng.pick(&[Sieve::Marks, Sieve::Removes]),
+            _ => Sieve::None,
+        };
+        Self { ttl_ms, tombstone_age_limit_ms, sieve, ..choice }
     }
 
     /// The choice that led to these options, if one did.
     pub fn of(options: &KeyspaceOptions) -> Option<Self> {
+        let sieve = Sieve::named(options.compaction_filter.as_ref().map(ValueFilter::name))?;
         let policies = 0..POLICIES.len() as u8;
         let mut choices = policies.flat_map(|policy| {
             (0..COMPRESSIONS.len() as u8).map(move |compression| Self {
@@ -83,7 +87,7 @@ impl Choice {
                 ttl_ms: options.ttl_ms,
                 blob_threshold_bytes: options.blob_threshold_bytes.unwrap_or(0) as u32,
                 tombstone_age_limit_ms: options.tombstone_age_limit_ms,
-                filtered: options.compaction_filter.is_some(),
+                sieve,
             })
         });
         choices.find(|choice| choice.options() == *options)
@@ -125,7 +129,7 @@ impl Choice {
             block_bytes: self.block_bytes,
             ttl_ms: self.ttl_ms,
             merge_operator: Some(chain::operator()),
-            compaction_filter: self.filtered.then(sieve::filter),
+            compaction_filter: self.sieve.filter(),
             blob_threshold_bytes: match self.blob_threshold_bytes {
                 0 => None,
                 bytes => Some(bytes.into()),
@@ -149,7 +153,11 @@ impl fmt::Display for Choice {
         if let Some(limit_ms) = self.tombstone_age_limit_ms {
             write!(f, " forget{limit_ms}")?;
         }
-        if self.filtered { write!(f, " filtered") } else { Ok(()) }
+        match self.sieve {
+            Sieve::None => Ok(()),
+            Sieve::Marks => f.write_str(" filtered"),
+            Sieve::Removes => f.write_str(" removing"),
+        }
     }
 }
 
@@ -165,14 +173,16 @@ impl FromStr for Choice {
         let mut words: Vec<&str> = text.split_whitespace().collect();
         // What may follow the rest.
         let (mut ttl_ms, mut tombstone_age_limit_ms, mut blobs) = (None, None, "0");
-        let mut filtered = false;
+        let mut sieve = Sieve::None;
         for word in words.drain(4.min(words.len())..) {
             if let Some(bytes) = word.strip_prefix("blobs") {
                 blobs = bytes;
             } else if let Some(limit_ms) = word.strip_prefix("forget") {
                 tombstone_age_limit_ms = Some(limit_ms.parse().map_err(|_| wrong())?);
             } else if word == "filtered" {
-                filtered = true;
+                sieve = Sieve::Marks;
+            } else if word == "removing" {
+                sieve = Sieve::Removes;
             } else {
                 ttl_ms = Some(word.parse().map_err(|_| wrong())?);
             }
@@ -190,7 +200,7 @@ impl FromStr for Choice {
             ttl_ms,
             blob_threshold_bytes: blobs.ok_or_else(wrong)?,
             tombstone_age_limit_ms,
-            filtered,
+            sieve,
         })
     }
 }

@@ -5,12 +5,14 @@
 //! A key that was not there before and is not there after may have been changed without a trace; then
 //! either outcome is right.
 
-use lsm_engine::{Durability, ErrorKind, Reads, Scan, Transaction, WriteOptions};
+use std::time::Duration;
+
+use lsm_engine::{Durability, ErrorKind, Keyspace, Reads, Scan, Transaction, WriteOptions};
 
 use crate::chain::{is_operand, merged, operand_bytes};
-use crate::data::{KEYSPACES, Write, key_at, key_bytes, rank, value_bytes};
+use crate::data::{KEYS, KEYSPACES, Write, has_ttl, key_at, key_bytes, rank, value_bytes};
 use crate::model::{Model, Values};
-use crate::op::Op;
+use crate::op::{Change, Op};
 use crate::sieve::unmarked;
 use crate::world::{Stop, World};
 
@@ -25,34 +27,43 @@ enum Odds {
 impl World {
     /// A [`Transact`](Op::Transact).
     pub(crate) fn transact(&mut self, op: &Op, model: &mut Model) -> Result<(), Stop> {
-        let &Op::Transact { keyspace, from, to, durability, rollback, .. } = op else {
+        let &Op::Transact { keyspace, from, to, durability, rollback, ttl_ms, by_cursor, .. } = op
+        else {
             return Ok(());
         };
         let Op::Transact { reads, writes, meanwhile, .. } = op else { return Ok(()) };
         if self.keyspace(keyspace).is_none() {
             return Ok(());
         }
+        let ttl_ms = ttl_ms.map(u64::from);
         self.before_reading(model)?;
         let tx = self.db().transaction();
         model.seen_through(tx.seq_no());
         let mut touched = model.unseen_keys();
         let before = all_values(model);
-        let own = self.present(writes);
         let reads: Vec<_> =
             reads.iter().filter(|(number, _)| self.keyspace(*number).is_some()).collect();
         for (number, key) in &reads {
             self.check_read(&tx, *number, *key, &before)?;
         }
-        let mut with_own = before.clone();
-        for write in &own {
-            self.add_to_transaction(&tx, *write);
-            note_own(&mut with_own, *write);
+        let (mut own, mut with_own) = (Vec::new(), before.clone());
+        for change in writes {
+            let Some(handle) = self.keyspace(change.keyspace()) else { continue };
+            add_change(&tx, handle, *change, ttl_ms);
+            let writes = change.writes();
+            writes.iter().for_each(|write| note_own(&mut with_own, *write));
+            own.extend(writes);
         }
         for (number, key) in &reads {
             self.check_read(&tx, *number, *key, &with_own)?;
         }
-        let range = rank(from).min(rank(to))..rank(from).max(rank(to));
-        self.check_range(&tx, keyspace, range.clone(), &with_own)?;
+        let mut range = rank(from).min(rank(to))..rank(from).max(rank(to));
+        if by_cursor {
+            self.check_by_cursor(&tx, keyspace, range, &with_own)?;
+            range = 0..usize::from(KEYS);
+        } else {
+            self.check_range(&tx, keyspace, range.clone(), &with_own)?;
+        }
         let others = self.present(meanwhile);
         self.write(&others, Durability::Memory, model)?;
         touched.extend(others.iter().map(|write| (write.0, rank(write.1))));
@@ -71,13 +82,14 @@ impl World {
         let of_reads = reads.iter().map(|(number, key)| odds_of(*number, rank(*key)));
         let of_range = range.map(|rank| odds_of(keyspace, rank));
         let odds = of_reads.chain(of_range).max().unwrap_or(Odds::No);
-        self.commit(tx, own, odds, durability, model)
+        self.commit(tx, own, ttl_ms, odds, durability, model)
     }
 
     fn commit(
         &mut self,
         tx: Transaction,
         own: Vec<Write>,
+        ttl_ms: Option<u64>,
         odds: Odds,
         durability: Durability,
         model: &mut Model,
@@ -97,11 +109,8 @@ impl World {
             result if own.is_empty() => self.told(result).map(drop),
             Ok(_) if odds == Odds::Yes => wrong("it was committed over what others changed"),
             result => {
-                let seq_no = self.ordered(result, own, None, durability, model)?;
-                if self.db().visible_seq_no() < seq_no {
-                    return wrong("it was acknowledged before it was visible");
-                }
-                Ok(())
+                let seq_no = self.ordered(result, own, ttl_ms, durability, model)?;
+                self.check_visible(seq_no)
             }
         }
     }
@@ -114,8 +123,16 @@ impl World {
         expected: &[Values],
     ) -> Result<(), Stop> {
         let keyspace = self.keyspace(number).expect("only those present are left");
-        let found = self.told(tx.within(keyspace).get(key_bytes(key)))?;
-        self.check_value(key_bytes(key), expected[usize::from(number)][rank(key)], found.as_deref())
+        let (there, key, expected) =
+            (tx.within(keyspace), key_bytes(key), expected[usize::from(number)][rank(key)]);
+        let found = self.told(there.get(key))?;
+        self.check_value(key, expected, found.as_deref())?;
+        let contains = self.told(there.contains_key(key))?;
+        if contains != expected.is_some() {
+            return Err(Stop::Wrong(format!("contains_key says {contains}")));
+        }
+        let found = self.told(there.multi_get(&[key]))?;
+        self.check_value(key, expected, found.first().and_then(|found| found.as_deref()))
     }
 
     fn check_range(
@@ -136,16 +153,28 @@ impl World {
         self.check_entry(expected.next(), None)
     }
 
-    fn add_to_transaction(&self, tx: &Transaction, (number, key, value): Write) {
+    /// The same by a cursor, from the first key on, and back again from the last.
+    fn check_by_cursor(
+        &self,
+        tx: &Transaction,
+        number: u8,
+        range: std::ops::Range<usize>,
+        expected: &[Values],
+    ) -> Result<(), Stop> {
         let keyspace = self.keyspace(number).expect("only those present are left");
-        let there = tx.within(keyspace);
-        match value {
-            Some(operand) if is_operand(operand) => {
-                there.merge(key_bytes(key), operand_bytes(operand));
-            }
-            Some(value) => there.put(key_bytes(key), value_bytes(value)),
-            None => there.delete(key_bytes(key)),
+        let values = &expected[usize::from(number)];
+        let mut cursor = tx.within(keyspace).cursor();
+        self.told(cursor.seek(key_at(range.start)))?;
+        for rank in range.clone().filter(|rank| values[*rank].is_some()) {
+            self.check_entry(values[rank].map(|value| (rank, value)), cursor.entry())?;
+            self.told(cursor.next())?;
         }
+        self.told(cursor.seek_for_prev(key_at(range.end)))?;
+        for rank in (range.start..=range.end).rev().filter(|rank| values[*rank].is_some()) {
+            self.check_entry(values[rank].map(|value| (rank, value)), cursor.entry())?;
+            self.told(cursor.prev())?;
+        }
+        Ok(())
     }
 
     /// A [`PutIf`](Op::PutIf): what is expected is what readers see, or something else. It happens if
@@ -183,6 +212,34 @@ impl World {
                 .map(drop),
             Some(result) => self.told(result).map(drop),
         }
+    }
+}
+
+/// Adds a change to a transaction; [some](has_ttl) of its values have a time to live, in milliseconds.
+pub(crate) fn add_change(
+    tx: &Transaction,
+    keyspace: &Keyspace,
+    change: Change,
+    ttl_ms: Option<u64>,
+) {
+    let there = tx.within(keyspace);
+    let ttl = ttl_ms.map(Duration::from_millis);
+    match change {
+        Change::DeleteRange { from, to: Some(to), .. } => {
+            there.delete_range(key_bytes(from)..key_bytes(to));
+        }
+        Change::DeleteRange { from, to: None, .. } => there.delete_range(key_bytes(from)..),
+        Change::DeletePrefix { key, .. } => there.delete_prefix(key_bytes(key)),
+        Change::Write((_, key, value)) => match (value, ttl) {
+            (Some(operand), _) if is_operand(operand) => {
+                there.merge(key_bytes(key), operand_bytes(operand));
+            }
+            (Some(value), Some(ttl)) if has_ttl(value) => {
+                there.put_ttl(key_bytes(key), value_bytes(value), ttl);
+            }
+            (Some(value), _) => there.put(key_bytes(key), value_bytes(value)),
+            (None, _) => there.delete(key_bytes(key)),
+        },
     }
 }
 

@@ -17,7 +17,7 @@ use crate::op::Op;
 use crate::oracle::KeyspaceIds;
 use crate::place::Place;
 use crate::setup::{Choice, KEPT_BYTES, START_MS, Setup};
-use crate::sieve;
+use crate::sieve::Sieve;
 
 /// Snapshots that are kept at most.
 const SNAPSHOTS: usize = 4;
@@ -55,6 +55,8 @@ pub struct World {
     pub(crate) last_seq_no: SeqNo,
     /// Segments made of old ones, before the last opening.
     recycled_before: u64,
+    /// Values that filters have removed since the last opening, as far as the model knows.
+    pub(crate) filter_removed: u64,
     /// Transactions that were refused because others were first.
     pub conflicts: u64,
     pub(crate) ids: KeyspaceIds,
@@ -89,6 +91,7 @@ impl World {
             tickets: Vec::new(),
             last_seq_no: 0,
             recycled_before: 0,
+            filter_removed: 0,
             conflicts: 0,
             ids: KeyspaceIds::default(),
             transcript: None,
@@ -119,6 +122,7 @@ impl World {
         self.db = Some(db);
         self.keeps_changes = self.setup.keeps_changes;
         self.last_seq_no = 0;
+        self.filter_removed = 0;
         Ok(())
     }
 
@@ -178,6 +182,7 @@ impl World {
         if let Some(db) = &self.db {
             model.seen_through(db.visible_seq_no());
         }
+        let result = result.and_then(|()| self.note_gone(model));
         result.map_err(|stop| match stop {
             Stop::Wrong(wrong) => Stop::Wrong(format!("{op}: {wrong}")),
             Stop::Crashed => Stop::Crashed,
@@ -194,6 +199,8 @@ impl World {
             Op::SetBack(ms) => self.set_clock(model.clock_ms - u64::from(*ms), model),
             Op::WriteAsync { writes } => self.write_async(writes, model),
             Op::Ingest { writes } => self.ingest(writes, model),
+            Op::Export { .. } => self.export(op, model),
+            Op::IngestTables { .. } => self.ingest_tables(op, model),
             Op::DeleteRange { .. } => self.delete_range(op, model),
             Op::Transact { .. } => self.transact(op, model),
             Op::PutIf { .. } => self.put_if(op, model),
@@ -403,6 +410,7 @@ impl World {
         model.crashed(&found, was_power_cut).map_err(Stop::Wrong)?;
         self.check_ids(model)?;
         self.follow_after_crash(model)?;
+        self.check_exports(model)?;
         self.check_checkpoints(in_doubt, model)
     }
 
@@ -420,7 +428,7 @@ impl World {
             }
             if !did_work {
                 model.seen_through(self.db().visible_seq_no());
-                return Ok(());
+                return self.note_gone(model);
             }
         }
         let shapes = self.keyspaces.iter().flatten().map(Keyspace::shape);
@@ -440,13 +448,15 @@ impl World {
         note(lives.clone().any(|number| model.has(number)), "keyspaces.several");
         note(lives.clone().any(|number| model.was_dropped(number)), "keyspaces.dropped");
         note(!model.checkpoints.is_empty(), "checkpoints.made");
+        note(!model.exports.is_empty(), "exports.made");
         note(!self.snapshots.is_empty(), "snapshots.held");
         note(!self.scans.is_empty(), "scans.under_way");
         note(self.reader.is_some(), "reader.beside");
         note(model.has_expired(), "values.expired");
         note(model.feed.is_followed(), "changes.followed");
         let metrics = self.db.as_ref().map(Db::metrics);
-        note(metrics.is_some_and(|it| it.filter_replaced > 0), "values.filtered");
+        note(metrics.as_ref().is_some_and(|it| it.filter_replaced > 0), "values.filtered");
+        note(metrics.is_some_and(|it| it.filter_removed > 0), "values.filtered_away");
         let is_limited = |choice: &Choice| choice.tombstone_age_limit_ms.is_some();
         note(model.catalog.iter().flatten().any(is_limited), "deletes.limited");
         note(model.unseen() > 1, "log.group_in_flight");
@@ -457,8 +467,10 @@ impl World {
 
 /// A keyspace that is there, with what it needs.
 pub(crate) fn open_keyspace(db: &Db, name: &str) -> lsm_engine::Result<Keyspace> {
-    // Kept histories may have one of the same number without a filter.
-    db.keyspace(name).or_else(|_| db.keyspace_with(name, sieve::options()))
+    // Each history has those with filters that it chooses.
+    let opened = db.keyspace(name);
+    let with = |sieve: Sieve| db.keyspace_with(name, sieve.options());
+    opened.or_else(|_| with(Sieve::Marks)).or_else(|_| with(Sieve::Removes))
 }
 
 /// The name of a keyspace.

@@ -10,18 +10,23 @@ use crate::history::{History, caught};
 use crate::op::Op;
 use crate::place::Place;
 use crate::setup::Setup;
+use crate::sieve::Sieve;
 use crate::world::World;
 
 /// Setups under which each history runs on the simulated disk; the first is its own.
 pub const SETUPS: u64 = 4;
 
-/// The history of a seed for several worlds: what a crash leaves depends on the world, so there is
-/// none in it.
+/// The history of a seed for several worlds. What a crash leaves depends on the world, and so does when
+/// merges remove what: neither is in it.
 pub fn history(seed: u64, length: usize) -> History {
     let mut history = History::drawn(seed, Mix::Short, length);
     for op in &mut history.ops {
-        if op.is_crash() {
-            *op = Op::Reopen;
+        match op {
+            op if op.is_crash() => *op = Op::Reopen,
+            Op::Create { choice, .. } | Op::SetOptions { choice, .. } if choice.sieve.removes() => {
+                choice.sieve = Sieve::Marks;
+            }
+            _ => {}
         }
     }
     history

@@ -9,13 +9,14 @@ use lsm_engine::{
 use lsm_io::{Fault, SimFs};
 
 use crate::chain::{is_operand, operand_bytes};
-use crate::commits::{add_delete_range, bring_in, deletes_of, to_ingest};
+use crate::commits::{add_delete_range, bring_in, to_ingest};
 use crate::contents::{State, Write, difference, key_bytes, value_bytes};
 use crate::data::KEYSPACES;
 use crate::faults::FaultCount;
 use crate::faults::expected::Expected;
 use crate::history::History;
-use crate::op::Op;
+use crate::op::{Change, Op};
+use crate::transactions::add_change;
 
 const DIR: &str = "db";
 
@@ -109,7 +110,8 @@ impl Run {
                 let Some(handle) = self.keyspace(*keyspace) else { return Ok(()) };
                 let mut batch = WriteBatch::new();
                 add_delete_range(&mut batch, &handle, *from, *to);
-                let deleted = deletes_of(*keyspace, *from, *to).collect();
+                let range = Change::DeleteRange { keyspace: *keyspace, from: *from, to: *to };
+                let deleted = range.writes();
                 return self.write(&db, batch, deleted, writes, *durability);
             }
             Op::Transact { reads, writes, durability, .. } => {
@@ -211,6 +213,8 @@ impl Run {
             | Op::Verify
             | Op::Create { .. }
             | Op::Drop(_)
+            | Op::Export { .. }
+            | Op::IngestTables { .. }
             | Op::Checkpoint => {}
         }
         Ok(())
@@ -255,7 +259,7 @@ impl Run {
         &mut self,
         db: &Db,
         reads: &[(u8, u16)],
-        writes: &[Write],
+        writes: &[Change],
         durability: Durability,
     ) -> Result<(), String> {
         let was_poisoned = self.poison();
@@ -270,17 +274,14 @@ impl Run {
         if writes.is_empty() {
             return Ok(());
         }
-        for (number, key, value) in writes {
-            let Some(keyspace) = self.keyspace(*number) else { return Ok(()) };
-            let (there, key) = (tx.within(&keyspace), key_bytes(*key));
-            match value {
-                Some(operand) if is_operand(*operand) => there.merge(key, operand_bytes(*operand)),
-                Some(value) => there.put(key, value_bytes(*value)),
-                None => there.delete(key),
-            }
+        let mut done = Vec::new();
+        for change in writes {
+            let Some(keyspace) = self.keyspace(change.keyspace()) else { return Ok(()) };
+            add_change(&tx, &keyspace, *change, None);
+            done.extend(change.writes());
         }
         let committed = tx.commit_with(WriteOptions::durability(durability));
-        self.committed(committed, was_poisoned, writes, durability)
+        self.committed(committed, was_poisoned, &done, durability)
     }
 
     fn ingest(&mut self, writes: &[Write]) -> Result<(), String> {

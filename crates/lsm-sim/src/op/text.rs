@@ -7,13 +7,31 @@ use lsm_engine::{Durability, Step};
 use lsm_io::CrashPolicy;
 
 use crate::data::{KEYS, KEYSPACES, Write};
-use crate::op::Op;
+use crate::op::{Change, Op};
 use crate::setup::Choice;
 
 fn show_writes(f: &mut fmt::Formatter<'_>, writes: &[Write]) -> fmt::Result {
     writes.iter().try_for_each(|(keyspace, key, value)| match value {
         Some(value) => write!(f, " {keyspace}/{key}={value}"),
         None => write!(f, " {keyspace}/{key}=-"),
+    })
+}
+
+fn show_end(f: &mut fmt::Formatter<'_>, to: Option<u16>) -> fmt::Result {
+    match to {
+        Some(to) => write!(f, " {to}"),
+        None => f.write_str(" -"),
+    }
+}
+
+fn show_changes(f: &mut fmt::Formatter<'_>, changes: &[Change]) -> fmt::Result {
+    changes.iter().try_for_each(|change| match change {
+        Change::Write(write) => show_writes(f, &[*write]),
+        Change::DeleteRange { keyspace, from, to: Some(to) } => {
+            write!(f, " {keyspace}/{from}..{to}")
+        }
+        Change::DeleteRange { keyspace, from, to: None } => write!(f, " {keyspace}/{from}.."),
+        Change::DeletePrefix { keyspace, key } => write!(f, " {keyspace}/{key}*"),
     })
 }
 
@@ -34,17 +52,21 @@ impl fmt::Display for Op {
             }
             Self::Tick(ms) | Self::SetBack(ms) => write!(f, " {ms}"),
             Self::WriteAsync { writes } | Self::Ingest { writes } => show_writes(f, writes),
+            Self::Export { keyspace, from, to } => {
+                write!(f, " {keyspace} {from}")?;
+                show_end(f, *to)
+            }
+            Self::IngestTables { export, keyspace } => write!(f, " {export} {keyspace}"),
             Self::DeleteRange { keyspace, from, to, writes, durability } => {
                 write!(f, " {durability:?} {keyspace} {from}")?;
-                match to {
-                    Some(to) => write!(f, " {to}")?,
-                    None => f.write_str(" -")?,
-                }
+                show_end(f, *to)?;
                 show_writes(f, writes)
             }
             Self::Transact {
                 durability,
                 rollback,
+                ttl_ms,
+                by_cursor,
                 keyspace,
                 from,
                 to,
@@ -53,9 +75,15 @@ impl fmt::Display for Op {
                 meanwhile,
             } => {
                 write!(f, " {durability:?} {rollback} {keyspace} {from} {to}")?;
+                if let Some(ttl_ms) = ttl_ms {
+                    write!(f, " ttl{ttl_ms}")?;
+                }
+                if *by_cursor {
+                    f.write_str(" cursor")?;
+                }
                 reads.iter().try_for_each(|(keyspace, key)| write!(f, " {keyspace}/{key}"))?;
                 f.write_str(" ;")?;
-                show_writes(f, writes)?;
+                show_changes(f, writes)?;
                 f.write_str(" ;")?;
                 show_writes(f, meanwhile)
             }
@@ -188,12 +216,70 @@ impl<'a> Words<'a> {
         Ok((keyspace, self.below(key, KEYS, "keys")?, value))
     }
 
+    /// What a transaction writes, up to a semicolon.
+    fn changes(&mut self) -> Result<Vec<Change>, String> {
+        let mut changes = Vec::new();
+        while let Some(word) = self.rest.next().filter(|word| *word != ";") {
+            changes.push(self.change(word)?);
+        }
+        Ok(changes)
+    }
+
+    fn change(&self, word: &str) -> Result<Change, String> {
+        if let Some(place) = word.strip_suffix('*') {
+            let (keyspace, key) = self.place(place)?;
+            return Ok(Change::DeletePrefix { keyspace, key });
+        }
+        let Some((place, end)) = word.split_once("..") else {
+            return self.write(word).map(Change::Write);
+        };
+        let (keyspace, from) = self.place(place)?;
+        let to = match end {
+            "" => None,
+            end => Some(self.place(&format!("{keyspace}/{end}"))?.1),
+        };
+        Ok(Change::DeleteRange { keyspace, from, to })
+    }
+
+    /// A key with its keyspace.
+    fn place(&self, word: &str) -> Result<(u8, u16), String> {
+        let (keyspace, key, _) = self.write(&format!("{word}=-"))?;
+        Ok((keyspace, key))
+    }
+
+    /// Takes the next word if it begins so, and returns what follows in it.
+    fn option(&mut self, prefix: &str) -> Option<&'a str> {
+        let rest = self.rest.clone().next()?.strip_prefix(prefix)?;
+        self.rest.next();
+        Some(rest)
+    }
+
+    fn transact(&mut self) -> Result<Op, String> {
+        let (durability, rollback) = (self.durability()?, self.number()?);
+        let (keyspace, from, to) = (self.keyspace()?, self.key()?, self.key()?);
+        let ttl_ms = self.option("ttl").map(|ms| ms.parse().map_err(|_| self.wrong()));
+        let ttl_ms = ttl_ms.transpose()?;
+        let by_cursor = self.option("cursor").is_some();
+        let (reads, writes, meanwhile) = (self.reads()?, self.changes()?, self.writes()?);
+        Ok(Op::Transact {
+            durability,
+            rollback,
+            ttl_ms,
+            by_cursor,
+            keyspace,
+            from,
+            to,
+            reads,
+            writes,
+            meanwhile,
+        })
+    }
+
     /// Keys with their keyspaces, up to a semicolon.
     fn reads(&mut self) -> Result<Vec<(u8, u16)>, String> {
         let mut reads = Vec::new();
         while let Some(word) = self.rest.next().filter(|word| *word != ";") {
-            let (keyspace, key, _) = self.write(&format!("{word}=-"))?;
-            reads.push((keyspace, key));
+            reads.push(self.place(word)?);
         }
         Ok(reads)
     }
@@ -256,6 +342,12 @@ impl FromStr for Op {
             "set_back" => Self::SetBack(words.number()?),
             "write_async" => Self::WriteAsync { writes: words.writes()? },
             "ingest" => Self::Ingest { writes: words.writes()? },
+            "export" => {
+                Self::Export { keyspace: words.keyspace()?, from: words.key()?, to: words.end()? }
+            }
+            "ingest_tables" => {
+                Self::IngestTables { export: words.number()?, keyspace: words.keyspace()? }
+            }
             "delete_range" => Self::DeleteRange {
                 durability: words.durability()?,
                 keyspace: words.keyspace()?,
@@ -263,16 +355,7 @@ impl FromStr for Op {
                 to: words.end()?,
                 writes: words.writes()?,
             },
-            "transact" => Self::Transact {
-                durability: words.durability()?,
-                rollback: words.number()?,
-                keyspace: words.keyspace()?,
-                from: words.key()?,
-                to: words.key()?,
-                reads: words.reads()?,
-                writes: words.writes()?,
-                meanwhile: words.writes()?,
-            },
+            "transact" => words.transact()?,
             "put_if" => words.put_if()?,
             "keep_changes" => Self::KeepChanges { bytes: words.number()?, ms: words.limit()? },
             "follow" => Self::Follow,

@@ -1,6 +1,7 @@
 //! The harnesses of the real machine, through the program, for they start it again as the process
 //! that is killed.
 
+use std::io::Write as _;
 use std::process::{Command, Output};
 
 /// How a harness ends that needs root, Linux or a program that is not there.
@@ -19,7 +20,9 @@ fn check_figures(words: &str, expected: &[&str]) {
     let output = lsm_sim(words);
     let printed = String::from_utf8_lossy(&output.stdout);
     if output.status.code() == Some(SKIPPED) {
-        println!("skipped: {words}: {printed}");
+        // Past what the test harness captures: a test that checked nothing says so where it counts as passed.
+        let said = writeln!(std::io::stderr(), "NOT TESTED: lsm-sim {words}: {}", printed.trim());
+        said.expect("standard error is open");
         return;
     }
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
