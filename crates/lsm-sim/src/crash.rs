@@ -61,7 +61,7 @@ fn dimensions() -> Vec<String> {
                  reads.mapped reads.cached log.mapped log.written memory.tight memory.ample \
                  log.group_in_flight log.recycled keyspaces.several keyspaces.dropped \
                  checkpoints.made exports.made snapshots.held scans.under_way reader.beside changes.followed values.expired \
-                 values.filtered values.filtered_away during.open during.put \
+                 values.filtered values.filtered_away values.evicted during.open during.put \
                  during.delete during.delete_range during.merge during.ingest during.export during.ingest_tables during.transact \
                  during.put_if during.batch during.write_ttl during.write_async during.wait during.wait_durable \
                  during.flush during.compact during.background during.sync during.create \

@@ -244,6 +244,10 @@ impl World {
             Op::OpenScan { keyspace } if self.scans.len() < SCANS => {
                 self.before_reading(model)?;
                 let Some(handle) = self.keyspace(*keyspace) else { return Ok(()) };
+                // What it has yet to yield may go before it comes there.
+                if model.evicts(*keyspace) {
+                    return Ok(());
+                }
                 let scan = handle.iter();
                 self.scans.push(scan);
                 model.begin_scan(*keyspace);
@@ -266,12 +270,13 @@ impl World {
                 self.told(self.db().flush())?;
                 self.all_is_durable(model)
             }
-            Op::Compact { keyspace, from, to } => {
-                let Some(keyspace) = self.keyspace(*keyspace) else { return Ok(()) };
+            Op::Compact { keyspace: number, from, to } => {
+                let Some(keyspace) = self.keyspace(*number) else { return Ok(()) };
+                model.gone.note_compacted(*number);
                 let (from, to) = (key_bytes(*from), key_bytes(*to));
                 self.told(keyspace.compact_range(from.min(to)..from.max(to)))
             }
-            Op::Background(step) => self.told(self.db().step(*step)).map(drop),
+            Op::Background(step) => self.background(*step, model),
             Op::Sync => {
                 self.told(self.db().sync())?;
                 self.all_is_durable(model)
@@ -282,7 +287,11 @@ impl World {
             Op::SetOptions { keyspace, choice } => {
                 let Some(handle) = self.keyspace(*keyspace) else { return Ok(()) };
                 model.doubt(*keyspace, Some(*choice));
+                if choice.evicts() {
+                    model.scans.clear();
+                }
                 self.told(handle.set_options(choice.options()))?;
+                self.scans.truncate(model.scans.len());
                 model.believe();
                 Ok(())
             }
@@ -295,6 +304,23 @@ impl World {
             }
             Op::PowerCut(policy) => self.power_cut(*policy, self.place.steps(), model),
         }
+    }
+
+    /// One piece of background work, which lets nothing go that is within its limits.
+    fn background(&self, step: Step, model: &mut Model) -> Result<(), Stop> {
+        let keeps = |number: &u8| {
+            let choice = model.catalog[usize::from(*number)].filter(Choice::evicts);
+            choice.is_some_and(|choice| !self.may_evict_next(*number, &choice))
+        };
+        let keeping: Vec<u8> = (0..KEYSPACES).filter(keeps).collect();
+        self.told(self.db().step(step))?;
+        model.seen_through(self.db().visible_seq_no());
+        for number in keeping {
+            let Some(keyspace) = self.keyspace(number) else { continue };
+            let found = self.map_of(keyspace)?;
+            model.check_all_there(number, &found).map_err(Stop::Wrong)?;
+        }
+        Ok(())
     }
 
     pub(crate) fn before_reading(&self, model: &mut Model) -> Result<(), Stop> {
@@ -428,7 +454,8 @@ impl World {
             }
             if !did_work {
                 model.seen_through(self.db().visible_seq_no());
-                return self.note_gone(model);
+                self.note_gone(model)?;
+                return self.check_limits(model);
             }
         }
         let shapes = self.keyspaces.iter().flatten().map(Keyspace::shape);
@@ -457,6 +484,7 @@ impl World {
         let metrics = self.db.as_ref().map(Db::metrics);
         note(metrics.as_ref().is_some_and(|it| it.filter_replaced > 0), "values.filtered");
         note(metrics.is_some_and(|it| it.filter_removed > 0), "values.filtered_away");
+        note(model.gone.has_lost_oldest(), "values.evicted");
         let is_limited = |choice: &Choice| choice.tombstone_age_limit_ms.is_some();
         note(model.catalog.iter().flatten().any(is_limited), "deletes.limited");
         note(model.unseen() > 1, "log.group_in_flight");
