@@ -213,6 +213,7 @@ impl Run {
             | Op::Verify
             | Op::Create { .. }
             | Op::Drop(_)
+            | Op::Sweep { .. }
             | Op::Export { .. }
             | Op::IngestTables { .. }
             | Op::Checkpoint => {}
