@@ -2,6 +2,12 @@
 //!
 //! Nothing is merged but to keep the number of runs bounded; a key that is written again and again
 //! is found in its newest table, and its older versions go with theirs.
+//!
+//! What goes is the oldest run, whole, whoever still reads it: snapshots and scans find as little of it as
+//! others do. Runs are flushes and loads in their order, so there is a place in the order of all writes up
+//! to which everything is gone, and behind which nothing is. That no longer holds, but of each key by
+//! itself, once a range was compacted on demand, which puts it below everything, or where another policy
+//! had the keyspace before.
 
 use lsm_version::{Level, Place, Version};
 

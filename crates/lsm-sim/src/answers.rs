@@ -249,6 +249,11 @@ impl World {
             let Some(handle) = self.keyspace(number) else { continue };
             // A keyspace created since then has nothing to show.
             let is_same = moment.lives[usize::from(number)] == model.life(number);
+            if is_same && model.gone.may_lack_oldest(number) {
+                let found = self.map_from(snapshot.within(handle).iter())?;
+                model.check_lacking_oldest(number, moment, &found).map_err(Stop::Wrong)?;
+                continue;
+            }
             let then = || values_at(&moment.state[usize::from(number)], moment.time_ms);
             let map = if is_same { then() } else { nothing.clone() };
             self.check_all(&map, snapshot.within(handle).iter())?;
@@ -309,8 +314,12 @@ impl World {
 
     /// All that a keyspace holds.
     pub(crate) fn map_of(&self, keyspace: &Keyspace) -> Result<FoundMap, Stop> {
+        self.map_from(keyspace.iter())
+    }
+
+    fn map_from(&self, entries: Iter) -> Result<FoundMap, Stop> {
         let mut map = vec![None; usize::from(KEYS)];
-        for entry in keyspace.iter() {
+        for entry in entries {
             let (key, value) = self.told(entry)?;
             let rank = rank_of(&key)
                 .ok_or_else(|| Stop::Wrong(format!("there is a key \"{}\"", key.escape_ascii())))?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use lsm_engine::{Durability, Keyspace, SeqNo, WriteBatch, WriteOptions};
 
 use crate::chain::{is_operand, operand_bytes};
-use crate::data::{UNKNOWN, Write, has_ttl, key_bytes, rank, value_bytes};
+use crate::data::{UNKNOWN, Write, has_ttl, key_bytes, rank, swept_keys, value_bytes};
 use crate::model::Model;
 use crate::op::{Change, Op};
 use crate::world::{Stop, World};
@@ -84,6 +84,21 @@ impl World {
         let brought = bring_in(keyspace, &writes);
         let seq_no = self.ordered(brought, writes, None, Durability::Disk, model)?;
         model.feed.note_ingest();
+        self.check_visible(seq_no)
+    }
+
+    /// A [`Sweep`](Op::Sweep), of which nobody finds anything.
+    pub(crate) fn sweep(
+        &mut self,
+        number: u8,
+        durability: Durability,
+        model: &mut Model,
+    ) -> Result<(), Stop> {
+        let Some(keyspace) = self.keyspace(number) else { return Ok(()) };
+        let mut batch = WriteBatch::new();
+        swept_keys().for_each(|key| batch.within(keyspace).delete(key));
+        let result = self.db().write_with(&batch, WriteOptions::durability(durability));
+        let seq_no = self.ordered(result, Vec::new(), None, durability, model)?;
         self.check_visible(seq_no)
     }
 

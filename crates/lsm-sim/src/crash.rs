@@ -58,14 +58,17 @@ impl std::ops::AddAssign for CrashCount {
 fn dimensions() -> Vec<String> {
     let words = "compression.none compression.lz4 compression.zstd tables.with_filters \
                  tables.without_filters values.apart values.beside_keys deletes.limited \
-                 reads.mapped reads.cached log.mapped log.written memory.tight memory.ample \
-                 log.group_in_flight log.recycled keyspaces.several keyspaces.dropped \
-                 checkpoints.made exports.made snapshots.held scans.under_way reader.beside changes.followed values.expired \
-                 values.filtered values.filtered_away during.open during.put \
-                 during.delete during.delete_range during.merge during.ingest during.export during.ingest_tables during.transact \
-                 during.put_if during.batch during.write_ttl during.write_async during.wait during.wait_durable \
-                 during.flush during.compact during.background during.sync during.create \
-                 during.drop during.set_options during.checkpoint during.reopen";
+                 deletes.dense reads.mapped reads.cached log.mapped log.written \
+                 memory.tight memory.ample log.group_in_flight log.recycled \
+                 keyspaces.several keyspaces.dropped checkpoints.made exports.made \
+                 snapshots.held scans.under_way reader.beside changes.followed \
+                 values.expired values.filtered values.filtered_away values.evicted \
+                 during.open during.put during.delete during.delete_range during.merge \
+                 during.ingest during.sweep during.export during.ingest_tables \
+                 during.transact during.put_if during.batch during.write_ttl \
+                 during.write_async during.wait during.wait_durable during.flush \
+                 during.compact during.background during.sync during.create during.drop \
+                 during.set_options during.checkpoint during.reopen";
     let policies = POLICIES.iter().map(|policy| format!("policy.{policy}"));
     let cuts = CrashPolicy::ALL.into_iter().map(cut_name);
     words.split_whitespace().map(str::to_owned).chain(policies).chain(cuts).collect()

@@ -109,6 +109,21 @@ pub fn rank_of(bytes: &[u8]) -> Option<usize> {
     ALL_KEYS.by_rank.binary_search_by(|key| key.as_slice().cmp(bytes)).ok()
 }
 
+/// Keys that [`Sweep`](crate::op::Op::Sweep) deletes and nobody puts: more tombstones than there have to be
+/// in a table for it to be merged for their sake.
+const SWEPT: u32 = 1_100;
+const SWEPT_PREFIX: &str = "swept/";
+
+/// The keys that a sweep deletes.
+pub fn swept_keys() -> impl Iterator<Item = Vec<u8>> {
+    (0..SWEPT).map(|n| format!("{SWEPT_PREFIX}{n:04}").into_bytes())
+}
+
+/// Whether a sweep deletes this key.
+pub fn is_swept(key: &[u8]) -> bool {
+    key.starts_with(SWEPT_PREFIX.as_bytes())
+}
+
 /// How long a value is: mostly short, sometimes empty, seldom longer than a block.
 fn value_length(value: u32) -> usize {
     match value % 32 {

@@ -134,7 +134,11 @@ impl Mix {
 
     fn rare(self, rng: &mut Rng) -> Op {
         let keyspace = 1 + rng.below(u64::from(KEYSPACES) - 1) as u8;
-        match rng.below(32) {
+        match rng.below(34) {
+            32..34 => {
+                let keyspace = random_keyspace(rng);
+                Op::Sweep { keyspace, durability: self.durability(rng) }
+            }
             28..30 => self.export(rng),
             30..32 => Op::IngestTables {
                 export: rng.below(4).saturating_sub(1) as u8,

@@ -11,7 +11,7 @@ use std::time::Duration;
 use lsm_engine::{Change, ChangeKind, EntryChange, ErrorKind, SeqNo};
 
 use crate::chain::{is_operand, operand_bytes};
-use crate::data::{KEYS, UNKNOWN, Write, key_at, rank, rank_of, value_bytes};
+use crate::data::{KEYS, UNKNOWN, Write, is_swept, key_at, rank, rank_of, value_bytes};
 use crate::model::Model;
 use crate::world::{Stop, World, number_of};
 
@@ -207,6 +207,7 @@ fn effects_told(entries: &[EntryChange]) -> Result<Effects, Stop> {
             ChangeKind::Put { key, value, .. } => {
                 effects.insert(place(key)?, vec![Some(value.clone())]);
             }
+            ChangeKind::Delete { key } if is_swept(key) => {}
             ChangeKind::Delete { key } => {
                 effects.insert(place(key)?, vec![None]);
             }

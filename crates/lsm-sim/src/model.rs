@@ -122,11 +122,13 @@ impl Model {
         let empty = vec![vec![Cell::default(); usize::from(KEYS)]; usize::from(KEYSPACES)];
         let mut catalog = vec![None; usize::from(KEYSPACES)];
         catalog[0] = Some(choice);
+        let mut gone = Gone::default();
+        gone.note_created(0, choice);
         Self {
             base: empty.clone(),
             commits: VecDeque::new(),
             places: 0,
-            gone: Gone::default(),
+            gone,
             written: 0,
             visible: 0,
             clock_ms: START_MS,
@@ -285,6 +287,11 @@ impl Model {
 
     /// A keyspace is about to change, or to come (it has a choice), or to go (it has none).
     pub fn doubt(&mut self, keyspace: u8, choice: Option<Choice>) {
+        match choice {
+            Some(choice) if self.has(keyspace) => self.gone.note_changed(keyspace, choice),
+            Some(choice) => self.gone.note_created(keyspace, choice),
+            None => {}
+        }
         self.in_doubt = Some((keyspace, choice));
     }
 
@@ -435,7 +442,8 @@ impl Model {
             let cells = cells.iter().enumerate();
             wrong += cells.map(|(rank, cell)| wrong_in(keyspace, rank, cell)).sum::<usize>();
         }
-        let mut survived = (at_least == 0 && wrong == 0).then(|| state.clone());
+        let is_it = |state: &Contents, wrong: usize| wrong == 0 && self.goes_in_order(state, found);
+        let mut survived = (at_least == 0 && is_it(&state, wrong)).then(|| state.clone());
         for (index, commit) in self.commits.iter().enumerate() {
             for &(keyspace, key, value) in &commit.writes {
                 let (keyspace, rank) = (usize::from(keyspace), rank(key));
@@ -445,7 +453,7 @@ impl Model {
                 cell.let_go(self.gone.through(keyspace, rank));
                 wrong += wrong_in(keyspace, rank, cell);
             }
-            if index + 1 >= at_least && wrong == 0 {
+            if index + 1 >= at_least && is_it(&state, wrong) {
                 survived = Some(state.clone());
             }
         }

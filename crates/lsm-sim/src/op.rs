@@ -94,6 +94,13 @@ pub enum Op {
         /// What is written; of two writes to one key, the last counts.
         writes: Vec<Write>,
     },
+    /// Many keys that were never there are deleted, each by itself: their tombstones lie densely.
+    Sweep {
+        /// The keyspace.
+        keyspace: u8,
+        /// When it is acknowledged.
+        durability: Durability,
+    },
     /// What a reader sees of a range is written as tables beside the database.
     Export {
         /// The keyspace.
@@ -283,6 +290,7 @@ pub const OP_NAMES: &[&str] = &[
     "set_back",
     "write_async",
     "ingest",
+    "sweep",
     "export",
     "ingest_tables",
     "delete_range",
@@ -333,6 +341,7 @@ impl Op {
             Self::SetBack(_) => "set_back",
             Self::WriteAsync { .. } => "write_async",
             Self::Ingest { .. } => "ingest",
+            Self::Sweep { .. } => "sweep",
             Self::Export { .. } => "export",
             Self::IngestTables { .. } => "ingest_tables",
             Self::DeleteRange { .. } => "delete_range",

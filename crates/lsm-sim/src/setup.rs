@@ -12,8 +12,10 @@ use lsm_workload::Rng;
 use crate::chain;
 use crate::sieve::{FILTERED, Sieve};
 
-/// Compaction policies, by number. The last one, FIFO, is so large that it never drops anything.
+/// Compaction policies, by number.
 pub const POLICIES: &[&str] = &["leveled", "tiered", "lazy_leveled", "fifo"];
+/// The number of the policy that lets the oldest tables go; where no limit is chosen it never does.
+pub const FIFO: u8 = 3;
 const COMPRESSIONS: &[&str] = &["none", "lz4", "zstd"];
 /// Bytes of the log that hold more than any history writes.
 pub const KEPT_BYTES: u32 = 16 << 20;
@@ -43,6 +45,10 @@ pub struct Choice {
     pub tombstone_age_limit_ms: Option<u64>,
     /// What merges do with its values.
     pub sieve: Sieve,
+    /// Bytes beyond which FIFO lets the oldest go; 0: it never does for that.
+    pub evict_bytes: u32,
+    /// Milliseconds after which FIFO lets the oldest go; 0: it never does for that.
+    pub evict_ms: u32,
 }
 
 impl Choice {
@@ -57,6 +63,8 @@ impl Choice {
             blob_threshold_bytes: *rng.pick(BLOB_THRESHOLDS),
             tombstone_age_limit_ms: None,
             sieve: Sieve::None,
+            evict_bytes: 0,
+            evict_ms: 0,
         }
     }
 
@@ -71,11 +79,24 @@ impl Choice {
             FILTERED if rng.chance(0.9) => *rng.pick(&[Sieve::Marks, Sieve::Removes]),
             _ => Sieve::None,
         };
-        Self { ttl_ms, tombstone_age_limit_ms, sieve, ..choice }
+        let evicts = choice.policy == FIFO && rng.chance(0.6);
+        let (evict_bytes, evict_ms) = match evicts {
+            true if rng.chance(0.8) => (*rng.pick(&[4 << 10, 12 << 10, 32 << 10]), 0),
+            true => (0, *rng.pick(&[1_000, 60_000])),
+            false => (0, 0),
+        };
+        Self { ttl_ms, tombstone_age_limit_ms, sieve, evict_bytes, evict_ms, ..choice }
     }
 
     /// The choice that led to these options, if one did.
     pub fn of(options: &KeyspaceOptions) -> Option<Self> {
+        let (evict_bytes, evict_ms) = match &options.compaction {
+            CompactionPolicy::Fifo(fifo) if fifo.bytes_max == FifoOptions::default().bytes_max => {
+                (0, fifo.age_max_ms as u32)
+            }
+            CompactionPolicy::Fifo(fifo) => (fifo.bytes_max as u32, fifo.age_max_ms as u32),
+            _ => (0, 0),
+        };
         let sieve = Sieve::named(options.compaction_filter.as_ref().map(ValueFilter::name))?;
         let policies = 0..POLICIES.len() as u8;
         let mut choices = policies.flat_map(|policy| {
@@ -88,9 +109,22 @@ impl Choice {
                 blob_threshold_bytes: options.blob_threshold_bytes.unwrap_or(0) as u32,
                 tombstone_age_limit_ms: options.tombstone_age_limit_ms,
                 sieve,
+                evict_bytes,
+                evict_ms,
             })
         });
         choices.find(|choice| choice.options() == *options)
+    }
+
+    /// Whether the oldest of what the keyspace holds may go.
+    pub fn evicts(&self) -> bool {
+        self.evict_bytes > 0 || self.evict_ms > 0
+    }
+
+    /// The same choice, but that nothing goes which nobody asked to.
+    pub fn keeping_all(self) -> Self {
+        let sieve = if self.sieve.removes() { Sieve::Marks } else { self.sieve };
+        Self { sieve, evict_bytes: 0, evict_ms: 0, ..self }
     }
 
     /// The name of its policy.
@@ -115,7 +149,7 @@ impl Choice {
                 table_bytes,
                 ..LazyLeveledOptions::default()
             }),
-            _ => CompactionPolicy::Fifo(FifoOptions { table_bytes, ..FifoOptions::default() }),
+            _ => CompactionPolicy::Fifo(self.fifo(table_bytes)),
         };
         let compression = match self.compression {
             0 => Compression::None,
@@ -139,6 +173,22 @@ impl Choice {
     }
 }
 
+impl Choice {
+    fn fifo(&self, table_bytes: u64) -> FifoOptions {
+        let plain = FifoOptions { table_bytes, ..FifoOptions::default() };
+        if !self.evicts() {
+            return plain;
+        }
+        FifoOptions {
+            bytes_max: if self.evict_bytes > 0 { self.evict_bytes.into() } else { plain.bytes_max },
+            age_max_ms: self.evict_ms.into(),
+            // Few, so that what is yet to go is merged too.
+            runs: 4,
+            ..plain
+        }
+    }
+}
+
 impl fmt::Display for Choice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let compression = COMPRESSIONS[usize::from(self.compression)];
@@ -152,6 +202,12 @@ impl fmt::Display for Choice {
         }
         if let Some(limit_ms) = self.tombstone_age_limit_ms {
             write!(f, " forget{limit_ms}")?;
+        }
+        if self.evict_bytes > 0 {
+            write!(f, " evict{}", self.evict_bytes)?;
+        }
+        if self.evict_ms > 0 {
+            write!(f, " age{}", self.evict_ms)?;
         }
         match self.sieve {
             Sieve::None => Ok(()),
@@ -173,12 +229,16 @@ impl FromStr for Choice {
         let mut words: Vec<&str> = text.split_whitespace().collect();
         // What may follow the rest.
         let (mut ttl_ms, mut tombstone_age_limit_ms, mut blobs) = (None, None, "0");
-        let mut sieve = Sieve::None;
+        let (mut sieve, mut evict_bytes, mut evict_ms) = (Sieve::None, 0, 0);
         for word in words.drain(4.min(words.len())..) {
             if let Some(bytes) = word.strip_prefix("blobs") {
                 blobs = bytes;
             } else if let Some(limit_ms) = word.strip_prefix("forget") {
                 tombstone_age_limit_ms = Some(limit_ms.parse().map_err(|_| wrong())?);
+            } else if let Some(bytes) = word.strip_prefix("evict") {
+                evict_bytes = bytes.parse().map_err(|_| wrong())?;
+            } else if let Some(ms) = word.strip_prefix("age") {
+                evict_ms = ms.parse().map_err(|_| wrong())?;
             } else if word == "filtered" {
                 sieve = Sieve::Marks;
             } else if word == "removing" {
@@ -201,6 +261,8 @@ impl FromStr for Choice {
             blob_threshold_bytes: blobs.ok_or_else(wrong)?,
             tombstone_age_limit_ms,
             sieve,
+            evict_bytes,
+            evict_ms,
         })
     }
 }

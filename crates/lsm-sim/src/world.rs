@@ -5,9 +5,12 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use lsm_engine::{Db, Env, ErrorKind, Iter, Keyspace, Reads, SeqNo, Snapshot, Step, Ticket};
+use lsm_engine::{
+    Db, Env, ErrorKind, Event, Iter, Keyspace, Listener, Options, Reads, SeqNo, Snapshot, Step,
+    Ticket,
+};
 use lsm_io::CrashPolicy;
 
 use crate::answers::Transcript;
@@ -57,6 +60,8 @@ pub struct World {
     recycled_before: u64,
     /// Values that filters have removed since the last opening, as far as the model knows.
     pub(crate) filter_removed: u64,
+    /// Whether tables were merged because tombstones lay densely in them.
+    merged_for_tombstones: Arc<AtomicBool>,
     /// Transactions that were refused because others were first.
     pub conflicts: u64,
     pub(crate) ids: KeyspaceIds,
@@ -92,6 +97,7 @@ impl World {
             last_seq_no: 0,
             recycled_before: 0,
             filter_removed: 0,
+            merged_for_tombstones: Arc::default(),
             conflicts: 0,
             ids: KeyspaceIds::default(),
             transcript: None,
@@ -112,7 +118,14 @@ impl World {
     }
 
     fn open_again(&mut self) -> Result<(), Stop> {
+        let merged_for_tombstones = Arc::clone(&self.merged_for_tombstones);
+        let listener = Listener::new(move |event| {
+            if matches!(event, Event::Compacted { reason, .. } if reason.ends_with("in a row")) {
+                merged_for_tombstones.store(true, Ordering::Relaxed);
+            }
+        });
         let options = self.setup.options(self.env());
+        let options = Options { listener: Some(listener), ..options };
         let db = self.told(Db::open_with(self.place.dir(), options))?;
         self.keyspaces = vec![None; usize::from(KEYSPACES)];
         for name in db.keyspaces() {
@@ -163,6 +176,11 @@ impl World {
         self.recycled_before + now
     }
 
+    /// Whether tables were merged because tombstones lay densely in them.
+    pub fn has_merged_for_tombstones(&self) -> bool {
+        self.merged_for_tombstones.load(Ordering::Relaxed)
+    }
+
     /// Lets go of every handle of the writer's.
     fn forget(&mut self) {
         self.recycled_before = self.recycled();
@@ -199,6 +217,7 @@ impl World {
             Op::SetBack(ms) => self.set_clock(model.clock_ms - u64::from(*ms), model),
             Op::WriteAsync { writes } => self.write_async(writes, model),
             Op::Ingest { writes } => self.ingest(writes, model),
+            Op::Sweep { keyspace, durability } => self.sweep(*keyspace, *durability, model),
             Op::Export { .. } => self.export(op, model),
             Op::IngestTables { .. } => self.ingest_tables(op, model),
             Op::DeleteRange { .. } => self.delete_range(op, model),
@@ -244,6 +263,10 @@ impl World {
             Op::OpenScan { keyspace } if self.scans.len() < SCANS => {
                 self.before_reading(model)?;
                 let Some(handle) = self.keyspace(*keyspace) else { return Ok(()) };
+                // What it has yet to yield may go before it comes there.
+                if model.evicts(*keyspace) {
+                    return Ok(());
+                }
                 let scan = handle.iter();
                 self.scans.push(scan);
                 model.begin_scan(*keyspace);
@@ -266,12 +289,13 @@ impl World {
                 self.told(self.db().flush())?;
                 self.all_is_durable(model)
             }
-            Op::Compact { keyspace, from, to } => {
-                let Some(keyspace) = self.keyspace(*keyspace) else { return Ok(()) };
+            Op::Compact { keyspace: number, from, to } => {
+                let Some(keyspace) = self.keyspace(*number) else { return Ok(()) };
+                model.gone.note_compacted(*number);
                 let (from, to) = (key_bytes(*from), key_bytes(*to));
                 self.told(keyspace.compact_range(from.min(to)..from.max(to)))
             }
-            Op::Background(step) => self.told(self.db().step(*step)).map(drop),
+            Op::Background(step) => self.background(*step, model),
             Op::Sync => {
                 self.told(self.db().sync())?;
                 self.all_is_durable(model)
@@ -282,7 +306,11 @@ impl World {
             Op::SetOptions { keyspace, choice } => {
                 let Some(handle) = self.keyspace(*keyspace) else { return Ok(()) };
                 model.doubt(*keyspace, Some(*choice));
+                if choice.evicts() {
+                    model.scans.clear();
+                }
                 self.told(handle.set_options(choice.options()))?;
+                self.scans.truncate(model.scans.len());
                 model.believe();
                 Ok(())
             }
@@ -295,6 +323,23 @@ impl World {
             }
             Op::PowerCut(policy) => self.power_cut(*policy, self.place.steps(), model),
         }
+    }
+
+    /// One piece of background work, which lets nothing go that is within its limits.
+    fn background(&self, step: Step, model: &mut Model) -> Result<(), Stop> {
+        let keeps = |number: &u8| {
+            let choice = model.catalog[usize::from(*number)].filter(Choice::evicts);
+            choice.is_some_and(|choice| !self.may_evict_next(*number, &choice))
+        };
+        let keeping: Vec<u8> = (0..KEYSPACES).filter(keeps).collect();
+        self.told(self.db().step(step))?;
+        model.seen_through(self.db().visible_seq_no());
+        for number in keeping {
+            let Some(keyspace) = self.keyspace(number) else { continue };
+            let found = self.map_of(keyspace)?;
+            model.check_all_there(number, &found).map_err(Stop::Wrong)?;
+        }
+        Ok(())
     }
 
     pub(crate) fn before_reading(&self, model: &mut Model) -> Result<(), Stop> {
@@ -428,7 +473,8 @@ impl World {
             }
             if !did_work {
                 model.seen_through(self.db().visible_seq_no());
-                return self.note_gone(model);
+                self.note_gone(model)?;
+                return self.check_limits(model);
             }
         }
         let shapes = self.keyspaces.iter().flatten().map(Keyspace::shape);
@@ -457,6 +503,8 @@ impl World {
         let metrics = self.db.as_ref().map(Db::metrics);
         note(metrics.as_ref().is_some_and(|it| it.filter_replaced > 0), "values.filtered");
         note(metrics.is_some_and(|it| it.filter_removed > 0), "values.filtered_away");
+        note(model.gone.has_lost_oldest(), "values.evicted");
+        note(self.has_merged_for_tombstones(), "deletes.dense");
         let is_limited = |choice: &Choice| choice.tombstone_age_limit_ms.is_some();
         note(model.catalog.iter().flatten().any(is_limited), "deletes.limited");
         note(model.unseen() > 1, "log.group_in_flight");

@@ -10,7 +10,6 @@ use crate::history::{History, caught};
 use crate::op::Op;
 use crate::place::Place;
 use crate::setup::Setup;
-use crate::sieve::Sieve;
 use crate::world::World;
 
 /// Setups under which each history runs on the simulated disk; the first is its own.
@@ -23,8 +22,8 @@ pub fn history(seed: u64, length: usize) -> History {
     for op in &mut history.ops {
         match op {
             op if op.is_crash() => *op = Op::Reopen,
-            Op::Create { choice, .. } | Op::SetOptions { choice, .. } if choice.sieve.removes() => {
-                choice.sieve = Sieve::Marks;
+            Op::Create { choice, .. } | Op::SetOptions { choice, .. } => {
+                *choice = choice.keeping_all();
             }
             _ => {}
         }

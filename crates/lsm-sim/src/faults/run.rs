@@ -184,7 +184,7 @@ impl Run {
             Op::SetOptions { keyspace, choice } => {
                 if let Some(keyspace) = self.keyspace(*keyspace) {
                     let mut options = keyspace.options();
-                    options.compaction = choice.options().compaction;
+                    options.compaction = choice.keeping_all().options().compaction;
                     self.told(keyspace.set_options(options))?;
                 }
             }
@@ -213,6 +213,7 @@ impl Run {
             | Op::Verify
             | Op::Create { .. }
             | Op::Drop(_)
+            | Op::Sweep { .. }
             | Op::Export { .. }
             | Op::IngestTables { .. }
             | Op::Checkpoint => {}

@@ -52,6 +52,7 @@ impl fmt::Display for Op {
             }
             Self::Tick(ms) | Self::SetBack(ms) => write!(f, " {ms}"),
             Self::WriteAsync { writes } | Self::Ingest { writes } => show_writes(f, writes),
+            Self::Sweep { keyspace, durability } => write!(f, " {durability:?} {keyspace}"),
             Self::Export { keyspace, from, to } => {
                 write!(f, " {keyspace} {from}")?;
                 show_end(f, *to)
@@ -342,6 +343,7 @@ impl FromStr for Op {
             "set_back" => Self::SetBack(words.number()?),
             "write_async" => Self::WriteAsync { writes: words.writes()? },
             "ingest" => Self::Ingest { writes: words.writes()? },
+            "sweep" => Self::Sweep { durability: words.durability()?, keyspace: words.keyspace()? },
             "export" => {
                 Self::Export { keyspace: words.keyspace()?, from: words.key()?, to: words.end()? }
             }
