@@ -333,3 +333,53 @@ impl Standpoint {
         Self { seq_no: self.seq_no.max(other.seq_no), time_ms: self.time_ms.max(other.time_ms) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Db;
+
+    /// Whether a stretch from "c" to "m" is a gap afterwards, in which somebody who reads from before
+    /// or behind the watch's beginning has found nothing, while a key was put.
+    fn is_known(reads_before: bool, put: Option<&str>) -> bool {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::open(dir.path()).unwrap();
+        let (gaps, commit) = (&db.default_keyspace().core().gaps, &db.shared().commit);
+        let before = Registered::now(db.handle());
+        db.put("z", "").unwrap();
+        gaps.begin_watch(&commit.lock_order(), commit.appended());
+        let reader = if reads_before { before } else { Registered::now(db.handle()) };
+        put.into_iter().for_each(|key| db.put(key, "").unwrap());
+        let found = Stretch { from: b"c".to_vec(), to: b"m".to_vec() };
+        gaps.end_watch(&commit.lock_order(), Some(found), &reader);
+        assert!(!gaps.is_watched());
+        gaps.around(b"d", &Registered::now(db.handle())).is_some()
+    }
+
+    #[test]
+    fn what_is_put_under_a_watch_is_no_part_of_a_gap() {
+        assert!(is_known(false, None));
+        assert!(is_known(false, Some("b")) && is_known(false, Some("m")), "beside it");
+        assert!(!is_known(false, Some("c")) && !is_known(false, Some("l")), "within it");
+    }
+
+    #[test]
+    fn who_reads_from_before_a_watch_finds_no_gap() {
+        assert!(!is_known(true, None), "nobody has noted what it did not see");
+    }
+
+    #[test]
+    fn a_watch_that_nobody_ends_takes_no_more_than_so_many_puts() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::open(dir.path()).unwrap();
+        let (gaps, commit) = (&db.default_keyspace().core().gaps, &db.shared().commit);
+        gaps.begin_watch(&commit.lock_order(), commit.appended());
+        for n in 0..=WATCHED_PUTS_MAX {
+            assert!(gaps.is_watched());
+            let order = commit.lock_order();
+            gaps.end_at(&n.to_be_bytes());
+            drop(order);
+        }
+        assert!(!gaps.is_watched());
+    }
+}

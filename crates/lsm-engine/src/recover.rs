@@ -347,9 +347,9 @@ fn recover(
     for keyspace in &mut keyspaces {
         let id = keyspace.core.id;
         recovery.write_out(keyspace)?;
-        keyspace.tables.iter().for_each(|written| stats.note_recovery(written));
         let is_empty = |written: &&WrittenTables| written.records().is_empty();
         for written in keyspace.tables.iter().filter(|written| !is_empty(written)) {
+            stats.note_recovery(written);
             report.tables_written += written.records().len();
             edit.tables.push((id, flush_edit(written)));
         }

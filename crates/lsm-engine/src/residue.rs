@@ -62,6 +62,10 @@ impl Residue {
         }
     }
 
+    fn is_empty(&self) -> bool {
+        self.flushed.lock().expect("no holder panicked").is_empty()
+    }
+
     /// The oldest of them, where the log holds nothing below `seq_no` any more.
     fn oldest_ms(&self, seq_no: SeqNo) -> Option<u64> {
         let mut known = self.flushed.lock().expect("no holder panicked");
@@ -109,6 +113,10 @@ impl Shared {
 
     /// Since when the log has held what was deleted from a keyspace with a limit; `None`: it does not.
     pub(crate) fn oldest_residue_ms(&self) -> Option<u64> {
+        // Nobody who only looks waits for a writer, where no keyspace has a limit.
+        if self.residue.is_empty() {
+            return None;
+        }
         let first_seq_no = if self.has_old_segments() { 0 } else { self.oldest_logged() };
         self.residue.oldest_ms(first_seq_no)
     }
@@ -133,6 +141,10 @@ impl Shared {
         // Order: taken under the write mutex, so that segments are used in the order of their numbers.
         let next = self.take_first_segment()?;
         self.rotate(&mut order, next)?;
+        drop(order);
+        // No write may come for a long time to take the closing frame along, without which the segment
+        // cannot go.
+        self.commit.try_write_out();
         Ok(true)
     }
 

@@ -22,6 +22,8 @@ impl Commit {
         }
         // Order: every frame is on the disk before the closing one is written.
         self.reach(Goal::Durable(self.appended()))?;
+        // The frame that ended a segment has no number, and nothing may have come after it.
+        self.sync_after(|_| Ok(()))?;
         if let Some(segment) = fresh() {
             self.sync_after(|order| self.rotate(order, segment).map(drop))?;
         }

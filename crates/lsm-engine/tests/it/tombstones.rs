@@ -45,9 +45,12 @@ fn a_scan_of_a_queue_steps_over_little_more_than_it_yields() {
 
 /// A database with a limit of ten seconds, and its clock.
 fn limited(fs: &SimFs) -> (Db, Arc<AtomicU64>) {
+    limited_with(tiny_options(fs))
+}
+
+fn limited_with(options: Options) -> (Db, Arc<AtomicU64>) {
     let clock = Arc::new(AtomicU64::new(1_000_000));
     let told = Arc::clone(&clock);
-    let options = tiny_options(fs);
     let env = Env { clock: Arc::new(move || told.load(Ordering::Relaxed)), ..options.env };
     let keyspace =
         KeyspaceOptions { tombstone_age_limit_ms: Some(10_000), ..KeyspaceOptions::default() };
@@ -178,8 +181,8 @@ fn a_large_value_that_was_deleted_leaves_its_blob_file_within_the_limit() {
 }
 
 /// A database whose tables have forgotten a secret, and whose log has not; and its clock.
-fn with_a_secret_in_the_log(fs: &SimFs) -> (Db, Arc<AtomicU64>) {
-    let (db, clock) = limited(fs);
+fn with_a_secret_in_the_log(fs: &SimFs, map_log: bool) -> (Db, Arc<AtomicU64>) {
+    let (db, clock) = limited_with(Options { map_log, ..tiny_options(fs) });
     db.put("secret", "to be forgotten").expect("writes");
     db.flush().expect("flushes");
     db.delete("secret").expect("deletes");
@@ -199,21 +202,38 @@ fn check_forgotten(fs: &SimFs, db: &Db) {
 
 #[test]
 fn what_was_deleted_leaves_the_log_of_an_idle_database() {
-    let fs = SimFs::new(0);
-    let (db, clock) = with_a_secret_in_the_log(&fs);
-    clock.fetch_add(2_000, Ordering::Relaxed);
-    rest(&db);
-    assert_eq!(db.metrics().oldest_tombstone_age_ms, Some(2_000), "it is there still");
-    clock.fetch_add(500, Ordering::Relaxed);
-    rest(&db);
-    check_forgotten(&fs, &db);
-    assert_eq!(db.get("else").expect("reads").expect("there"), "something");
+    for map_log in [true, false] {
+        let fs = SimFs::new(0);
+        let (db, clock) = with_a_secret_in_the_log(&fs, map_log);
+        clock.fetch_add(2_000, Ordering::Relaxed);
+        rest(&db);
+        assert_eq!(db.metrics().oldest_tombstone_age_ms, Some(2_000), "it is there still");
+        clock.fetch_add(500, Ordering::Relaxed);
+        rest(&db);
+        check_forgotten(&fs, &db);
+        assert_eq!(db.get("else").expect("reads").expect("there"), "something");
+    }
+}
+
+#[test]
+fn a_log_that_goes_on_for_its_age_alone_can_be_closed() {
+    for map_log in [true, false] {
+        let fs = SimFs::new(0);
+        let (db, clock) = with_a_secret_in_the_log(&fs, map_log);
+        // What lies in memory needs the segment.
+        db.put("more", "in memory").expect("writes");
+        clock.fetch_add(2_500, Ordering::Relaxed);
+        db.step(Step::Log).expect("goes on in another segment");
+        db.close().expect("closes");
+        let (db, _clock) = limited(&fs);
+        assert_eq!(crate::content(&db).len(), 2);
+    }
 }
 
 #[test]
 fn what_was_deleted_leaves_the_log_while_others_write() {
     let fs = SimFs::new(0);
-    let (db, clock) = with_a_secret_in_the_log(&fs);
+    let (db, clock) = with_a_secret_in_the_log(&fs, true);
     let other = db.keyspace("without a limit").expect("is made");
     for n in 0..100 {
         // Too little to fill a segment, or a memtable.
@@ -229,7 +249,7 @@ fn what_was_deleted_leaves_the_log_while_others_write() {
 #[test]
 fn a_close_leaves_nothing_in_the_log_that_was_deleted() {
     let fs = SimFs::new(0);
-    let (db, _clock) = with_a_secret_in_the_log(&fs);
+    let (db, _clock) = with_a_secret_in_the_log(&fs, true);
     db.close().expect("closes");
     assert!(!holds(&fs, b"to be forgotten"));
     let (db, _clock) = limited(&fs);
