@@ -15,8 +15,24 @@ pub enum Feature {
     Merge,
     /// A bulk load of 10,000 entries in order, made part of the store.
     Ingest,
+    /// Ranges of 10,000 entries, written as tables of their own.
+    Export,
+    /// Such tables, brought into another keyspace.
+    Import,
     /// A serializable transaction that reads two keys and writes them.
     Transaction,
+    /// Compare and set of random keys.
+    PutIf,
+    /// A merge of all tables that asks a compaction filter about every value.
+    Filter,
+    /// Puts into a keyspace whose oldest tables go.
+    Fifo,
+    /// A put, and a delete of an earlier one, which has to have left the disk within a second.
+    AgeLimit,
+    /// Puts to 64 keyspaces by turns, within one memory budget.
+    Budget,
+    /// All metrics, as a page.
+    Metrics,
     /// Puts of large values on random keys, over and over, beside their keys or apart from them.
     PutLarge {
         /// Whether they lie apart.

@@ -3,6 +3,7 @@
 mod features;
 
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use lsm_engine::{
@@ -28,10 +29,11 @@ pub(crate) const CACHED: Engine = Engine {
     settings: |settings| describe(settings, ReadMode::Cached),
 };
 
-struct Lsm(Db);
+struct Lsm(Db, PathBuf);
 
 fn open(settings: &Settings, read_mode: ReadMode) -> Result<Box<dyn Store>> {
-    Ok(Box::new(Lsm(Db::open_with(&settings.path, options(settings, read_mode))?)))
+    let db = Db::open_with(&settings.path, options(settings, read_mode))?;
+    Ok(Box::new(Lsm(db, settings.path.clone())))
 }
 
 fn options(settings: &Settings, read_mode: ReadMode) -> Options {
@@ -151,7 +153,7 @@ impl Store for Lsm {
         entries: u64,
         value_bytes: usize,
     ) -> Result<Option<Box<dyn Featured + '_>>> {
-        features::featured(&self.0, feature, entries, value_bytes).map(Some)
+        features::featured(&self.0, &self.1, feature, entries, value_bytes).map(Some)
     }
 
     fn settle(&self) -> Result<Duration> {

@@ -307,8 +307,16 @@ pub(crate) const ROWS: &[Row] = &[
     feature("rangedel", "range delete of 50 keys, scan of the next 50", Feature::DeleteRange),
     feature("merge", "increments of random counters", Feature::Merge),
     feature("ingest", "bulk loads of 10,000 entries in order; entries", Feature::Ingest),
+    feature("export", "ranges of 10,000 entries as tables; entries", Feature::Export),
+    feature("import", "such tables brought in; entries", Feature::Import),
+    feature("putif", "compare and set of random keys", Feature::PutIf),
     feature("transact", "transactions of two gets and two puts", Feature::Transaction),
     feature("follow", "100 puts, a sync, and the feed of them; changes", Feature::Follow),
+    feature("filter", "merges of all tables, each value asked about; entries", Feature::Filter),
+    feature("fifo", "puts, of which the newest quarter is kept", Feature::Fifo),
+    feature("agelimit", "puts and deletes, off the disk in a second; pairs", Feature::AgeLimit),
+    feature("budget", "puts to 64 keyspaces within one budget", Feature::Budget),
+    feature("metrics", "all metrics as a page of text; pages", Feature::Metrics),
     feature("largeput", "puts of 4 KiB on random keys", Feature::PutLarge { apart: false })
         .values(4096),
     feature("largeput-apart", "the same, in blob files", Feature::PutLarge { apart: true })

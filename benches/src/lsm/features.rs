@@ -1,10 +1,16 @@
 //! Features of this repository's store.
 
+mod kept;
+mod tables;
+
+use std::path::Path;
 use std::time::Duration;
 
 use lsm_engine::{Changes, Counter, Db, Keyspace, KeyspaceOptions, Operator, Reads, WriteBatch};
 use lsm_workload::{Rng, ValueMaker, key_bytes};
 
+use self::kept::{AgeLimit, Budget, Fifo, Filter};
+use self::tables::{Export, Import};
 use crate::feature::{Feature, Featured};
 use crate::store::{Result, Seen};
 use crate::work::sequential_key;
@@ -37,9 +43,10 @@ impl Subject<'_> {
     }
 }
 
-/// The feature on `db`, which holds `entries` entries where it needs any.
+/// The feature on `db` at `path`, which holds `entries` entries where it needs any.
 pub(super) fn featured<'a>(
     db: &'a Db,
+    path: &Path,
     feature: Feature,
     entries: u64,
     value_bytes: usize,
@@ -56,9 +63,17 @@ pub(super) fn featured<'a>(
             Box::new(Merge(subject, db.keyspace_with("counters", options)?))
         }
         Feature::Ingest => Box::new(Ingest(subject)),
+        Feature::Export => Box::new(Export::new(subject, path)),
+        Feature::Import => Box::new(Import::new(subject, path)),
         Feature::Transaction => Box::new(Transact(subject)),
+        Feature::PutIf => Box::new(PutIf::new(subject)?),
         Feature::PutLarge { apart } => Box::new(PutLarge(subject, large(db, apart)?)),
         Feature::GetLarge { apart } => Box::new(GetLarge(subject, large(db, apart)?)),
+        Feature::Filter => Box::new(Filter::new(subject)?),
+        Feature::Fifo => Box::new(Fifo::new(subject)?),
+        Feature::AgeLimit => Box::new(AgeLimit::new(subject)?),
+        Feature::Budget => Box::new(Budget::new(subject)?),
+        Feature::Metrics => Box::new(Metrics(subject)),
         Feature::Follow => Box::new(Follow(subject, db.changes(db.visible_seq_no())?)),
     })
 }
@@ -167,6 +182,57 @@ impl Featured for Transact<'_> {
         }
         transaction.commit()?;
         Ok(1)
+    }
+}
+
+/// Compare and set, of keys whose values are known.
+struct PutIf<'a> {
+    subject: Subject<'a>,
+    keyspace: Keyspace,
+    /// How often each was set.
+    set: Vec<u32>,
+}
+
+impl<'a> PutIf<'a> {
+    fn new(subject: Subject<'a>) -> Result<Self> {
+        let keyspace = subject.db.keyspace("set")?;
+        let set = vec![0; usize::try_from(subject.entries)?];
+        Ok(Self { subject, keyspace, set })
+    }
+}
+
+impl Featured for PutIf<'_> {
+    fn prepare(&mut self) -> Result<()> {
+        let Subject { db, entries, .. } = &self.subject;
+        let first = 0_u32.to_le_bytes();
+        (0..*entries).try_for_each(|number| self.keyspace.put(key_bytes(number), first))?;
+        Ok(db.settle()?)
+    }
+
+    fn operate(&mut self, _: u64) -> Result<u64> {
+        let number = self.subject.rng.below(self.subject.entries);
+        let set = &mut self.set[usize::try_from(number)?];
+        let (expected, value) = (set.to_le_bytes(), (*set + 1).to_le_bytes());
+        let put = self.keyspace.put_if(key_bytes(number), Some(&expected), Some(&value))?;
+        put.ok_or("a value is not the one that was set last")?;
+        *set += 1;
+        Ok(1)
+    }
+}
+
+/// A page of metrics of a store that holds something.
+struct Metrics<'a>(Subject<'a>);
+
+impl Featured for Metrics<'_> {
+    fn prepare(&mut self) -> Result<()> {
+        let Subject { db, entries, values, .. } = &mut self.0;
+        (0..*entries).try_for_each(|number| db.put(key_bytes(number), values.next()))?;
+        Ok(db.settle()?)
+    }
+
+    fn operate(&mut self, _: u64) -> Result<u64> {
+        let page = self.0.db.metrics().to_prometheus();
+        if page.is_empty() { Err("an empty page".into()) } else { Ok(1) }
     }
 }
 
