@@ -52,14 +52,23 @@ impl Cell {
     /// gone but where `may_go`.
     pub fn gone(&self, time_ms: u64, found: Option<&[u8]>, may_go: bool) -> Option<usize> {
         let most = if may_go { self.0.len() } else { 0 };
-        (0..=most).find(|gone| {
-            let held = self.0.get(*gone).and_then(|remnant| remnant.held.at(time_ms));
-            match (held, found) {
-                (None, None) => true,
-                (Some(value), Some(bytes)) => is_value(value, bytes),
-                _ => false,
-            }
-        })
+        (0..=most).find(|gone| self.is_left(*gone, time_ms, found))
+    }
+
+    /// How many may be gone at most, if this was found: of a value that has expired below operands it
+    /// cannot be told.
+    pub fn gone_at_most(&self, time_ms: u64, found: Option<&[u8]>) -> Option<usize> {
+        (0..=self.0.len()).rev().find(|gone| self.is_left(*gone, time_ms, found))
+    }
+
+    /// Whether this is found once so many writes are gone.
+    fn is_left(&self, gone: usize, time_ms: u64, found: Option<&[u8]>) -> bool {
+        let held = self.0.get(gone).and_then(|remnant| remnant.held.at(time_ms));
+        match (held, found) {
+            (None, None) => true,
+            (Some(value), Some(bytes)) => is_value(value, bytes),
+            _ => false,
+        }
     }
 
     /// The place of the last of so many writes, the oldest.
@@ -100,6 +109,21 @@ mod tests {
             assert_eq!(cell.gone(0, found.as_deref(), false), None, "nothing may go");
             assert_eq!(cell.last_of(through as usize), Some(through));
         }
+    }
+
+    #[test]
+    fn a_value_that_has_expired_below_operands_is_there_or_not() {
+        let mut cell = Cell::default();
+        cell.write(1, Some(Held { value: 7, expires_at_ms: 1000, later: None }));
+        cell.write(2, held(OPERANDS + 1));
+        let found = |time_ms| cell.at(time_ms).map(value_bytes);
+        let gone = |time_ms| {
+            let found = found(time_ms);
+            let found = found.as_deref();
+            (cell.gone(time_ms, found, true), cell.gone_at_most(time_ms, found))
+        };
+        assert_eq!(gone(999), (Some(0), Some(0)));
+        assert_eq!(gone(1000), (Some(0), Some(1)));
     }
 
     #[test]

@@ -141,7 +141,8 @@ impl Model {
             };
             gone = gone.max(cell.last_of(count).unwrap_or(0));
             if bytes.is_some() {
-                there = there.min(cell.last_of(count + 1).unwrap_or(u64::MAX));
+                let most = cell.gone_at_most(time_ms, bytes).unwrap_or(count);
+                there = there.min(cell.last_of(most + 1).unwrap_or(u64::MAX));
             }
         }
         if losses.in_order && there <= gone {
