@@ -257,8 +257,7 @@ impl Metrics {
 fn write_times(page: &mut Page, times: &PathTimes) {
     let PathTimes { get, multi_get, write, durable_wait, seek, sync, flush, compaction } = times;
     page.times("lsm_get_seconds", "Point reads, one in 256", get);
-    let help = "Reads of several keys at once, those of which one key in 256 is part";
-    page.times("lsm_multi_get_seconds", help, multi_get);
+    page.times("lsm_multi_get_seconds", "Reads of several keys at once, one in 256", multi_get);
     page.times("lsm_write_seconds", "Writes until acknowledged, one in 256", write);
     let help = "The part of those that waited for its durability";
     page.times("lsm_durable_wait_seconds", help, durable_wait);

@@ -98,8 +98,7 @@ impl Shared {
         keys: &[K],
         moment: Option<&Registered>,
     ) -> Result<Vec<Option<Value>>> {
-        let count = keys.len() as u64;
-        let begun = Begun::counted_together(core.lookups.add(count), count);
+        let begun = Begun::counted(core.lookups.add(keys.len() as u64));
         let found = self.multi_get_unsampled(core, keys, moment);
         self.samples.note_multi_get(&begun, &core.lookups);
         found

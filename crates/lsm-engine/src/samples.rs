@@ -48,7 +48,7 @@ pub(crate) struct Samples {
 pub struct PathTimes {
     /// Point reads, sampled.
     pub get: Times,
-    /// Reads of several keys at once, from the call to the last value: sampled if one of their keys is.
+    /// Reads of several keys at once, from the call to the last value, sampled.
     pub multi_get: Times,
     /// Writes from the call to the acknowledgement, sampled.
     pub write: Times,
@@ -96,12 +96,6 @@ impl Begun {
     #[inline]
     pub(crate) fn counted(count: u64) -> Self {
         Self(is_sampled(count).then(Instant::now))
-    }
-
-    /// Of operations number `first` and those after it, `count` in all, which are one.
-    pub(crate) fn counted_together(first: u64, count: u64) -> Self {
-        let is_any_sampled = (first..first.wrapping_add(count)).any(is_sampled);
-        Self(is_any_sampled.then(Instant::now))
     }
 
     /// Of a write of this thread.

@@ -59,9 +59,10 @@ pub struct KeyspaceOptions {
     /// 64; below 1 KiB little is gained. Merge operands always stay with their keys.
     pub blob_threshold_bytes: Option<u64>,
     /// Milliseconds, at least 1, after which what was deleted has left the disk, tombstones included;
-    /// `None`: when merges come by. Half of it may pass in memory; then the range of an overdue table is merged to
-    /// the bottom, whatever that costs. A snapshot that sees what was deleted keeps it, and what a
-    /// FIFO keyspace holds goes by that policy alone.
+    /// `None`: when merges come by. Half of it may pass in memory, that of other keyspaces as well, for they share
+    /// the log, which is held to it, too; then the range of an overdue table is merged to
+    /// the bottom, whatever that costs. A snapshot that sees what was deleted keeps it, and so does a history
+    /// of changes that was asked for; what a FIFO keyspace holds goes by that policy alone.
     pub tombstone_age_limit_ms: Option<u64>,
 }
 
