@@ -4,11 +4,13 @@
 //! so is a whole database. What was not there cannot hold anything of anybody's, since no other
 //! process writes to it meanwhile.
 
-use std::fs::{self, Permissions};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use lsm_engine::{Db, Keyspace, destroy};
+use lsm_io::{Fs, StdFs};
 
+use crate::emptying::{empty, find_foreign};
 use crate::exit::Failure;
 
 /// A keyspace that is open for writing.
@@ -94,43 +96,40 @@ fn remove_database(db: Db, directory: &Directory, failure: Failure) -> Failure {
     let _ = db.close();
     match directory.restore() {
         Ok(()) => failure,
-        Err(left) => failure.adding(left),
+        Err(_) => {
+            let dir = directory.path.display();
+            failure.adding(format!("an empty database is left in {dir}"))
+        }
     }
 }
 
 /// How a directory was before a database was created in it.
 struct Directory {
     path: PathBuf,
-    /// `None`: it was not there.
-    permissions: Option<Permissions>,
-    /// The directories above it that were not there either, the lowest first.
+    was_there: bool,
+    /// The directories above it that were not there, the lowest first.
     missing: Vec<PathBuf>,
 }
 
 impl Directory {
     fn look(path: &Path) -> Self {
-        let permissions = fs::metadata(path).ok().map(|metadata| metadata.permissions());
         let above = path.ancestors().skip(1);
         let is_missing = |dir: &&Path| !dir.as_os_str().is_empty() && !dir.exists();
         let missing = above.take_while(is_missing).map(Path::to_owned).collect();
-        Self { path: path.to_owned(), permissions, missing }
+        Self { path: path.to_owned(), was_there: path.exists(), missing }
     }
 
-    /// Makes it so again.
-    ///
-    /// # Errors
-    /// What is left, in words.
-    fn restore(&self) -> Result<(), String> {
-        let left = |error: &dyn std::fmt::Display| {
-            format!("an empty database is left in {}: {error}", self.path.display())
-        };
-        destroy(&self.path).map_err(|error| left(&error))?;
-        if let Some(permissions) = &self.permissions {
-            let remade = fs::create_dir(&self.path)
-                .and_then(|()| fs::set_permissions(&self.path, permissions.clone()));
-            return remade
-                .map_err(|error| format!("could not make {} anew: {error}", self.path.display()));
+    /// Makes it so again; nobody has the database open any more.
+    fn restore(&self) -> Result<(), Failure> {
+        if self.was_there {
+            // It may be somebody's working directory, or reached by a link: it stays the same one.
+            let listing = StdFs.list(&self.path)?;
+            return match find_foreign(&listing) {
+                Some(foreign) => Err(Failure::usage(&foreign.name)),
+                None => empty(&self.path, &listing),
+            };
         }
+        destroy(&self.path)?;
         for dir in &self.missing {
             // In a directory where somebody else has put something meanwhile, that stays.
             if fs::remove_dir(dir).is_err() {

@@ -8,6 +8,7 @@ mod cli;
 mod columns;
 mod commands;
 mod destination;
+mod emptying;
 mod exit;
 mod format;
 mod key_range;

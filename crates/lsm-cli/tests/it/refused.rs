@@ -1,5 +1,6 @@
 //! What is refused leaves nothing that was not there.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use crate::program::{Place, flip, lsm, run};
@@ -99,6 +100,8 @@ fn directories_are_as_they_were() {
     assert!(!above.exists(), "directories above it are left");
     std::fs::create_dir(&above).unwrap();
     ingest(&above.join("deep").join("my.db")).check_code(4);
+    let before = std::fs::metadata(&above).unwrap().ino();
     ingest(&above).check_code(4);
     assert_eq!(std::fs::read_dir(&above).unwrap().count(), 0, "it was there, and empty");
+    assert_eq!(std::fs::metadata(&above).unwrap().ino(), before, "it is another one");
 }

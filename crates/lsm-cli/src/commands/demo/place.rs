@@ -3,15 +3,12 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use lsm_io::{Fs, LockOutcome, StdFs};
-use lsm_manifest::{FileKind, file_name, parse_file_name};
+use lsm_io::{Fs, StdFs};
 
-use crate::exit::{Exit, Failure};
+use crate::emptying::{empty, find_foreign};
+use crate::exit::Failure;
 use crate::question::Consent;
 use crate::temporary;
-
-/// The one directory inside a database's: files that a recovery set aside.
-const LOST: &str = "lost";
 
 /// An empty directory for the database: the one asked for, or a new one among the temporary files.
 pub(super) fn prepare(wanted: Option<&Path>, consent: Consent) -> Result<PathBuf, Failure> {
@@ -40,10 +37,7 @@ fn clear(dir: &Path, consent: Consent) -> Result<(), Failure> {
     if listing.is_empty() {
         return Ok(());
     }
-    let belongs = |name: &str, is_dir: bool| {
-        if is_dir { name == LOST } else { parse_file_name(name).0 != FileKind::Other }
-    };
-    if let Some(foreign) = listing.iter().find(|entry| !belongs(&entry.name, entry.is_dir)) {
+    if let Some(foreign) = find_foreign(&listing) {
         return Err(Failure::usage(format!(
             "{} belongs to something else: it holds {}; a new directory, or a database to replace, \
              is accepted",
@@ -52,24 +46,5 @@ fn clear(dir: &Path, consent: Consent) -> Result<(), Failure> {
         )));
     }
     consent.ask(&format!("Replace the database in {}?", dir.display()))?;
-    let lock = dir.join(file_name(FileKind::Lock, 0));
-    let _guard = match StdFs.try_lock(&lock, &format!("process {}", std::process::id()))? {
-        LockOutcome::Acquired(guard) => guard,
-        LockOutcome::HeldBy(holder) => {
-            let dir = dir.display();
-            return Err(Failure::new(
-                Exit::Busy,
-                format!("{dir} is open already, held by {holder}"),
-            ));
-        }
-    };
-    for entry in &listing {
-        let path = dir.join(&entry.name);
-        if entry.is_dir {
-            StdFs.remove_dir_all(&path)?;
-        } else if path != lock {
-            StdFs.remove_file(&path)?;
-        }
-    }
-    Ok(())
+    empty(dir, &listing)
 }
