@@ -49,8 +49,10 @@ pub enum Feature {
 
 /// A feature of an open store, as it is measured.
 pub trait Featured {
-    /// What comes before the clock starts.
-    fn prepare(&mut self) -> Result<()>;
+    /// What comes before the clock starts: nothing, unless it is said.
+    fn prepare(&mut self) -> Result<()> {
+        Ok(())
+    }
 
     /// One operation; `number` have gone before it. Returns for how many it counts.
     fn operate(&mut self, number: u64) -> Result<u64>;

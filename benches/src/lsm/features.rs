@@ -81,10 +81,6 @@ pub(super) fn featured<'a>(
 struct PutTtl<'a>(Subject<'a>);
 
 impl Featured for PutTtl<'_> {
-    fn prepare(&mut self) -> Result<()> {
-        Ok(())
-    }
-
     fn operate(&mut self, number: u64) -> Result<u64> {
         self.0.db.put_ttl(key_bytes(number), self.0.values.next(), TTL)?;
         Ok(1)
@@ -136,10 +132,6 @@ impl Featured for DeleteRange<'_> {
 struct Merge<'a>(Subject<'a>, Keyspace);
 
 impl Featured for Merge<'_> {
-    fn prepare(&mut self) -> Result<()> {
-        Ok(())
-    }
-
     fn operate(&mut self, _: u64) -> Result<u64> {
         self.1.merge(self.0.random_key(), Counter::operand(1))?;
         Ok(1)
@@ -149,10 +141,6 @@ impl Featured for Merge<'_> {
 struct Ingest<'a>(Subject<'a>);
 
 impl Featured for Ingest<'_> {
-    fn prepare(&mut self) -> Result<()> {
-        Ok(())
-    }
-
     fn operate(&mut self, number: u64) -> Result<u64> {
         let keyspace = self.0.db.default_keyspace();
         let mut load = keyspace.bulk_load()?;
@@ -250,10 +238,6 @@ fn large_key(subject: &mut Subject<'_>) -> [u8; 16] {
 struct PutLarge<'a>(Subject<'a>, Keyspace);
 
 impl Featured for PutLarge<'_> {
-    fn prepare(&mut self) -> Result<()> {
-        Ok(())
-    }
-
     fn operate(&mut self, _: u64) -> Result<u64> {
         let key = large_key(&mut self.0);
         self.1.put(key, self.0.values.next())?;
@@ -284,10 +268,6 @@ impl Featured for GetLarge<'_> {
 struct Follow<'a>(Subject<'a>, Changes);
 
 impl Featured for Follow<'_> {
-    fn prepare(&mut self) -> Result<()> {
-        Ok(())
-    }
-
     fn operate(&mut self, number: u64) -> Result<u64> {
         let Subject { db, values, .. } = &mut self.0;
         let mut batch = WriteBatch::new();

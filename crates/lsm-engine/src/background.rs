@@ -29,10 +29,10 @@ use crate::waiter::Goal;
 
 /// How often a thread looks for work although nobody woke it.
 const IDLE: Duration = Duration::from_millis(250);
-/// Tombstones in a memtable that are worth a flush by themselves.
-const DENSE_TOMBSTONES: usize = 4096;
 /// How long a thread rests after a failure before it tries again.
 const REST_AFTER_ERROR: Duration = Duration::from_millis(500);
+/// Tombstones in a memtable that are worth a flush by themselves, once writing pauses.
+const DENSE_TOMBSTONES: usize = 4096;
 
 /// One kind of background work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

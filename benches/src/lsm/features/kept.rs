@@ -91,10 +91,6 @@ impl<'a> Fifo<'a> {
 }
 
 impl Featured for Fifo<'_> {
-    fn prepare(&mut self) -> Result<()> {
-        Ok(())
-    }
-
     fn operate(&mut self, number: u64) -> Result<u64> {
         self.1.put(key_bytes(number), self.0.values.next())?;
         Ok(1)
@@ -114,10 +110,6 @@ impl<'a> AgeLimit<'a> {
 }
 
 impl Featured for AgeLimit<'_> {
-    fn prepare(&mut self) -> Result<()> {
-        Ok(())
-    }
-
     fn operate(&mut self, number: u64) -> Result<u64> {
         self.1.put(key_bytes(number), self.0.values.next())?;
         if let Some(old) = number.checked_sub(LIFE) {
@@ -140,10 +132,6 @@ impl<'a> Budget<'a> {
 }
 
 impl Featured for Budget<'_> {
-    fn prepare(&mut self) -> Result<()> {
-        Ok(())
-    }
-
     fn operate(&mut self, number: u64) -> Result<u64> {
         let keyspace = &self.1[(number % KEYSPACES) as usize];
         keyspace.put(key_bytes(number), self.0.values.next())?;
