@@ -85,11 +85,7 @@ impl Store for Lsm {
     }
 
     fn get(&self, key: &[u8], seen: &mut Seen) -> Result<bool> {
-        let value = self.0.get(key)?;
-        if let Some(value) = &value {
-            seen.see(key, value);
-        }
-        Ok(value.is_some())
+        Ok(self.0.get_with(key, |value| seen.see(key, value))?.is_some())
     }
 
     fn multi_get(&self, keys: &[Key], seen: &mut Seen) -> Result<u64> {

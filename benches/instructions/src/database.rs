@@ -114,6 +114,19 @@ pub(crate) fn get_memtable() -> Outcome<Repetitions> {
     count(REPETITIONS, || subject.get_all(&present))
 }
 
+/// A get that lends the value instead of copying it.
+pub(crate) fn get_table_lent() -> Outcome<Repetitions> {
+    let subject = Subject::in_tables(ReadMode::Mapped)?;
+    let present = keys(0, REPETITIONS);
+    count(REPETITIONS, || {
+        let mut bytes = 0;
+        for key in &present {
+            bytes += subject.db.get_with(key, |value| value.len() as u64)?.unwrap_or(0);
+        }
+        Ok(bytes / VALUE_BYTES as u64)
+    })
+}
+
 pub(crate) fn get_table() -> Outcome<Repetitions> {
     get_from_table(ReadMode::Mapped)
 }

@@ -33,6 +33,7 @@ const OPERATIONS: &[Operation] = &[
     Operation { name: "batch-put", carry_out: database::batch_put },
     Operation { name: "get-memtable", carry_out: database::get_memtable },
     Operation { name: "get-table", carry_out: database::get_table },
+    Operation { name: "get-table-lent", carry_out: database::get_table_lent },
     Operation { name: "get-cached-table", carry_out: database::get_cached_table },
     Operation { name: "get-missing", carry_out: database::get_missing },
     Operation { name: "multi-get", carry_out: database::multi_get },

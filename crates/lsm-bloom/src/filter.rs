@@ -125,7 +125,7 @@ impl FilterLine<'_> {
     }
 
     /// Whether `hash`, for which the line was found, may have been added: "no" is certain.
-    #[inline]
+    #[inline(never)] // In a loop over filters the masks would be kept in memory, which takes longer.
     pub fn may_contain(&self, hash: u64) -> bool {
         // The usual number of probes is named, so that the compiler unrolls its loop.
         match self.probes {

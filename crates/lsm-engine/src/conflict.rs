@@ -105,8 +105,9 @@ fn newest_above(view: &View, key: &[u8], seen: SeqNo) -> Result<Option<SeqNo>> {
     }
     for live in view.tree.runs.iter().filter_map(|run| run.find(key)) {
         if live.record().seq_no_max > seen {
-            let entry = live.table()?.get_with(key, hash, MAX_SEQ_NO, |entry| entry.seq_no)?;
-            let newest = entry.unwrap_or(0).max(live.cover(key, MAX_SEQ_NO)?);
+            let found = live.table()?.get_lent(key, hash, MAX_SEQ_NO)?;
+            let entry = found.map_or(0, |lent| lent.entry().seq_no);
+            let newest = entry.max(live.cover(key, MAX_SEQ_NO)?);
             if newest > 0 {
                 return Ok((newest > seen).then_some(newest));
             }

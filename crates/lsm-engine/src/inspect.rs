@@ -224,7 +224,7 @@ impl Keyspace {
                     Meaning::Large(place) => Some(Slice::blob(view.tree.blobs.load(place)?)),
                     Meaning::Gone => None,
                     Meaning::Operand(_) => {
-                        shared.get_folded(&self.core, &view, key, hash, seq_no, None)?
+                        Some(shared.get_folded(&self.core, &view, key, hash, seq_no, None)?)
                     }
                 };
                 return Ok(explanation);
@@ -240,7 +240,8 @@ impl Keyspace {
             let newer = |entry: &Entry<'_>| entry.seq_no >= cover;
             let found = match may_contain {
                 false => None,
-                true => table.get_with(key, hash, seq_no, |entry| {
+                true => table.get_lent(key, hash, seq_no)?.and_then(|lent| {
+                    let entry = lent.entry();
                     let value = || match shared.resolve(&entry, None) {
                         Meaning::Value(value) => (Some(Some(Slice::copied(value))), None),
                         Meaning::Large(place) => (Some(None), Some(place)),
@@ -248,9 +249,8 @@ impl Keyspace {
                         Meaning::Operand(_) => (None, None),
                     };
                     newer(&entry).then(|| (describe(&entry), value()))
-                })?,
+                }),
             };
-            let found = found.flatten();
             if found.is_none() && cover > 0 {
                 explanation.note(place, describe_cover(cover), began);
                 return Ok(explanation);
@@ -268,7 +268,9 @@ impl Keyspace {
                     explanation.note(place, format!("filter says perhaps; {outcome}"), began);
                     explanation.value = match value {
                         Some(value) => value,
-                        None => shared.get_folded(&self.core, &view, key, hash, seq_no, None)?,
+                        None => {
+                            Some(shared.get_folded(&self.core, &view, key, hash, seq_no, None)?)
+                        }
                     };
                     return Ok(explanation);
                 }

@@ -291,6 +291,14 @@ impl Reads for Keyspace {
         self.db.shared.get(&self.core, key.as_ref(), None)
     }
 
+    fn get_with<R>(
+        &self,
+        key: impl AsRef<[u8]>,
+        visit: impl FnOnce(&[u8]) -> R,
+    ) -> Result<Option<R>> {
+        self.db.shared.get_with(&self.core, key.as_ref(), None, visit)
+    }
+
     fn multi_get<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<Value>>> {
         self.db.shared.multi_get(&self.core, keys, None)
     }

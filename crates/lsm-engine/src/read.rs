@@ -17,8 +17,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use lsm_entry::{BlobRef, SeqNo, key_hash};
-use lsm_sstable::FilterLine;
+use lsm_entry::{BlobRef, Entry, SeqNo, key_hash};
+use lsm_sstable::{FilterLine, Lent, PinnedSlice, Table};
 
 use crate::error::{Error, Result};
 use crate::keyspace::KeyspaceCore;
@@ -32,7 +32,7 @@ use crate::view::View;
 
 /// How many candidate tables are prefetched before the first is tested: about as many misses as a
 /// core can have under way, and few enough for their places to be cleared by a few stores.
-const PREFETCHED_MAX: usize = 10;
+const PREFETCHED_MAX: usize = 6;
 
 /// A table whose bounds hold the key.
 #[derive(Clone, Copy)]
@@ -42,16 +42,71 @@ struct Candidate<'a> {
     line: Option<FilterLine<'a>>,
 }
 
-/// What a table knows of a key.
-enum Found {
+/// What is known of a key behind the memtable that holds its value, if one does.
+enum Found<'v> {
     /// Nothing: older ones may.
     Nothing,
-    Value(Value),
+    /// A value that lies in the mapped file of this table.
+    InTable(&'v [u8], &'v Table),
+    /// A value that lies in a block that was read.
+    InBlock(PinnedSlice),
     /// A value that lies in a blob file.
     Large(Option<BlobRef>),
     Gone,
     /// An operand, to be merged with what older versions come to.
     Operand,
+}
+
+/// What becomes of a value that a read finds.
+pub(crate) trait Take {
+    /// What it becomes.
+    type Taken;
+    /// Up to which length values are lent that could be kept without copying them.
+    const LENT_BYTES_MAX: usize;
+
+    /// Takes a value that is lent by the memtable or the table that it lies in.
+    fn lent(self, value: &[u8]) -> Self::Taken;
+
+    /// Takes a value that is there by itself, or shares what it lies in.
+    fn kept(self, value: Value) -> Self::Taken;
+}
+
+/// It is returned. A long one shares its block instead of being copied.
+struct Keep;
+
+impl Take for Keep {
+    type Taken = Value;
+
+    const LENT_BYTES_MAX: usize = COPY_BYTES_MAX;
+
+    #[inline(always)]
+    fn lent(self, value: &[u8]) -> Value {
+        Slice::copied(value)
+    }
+
+    #[inline(always)]
+    fn kept(self, value: Value) -> Value {
+        value
+    }
+}
+
+/// It is looked at where it lies.
+struct Visit<F>(F);
+
+impl<R, F: FnOnce(&[u8]) -> R> Take for Visit<F> {
+    type Taken = R;
+
+    const LENT_BYTES_MAX: usize = usize::MAX;
+
+    #[inline(always)]
+    fn lent(self, value: &[u8]) -> R {
+        self.0(value)
+    }
+
+    #[inline(always)]
+    fn kept(self, value: Value) -> R {
+        self.0(&value)
+    }
 }
 
 impl Shared {
@@ -62,33 +117,55 @@ impl Shared {
         key: &[u8],
         moment: Option<&Registered>,
     ) -> Result<Option<Value>> {
-        let count = core.lookups.add(1);
-        if is_sampled(count) {
-            return self.get_sampled(core, key, moment, count);
-        }
-        self.get_unsampled(core, key, moment)
+        self.counted(core, key, moment, || self.find(core, key, moment, Keep))
     }
 
-    /// The same, neither counted nor measured.
-    #[inline(always)] // A call of its own costs as much as a twentieth of a read from a memtable.
-    pub(crate) fn get_unsampled(
+    /// What `visit` makes of the value of `key`, which it is lent.
+    #[inline]
+    pub(crate) fn get_with<R>(
         &self,
         core: &KeyspaceCore,
         key: &[u8],
         moment: Option<&Registered>,
-    ) -> Result<Option<Value>> {
+        visit: impl FnOnce(&[u8]) -> R,
+    ) -> Result<Option<R>> {
+        self.counted(core, key, moment, || self.find(core, key, moment, Visit(visit)))
+    }
+
+    /// Carries out a point read of `key`, and counts it.
+    #[inline(always)] // See `find`.
+    fn counted<R>(
+        &self,
+        core: &KeyspaceCore,
+        key: &[u8],
+        moment: Option<&Registered>,
+        read: impl FnOnce() -> Result<R>,
+    ) -> Result<R> {
+        let count = core.lookups.add(1);
+        if is_sampled(count) { self.sampled(core, key, moment, count, read) } else { read() }
+    }
+
+    /// Finds the value of `key`, and has it taken.
+    #[inline(always)] // A call of its own costs as much as a twentieth of a read from a memtable.
+    fn find<T: Take>(
+        &self,
+        core: &KeyspaceCore,
+        key: &[u8],
+        moment: Option<&Registered>,
+        take: T,
+    ) -> Result<Option<T::Taken>> {
         let hash = key_hash(key);
         let time_ms = moment.and_then(|moment| moment.time_ms);
         if self.is_read_only || moment.is_some_and(Registered::holds) {
             return self.read_held(core, moment, |view, seq_no| {
-                self.get_in(core, view, key, hash, seq_no, time_ms)
+                self.find_in(core, view, key, hash, seq_no, time_ms, take)
             });
         }
         let view = core.view.load();
         // Order: the view before the flag, for a drop sets the flag before it empties the view.
         self.check_readable(core)?;
         let seq_no = moment.map_or_else(|| self.commit.visible(), |moment| moment.seq_no);
-        self.get_in(core, &view, key, hash, seq_no, time_ms)
+        self.find_in(core, &view, key, hash, seq_no, time_ms, take)
     }
 
     /// The values of `keys` at one moment of one view.
@@ -168,13 +245,15 @@ impl Shared {
                 }
             }
         }
-        let look_up =
-            |(key, &hash): (&K, &u64)| self.get_in(core, view, key.as_ref(), hash, seq_no, time_ms);
+        let look_up = |(key, &hash): (&K, &u64)| {
+            self.find_in(core, view, key.as_ref(), hash, seq_no, time_ms, Keep)
+        };
         keys.iter().zip(&hashes).map(look_up).collect()
     }
 
-    #[inline(always)] // Part of `get_unsampled`, which says why; what comes after memtables is a call.
-    fn get_in(
+    #[inline(always)] // Part of `find`, which says why; what comes after memtables is a call.
+    #[allow(clippy::too_many_arguments)]
+    fn find_in<T: Take>(
         &self,
         core: &KeyspaceCore,
         view: &View,
@@ -182,47 +261,57 @@ impl Shared {
         hash: u64,
         seq_no: SeqNo,
         time_ms: Option<u64>,
-    ) -> Result<Option<Value>> {
+        take: T,
+    ) -> Result<Option<T::Taken>> {
         let mut memtable = &view.active;
         let mut sealed = view.sealed.iter();
-        loop {
+        let found = loop {
             let found = memtable.get(key, hash, seq_no);
             let cover = memtable.cover(key, seq_no);
             match found {
-                Some(entry) if entry.seq_no >= cover => {
-                    return match self.resolve(&entry, time_ms) {
-                        Meaning::Value(value) => Ok(Some(Slice::copied(value))),
-                        Meaning::Large(place) => {
-                            Ok(Some(Slice::blob(view.tree.blobs.load(place)?)))
-                        }
-                        Meaning::Gone => Ok(None),
-                        Meaning::Operand(_) => {
-                            self.get_folded(core, view, key, hash, seq_no, time_ms)
-                        }
-                    };
-                }
+                Some(entry) if entry.seq_no >= cover => match self.resolve(&entry, time_ms) {
+                    Meaning::Value(value) => return Ok(Some(take.lent(value))),
+                    Meaning::Large(place) => break Found::Large(place),
+                    Meaning::Gone => break Found::Gone,
+                    Meaning::Operand(_) => break Found::Operand,
+                },
                 None if cover == 0 => {}
                 // A range delete hides what is here, and all that is older.
-                _ => return Ok(None),
+                _ => break Found::Gone,
             }
             match sealed.next() {
                 Some(older) => memtable = older,
-                None => return self.get_in_tables(core, view, key, hash, seq_no, time_ms),
+                None => break self.find_in_tables(view, key, hash, seq_no, time_ms)?,
             }
-        }
+        };
+        Ok(Some(match found {
+            Found::Nothing | Found::Gone => return Ok(None),
+            Found::InTable(value, table) if value.len() > T::LENT_BYTES_MAX => {
+                match table.pin_lent(value) {
+                    Some(pinned) => take.kept(Slice::shared(pinned)),
+                    None => take.lent(value),
+                }
+            }
+            Found::InTable(value, _) => take.lent(value),
+            Found::InBlock(value) if value.len() > T::LENT_BYTES_MAX => {
+                take.kept(Slice::shared(value))
+            }
+            Found::InBlock(value) => take.lent(&value),
+            Found::Large(place) => take.kept(Slice::blob(view.tree.blobs.load(place)?)),
+            Found::Operand => take.kept(self.get_folded(core, view, key, hash, seq_no, time_ms)?),
+        }))
     }
 
     /// Apart from memtables, in which a read ends that needs no more than a few registers.
     #[inline(never)]
-    fn get_in_tables(
+    fn find_in_tables<'v>(
         &self,
-        core: &KeyspaceCore,
-        view: &View,
+        view: &'v View,
         key: &[u8],
         hash: u64,
         seq_no: SeqNo,
         time_ms: Option<u64>,
-    ) -> Result<Option<Value>> {
+    ) -> Result<Found<'v>> {
         let mut candidates = [const { None }; PREFETCHED_MAX];
         let mut runs = view.tree.runs.iter();
         loop {
@@ -237,60 +326,63 @@ impl Shared {
                 count += 1;
             }
             for candidate in candidates[..count].iter().flatten() {
-                match self.get_in_table(candidate, key, hash, seq_no, time_ms)? {
+                match self.find_in_table(candidate, key, hash, seq_no, time_ms)? {
                     Found::Nothing => {}
-                    Found::Value(value) => return Ok(Some(value)),
-                    Found::Large(place) => {
-                        return Ok(Some(Slice::blob(view.tree.blobs.load(place)?)));
-                    }
-                    Found::Gone => return Ok(None),
-                    Found::Operand => {
-                        return self.get_folded(core, view, key, hash, seq_no, time_ms);
-                    }
+                    found => return Ok(found),
                 }
             }
             if count < PREFETCHED_MAX {
-                return Ok(None);
+                return Ok(Found::Nothing);
             }
         }
     }
 
     #[inline]
-    fn get_in_table(
+    fn find_in_table<'v>(
         &self,
-        candidate: &Candidate<'_>,
+        candidate: &Candidate<'v>,
         key: &[u8],
         hash: u64,
         seq_no: SeqNo,
         time_ms: Option<u64>,
-    ) -> Result<Found> {
-        let Candidate { live, line } = candidate;
+    ) -> Result<Found<'v>> {
+        let Candidate { live, line } = *candidate;
         let cover = live.cover(key, seq_no)?;
         let nothing = || if cover > 0 { Found::Gone } else { Found::Nothing };
         if line.is_some_and(|line| !line.may_contain(hash)) {
             return Ok(nothing());
         }
         let table = live.table()?;
-        let found =
-            table.get_with(key, hash, seq_no, |entry| match self.resolve(&entry, time_ms) {
-                _ if entry.seq_no < cover => Some(Found::Gone),
-                // A large value shares its block instead of being copied.
-                Meaning::Value(value) if value.len() > COPY_BYTES_MAX => None,
-                Meaning::Value(value) => Some(Found::Value(Slice::copied(value))),
-                Meaning::Gone => Some(Found::Gone),
-                Meaning::Large(place) => Some(Found::Large(place)),
-                Meaning::Operand(_) => Some(Found::Operand),
-            })?;
-        match found {
-            Some(Some(found)) => Ok(found),
-            Some(None) => {
-                let found = table.get(key, hash, seq_no)?;
-                Ok(found.map_or(Found::Gone, |it| Found::Value(Slice::shared(it.pin_user_value()))))
+        Ok(match table.get_lent(key, hash, seq_no)? {
+            Some(Lent::InPlace(entry)) => {
+                self.judge(&entry, cover, time_ms, || Found::InTable(entry.user_value(), table))
             }
+            Some(Lent::Kept(found)) => self
+                .judge(&found.entry(), cover, time_ms, || Found::InBlock(found.pin_user_value())),
             None => {
                 self.stats.filter_false_positives.count();
-                Ok(nothing())
+                nothing()
             }
+        })
+    }
+
+    /// What an entry of a table means to the read that found it, under a range delete of that number.
+    #[inline(always)] // Part of `find_in_table`, once for each way to lie in a table.
+    fn judge<'v>(
+        &self,
+        entry: &Entry<'_>,
+        cover: SeqNo,
+        time_ms: Option<u64>,
+        value: impl FnOnce() -> Found<'v>,
+    ) -> Found<'v> {
+        if entry.seq_no < cover {
+            return Found::Gone;
+        }
+        match self.resolve(entry, time_ms) {
+            Meaning::Value(_) => value(),
+            Meaning::Gone => Found::Gone,
+            Meaning::Large(place) => Found::Large(place),
+            Meaning::Operand(_) => Found::Operand,
         }
     }
 

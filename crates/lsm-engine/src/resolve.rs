@@ -130,10 +130,10 @@ impl Shared {
         hash: u64,
         seq_no: SeqNo,
         time_ms: Option<u64>,
-    ) -> Result<Option<Value>> {
+    ) -> Result<Value> {
         let chain = self.chain(core, view, key, hash, seq_no, time_ms)?;
         let value = core.fold(key, chain.base.as_deref(), &chain.operands.reversed())?;
-        Ok(Some(Slice::copied(&value)))
+        Ok(Slice::copied(&value))
     }
 
     fn chain(

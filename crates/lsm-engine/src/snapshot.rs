@@ -292,6 +292,15 @@ impl Reads for Snapshot {
         shared.get(&shared.default_keyspace, key.as_ref(), Some(&self.0))
     }
 
+    fn get_with<R>(
+        &self,
+        key: impl AsRef<[u8]>,
+        visit: impl FnOnce(&[u8]) -> R,
+    ) -> Result<Option<R>> {
+        let shared = &self.0.db.shared;
+        shared.get_with(&shared.default_keyspace, key.as_ref(), Some(&self.0), visit)
+    }
+
     fn multi_get<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<Value>>> {
         let shared = &self.0.db.shared;
         shared.multi_get(&shared.default_keyspace, keys, Some(&self.0))
@@ -329,6 +338,14 @@ impl SnapshotWithin<'_> {
 impl Reads for SnapshotWithin<'_> {
     fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
         self.shared()?.get(self.keyspace.core(), key.as_ref(), Some(self.moment()))
+    }
+
+    fn get_with<R>(
+        &self,
+        key: impl AsRef<[u8]>,
+        visit: impl FnOnce(&[u8]) -> R,
+    ) -> Result<Option<R>> {
+        self.shared()?.get_with(self.keyspace.core(), key.as_ref(), Some(self.moment()), visit)
     }
 
     fn multi_get<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<Value>>> {

@@ -37,14 +37,15 @@ enum Repr {
 impl Slice {
     #[inline]
     pub(crate) fn copied(copied: &[u8]) -> Self {
-        let mut bytes = [0; INLINE_BYTES];
-        match bytes.get_mut(..copied.len()) {
-            Some(target) => {
-                target.copy_from_slice(copied);
-                Self(Repr::Inline { length: copied.len() as u8, bytes })
-            }
-            None => Self(Repr::Owned(copied.into())),
+        if copied.len() > INLINE_BYTES {
+            return Self(Repr::Owned(copied.into()));
         }
+        // Filled where it is returned: bytes that were put together elsewhere would be copied again.
+        let mut slice = Self(Repr::Inline { length: copied.len() as u8, bytes: [0; INLINE_BYTES] });
+        if let Repr::Inline { bytes, .. } = &mut slice.0 {
+            bytes[..copied.len()].copy_from_slice(copied);
+        }
+        slice
     }
 
     pub(crate) fn shared(pinned: PinnedSlice) -> Self {

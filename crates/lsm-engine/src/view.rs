@@ -1,5 +1,6 @@
 //! What one read holds still: memtables and a version with its open tables.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::slice;
 use std::sync::Arc;
@@ -140,6 +141,8 @@ pub(crate) struct LiveRun {
     prefix: Vec<u8>,
     /// Digest of each table's upper bound after the prefix: one flat array to search.
     fences: Vec<u64>,
+    /// The same of each lower bound.
+    starts: Vec<u64>,
     /// Places of the tables that hold range deletes, ascending.
     pub(crate) ranged: Vec<usize>,
 }
@@ -154,33 +157,54 @@ impl LiveRun {
             _ => Vec::new(),
         };
         let fences = tables.iter().map(|t| digest(&t.record().upper, prefix.len())).collect();
+        let starts = tables.iter().map(|t| digest(&t.record().lower, prefix.len())).collect();
         let has_range_deletes = |&place: &usize| tables[place].record().range_deletes > 0;
         let ranged = (0..tables.len()).filter(has_range_deletes).collect();
-        Self { level, tables, prefix, fences, ranged }
+        Self { level, tables, prefix, fences, starts, ranged }
     }
 
     /// Index of the first table whose upper bound is at or above `key`.
-    #[inline]
     pub(crate) fn seek(&self, key: &[u8]) -> usize {
-        if !key.starts_with(&self.prefix) {
-            return if key < self.prefix.as_slice() { 0 } else { self.tables.len() };
+        match self.digest_of(key) {
+            Ok(wanted) => self.seek_digest(key, wanted),
+            Err(Ordering::Less) => 0,
+            Err(_) => self.tables.len(),
         }
-        let wanted = digest(key, self.prefix.len());
-        let mut index = self.fences.partition_point(|&fence| fence < wanted);
-        // Equal digests leave the rest of the key to decide.
-        while index < self.tables.len()
-            && self.fences[index] == wanted
-            && self.tables[index].record().upper.as_slice() < key
-        {
-            index += 1;
-        }
-        index
     }
 
     /// The one table that may hold `key`.
     #[inline]
     pub(crate) fn find(&self, key: &[u8]) -> Option<&Arc<LiveTable>> {
-        let table = self.tables.get(self.seek(key))?;
-        (table.record().lower.as_slice() <= key).then_some(table)
+        // A key that does not begin as all bounds do lies outside of them.
+        let wanted = self.digest_of(key).ok()?;
+        let index = self.seek_digest(key, wanted);
+        let table = self.tables.get(index)?;
+        let is_above = match self.starts.get(index)?.cmp(&wanted) {
+            Ordering::Less => true,
+            Ordering::Equal => table.record().lower.as_slice() <= key,
+            Ordering::Greater => false,
+        };
+        is_above.then_some(table)
+    }
+
+    /// The digest of what follows the prefix, or how keys stand to the bounds that do not begin with it.
+    #[inline(always)]
+    fn digest_of(&self, key: &[u8]) -> Result<u64, Ordering> {
+        if key.starts_with(&self.prefix) {
+            return Ok(digest(key, self.prefix.len()));
+        }
+        Err(key.cmp(self.prefix.as_slice()))
+    }
+
+    #[inline(always)]
+    fn seek_digest(&self, key: &[u8], wanted: u64) -> usize {
+        let mut index = self.fences.partition_point(|&fence| fence < wanted);
+        // Equal digests leave the rest of the key to decide.
+        while self.fences.get(index) == Some(&wanted)
+            && self.tables[index].record().upper.as_slice() < key
+        {
+            index += 1;
+        }
+        index
     }
 }

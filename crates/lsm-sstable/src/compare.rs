@@ -12,12 +12,9 @@ pub(crate) fn is_same(key: &[u8], other: &[u8]) -> bool {
         return false;
     }
     let ((words, rest), (other_words, other_rest)) = (key.as_chunks::<8>(), other.as_chunks::<8>());
-    let words = words.iter().zip(other_words);
-    let rest = rest.iter().zip(other_rest);
-    words.fold(0, |differs, (word, other)| {
-        differs | (u64::from_le_bytes(*word) ^ u64::from_le_bytes(*other))
-    }) == 0
-        && rest.fold(0, |differs, (byte, other)| differs | (byte ^ other)) == 0
+    // Each a loop that may end early: one that may not is made a vector's, for keys as no one has.
+    words.iter().zip(other_words).all(|(word, other)| word == other)
+        && rest.iter().zip(other_rest).all(|(byte, other)| byte == other)
 }
 
 /// How keys that start as `key` does stand to those that start with `prefix`: `Equal` if `key` is

@@ -11,49 +11,56 @@ use crate::simd::{self, FenceNode, NODE_DIGESTS};
 pub(crate) struct FenceTree {
     /// All levels, the root first; a digest above the leaves is the largest of its child.
     nodes: Box<[FenceNode]>,
-    /// Where each level starts in `nodes`, then where the last ends.
+    /// Where each level starts in `nodes`.
     starts: Vec<usize>,
     count: usize,
+    /// The largest digest, as the nodes hold it; of none, the smallest number.
+    last: i64,
 }
 
 impl FenceTree {
     /// Builds the tree over `digests`, which ascend.
     pub(crate) fn new(digests: &[u64]) -> Self {
+        let digests: Vec<i64> = digests.iter().copied().map(simd::signed).collect();
         let mut levels: Vec<Vec<FenceNode>> = Vec::new();
-        let mut level = nodes_of(digests);
+        let mut level = nodes_of(&digests);
         while !level.is_empty() {
             let is_root = level.len() == 1;
             // What pads the last node is above everything, so a child that is partly padding
-            // must be known by that, too: a search for its padding then ends behind the leaves.
-            let fences: Vec<u64> = level.iter().map(|node| node.0[NODE_DIGESTS - 1]).collect();
+            // must be known by that, too: a search never goes beyond it.
+            let fences: Vec<i64> = level.iter().map(|node| node.0[NODE_DIGESTS - 1]).collect();
             levels.push(level);
             level = if is_root { Vec::new() } else { nodes_of(&fences) };
         }
-        let mut starts = vec![0];
+        let mut starts = Vec::with_capacity(levels.len());
         let mut nodes = Vec::with_capacity(levels.iter().map(Vec::len).sum());
         for level in levels.into_iter().rev() {
-            nodes.extend(level);
             starts.push(nodes.len());
+            nodes.extend(level);
         }
-        Self { nodes: nodes.into(), starts, count: digests.len() }
+        let last = digests.last().copied().unwrap_or(i64::MIN);
+        Self { nodes: nodes.into(), starts, count: digests.len(), last }
     }
 
     /// How many digests are below `needle`. What `beside` holds at that place (it has one item for
     /// each digest) is on its way into the cache by then.
     #[inline]
     pub(crate) fn rank<T>(&self, needle: u64, beside: &[T]) -> usize {
-        simd::descend(&self.nodes, &self.starts, needle, beside).min(self.count)
+        let needle = simd::signed(needle);
+        if self.last < needle {
+            return self.count;
+        }
+        simd::descend(&self.nodes, &self.starts, needle, beside)
     }
 
-    /// The digest at `index`, if there are so many.
+    /// Whether the digest at `index`, if there are so many, is `digest`.
     #[inline]
-    pub(crate) fn digest(&self, index: usize) -> Option<u64> {
-        if index >= self.count {
-            return None;
-        }
-        let leaves_at = self.starts[self.starts.len().saturating_sub(2)];
-        let node = self.nodes.get(leaves_at + index / NODE_DIGESTS)?;
-        Some(node.0[index % NODE_DIGESTS])
+    pub(crate) fn holds(&self, index: usize, digest: u64) -> bool {
+        let leaves_at = self.starts.last().copied().unwrap_or(0);
+        let node = self.nodes.get(leaves_at + index / NODE_DIGESTS);
+        let is_there =
+            node.is_some_and(|node| node.0[index % NODE_DIGESTS] == simd::signed(digest));
+        is_there && index < self.count
     }
 
     /// Bytes of memory held.
@@ -63,10 +70,10 @@ impl FenceTree {
 }
 
 /// `digests` as nodes, the last one filled up with the largest number.
-fn nodes_of(digests: &[u64]) -> Vec<FenceNode> {
+fn nodes_of(digests: &[i64]) -> Vec<FenceNode> {
     let mut nodes = Vec::with_capacity(digests.len().div_ceil(NODE_DIGESTS));
     for chunk in digests.chunks(NODE_DIGESTS) {
-        let mut node = [u64::MAX; NODE_DIGESTS];
+        let mut node = [i64::MAX; NODE_DIGESTS];
         node[..chunk.len()].copy_from_slice(chunk);
         nodes.push(FenceNode(node));
     }
@@ -89,9 +96,10 @@ mod tests {
             assert_eq!(tree.rank(needle, digests), expected, "{needle} among {}", digests.len());
         }
         for (index, digest) in digests.iter().enumerate() {
-            assert_eq!(tree.digest(index), Some(*digest));
+            assert!(tree.holds(index, *digest));
+            assert!(!tree.holds(index, digest ^ 1));
         }
-        assert_eq!(tree.digest(digests.len()), None);
+        assert!(!tree.holds(digests.len(), u64::MAX), "padding is no digest");
     }
 
     #[test]

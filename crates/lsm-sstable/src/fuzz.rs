@@ -56,7 +56,7 @@ pub fn fuzz_sealed_table(data: &[u8]) {
     }
 }
 
-fn read_block(view: BlockView<'_>) {
+fn read_block(view: BlockView<'_, '_>) {
     let _ = view.check_order();
     let mut keys = vec![Vec::new(), b"a".to_vec(), vec![0xFF; 40]];
     for position in 0..view.count() {

@@ -215,14 +215,15 @@ impl TableIndex {
         let Some(held) = &self.held else { return self.find_among(key, 0, self.blocks) };
         let wanted = digest(key, prefix_bytes);
         let lower = held.tree.rank(wanted, &held.places);
-        if held.tree.digest(lower) != Some(wanted) {
-            lower
-        } else {
+        if held.tree.holds(lower, wanted) {
             self.find_among_ties(held, key, lower, wanted)
+        } else {
+            lower
         }
     }
 
     /// The same among the blocks from `lower` on whose digest is `wanted`.
+    #[cold]
     fn find_among_ties(&self, held: &Held, key: &[u8], lower: usize, wanted: u64) -> usize {
         let above = wanted.checked_add(1);
         let upper = above.map_or(self.blocks, |above| held.tree.rank(above, &held.places));

@@ -64,7 +64,7 @@ pub use properties::TableProperties;
 pub use range_deletes::RangeDelete;
 pub use source::ReadMode;
 pub use summary::TableSummary;
-pub use table::{Found, Table, Touched};
+pub use table::{Found, Lent, Table, Touched};
 pub use verify::VerifyReport;
 pub use writer::TableWriter;
 

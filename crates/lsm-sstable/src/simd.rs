@@ -55,11 +55,18 @@ pub(crate) fn rank_u32(digests: &[u8], needle: u32) -> usize {
     base + scalar::count_below_u32(window, needle)
 }
 
+/// A digest as the nodes of a fence tree hold it: in an order of signed numbers, which is the one that
+/// vectors are compared in.
+#[inline]
+pub(crate) fn signed(digest: u64) -> i64 {
+    (digest ^ (1 << 63)).cast_signed()
+}
+
 /// Walks a static B-tree from its root to a leaf: at each level goes to the child whose number is
 /// the count of digests below `needle` in the node. `starts` holds where each level begins in
-/// `nodes`, root first, then the end of the last. Gives the rank in the leaf level.
+/// `nodes`, root first. Gives the rank in the leaf level.
 ///
-/// A walk that leaves a level (all its digests are below `needle`) ends there with `usize::MAX`.
+/// Some digest of the leaves must not be below `needle`; else the rank means nothing.
 ///
 /// `beside` holds something for each digest of the leaves, which the caller will want next: what
 /// belongs to the leaf that is reached is asked for before the leaf itself is waited for.
@@ -67,23 +74,21 @@ pub(crate) fn rank_u32(digests: &[u8], needle: u32) -> usize {
 pub(crate) fn descend<T>(
     nodes: &[FenceNode],
     starts: &[usize],
-    needle: u64,
+    needle: i64,
     beside: &[T],
 ) -> usize {
-    let upper = &starts[..starts.len().saturating_sub(1)];
-    let leaf = &starts[starts.len().saturating_sub(2)..];
     #[cfg(target_arch = "x86_64")]
     if x86::has_avx2() {
         // SAFETY: the processor has AVX2, as was just asked.
-        return unsafe { x86::descend(nodes, upper, leaf, needle, beside) };
+        return unsafe { x86::descend(nodes, starts, needle, beside) };
     }
-    descend_by(nodes, upper, leaf, beside, |node| scalar::count_below_node(node, needle))
+    descend_by(nodes, starts, beside, |node| scalar::count_below_node(node, needle))
 }
 
-/// One node of the fence tree, on cache-line boundaries.
+/// One node of the fence tree, on cache-line boundaries: [`signed`] digests.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
-pub(crate) struct FenceNode(pub(crate) [u64; NODE_DIGESTS]);
+pub(crate) struct FenceNode(pub(crate) [i64; NODE_DIGESTS]);
 
 /// Asks for the first `lines` cache lines of `items`, without waiting for them.
 #[inline(always)]
@@ -104,18 +109,18 @@ pub(crate) fn prefetch<T>(items: &[T], lines: usize) {
 #[inline(always)]
 fn descend_by<T>(
     nodes: &[FenceNode],
-    upper: &[usize],
-    leaf: &[usize],
+    starts: &[usize],
     beside: &[T],
-    count_below: impl Fn(&[u64; NODE_DIGESTS]) -> usize,
+    count_below: impl Fn(&[i64; NODE_DIGESTS]) -> usize,
 ) -> usize {
-    let step = |rank: usize, level: &[usize]| {
-        let node = nodes.get(level[0]..level[1]).and_then(|level| level.get(rank))?;
-        Some(rank * NODE_DIGESTS + count_below(&node.0))
+    let step = |rank: usize, start: usize| match nodes.get(start + rank) {
+        Some(node) => rank * NODE_DIGESTS + count_below(&node.0),
+        None => rank * NODE_DIGESTS,
     };
-    let Some(rank) = upper.windows(2).try_fold(0, step) else { return usize::MAX };
+    let Some((&leaves, upper)) = starts.split_last() else { return 0 };
+    let rank = upper.iter().fold(0, |rank, &start| step(rank, start));
     prefetch(beside.get(rank * NODE_DIGESTS..).unwrap_or_default(), 2);
-    leaf.windows(2).try_fold(rank, step).unwrap_or(usize::MAX)
+    step(rank, leaves)
 }
 
 /// Halves `digests` until a window of at most 64 is left that holds the first one not below the
@@ -142,13 +147,16 @@ fn narrow<const WIDTH: usize>(
 mod scalar {
     use super::NODE_DIGESTS;
 
+    /// Of blocks that are shorter than a vector; elsewhere of machines that have none.
+    #[cold]
+    #[inline(never)]
     pub(super) fn tag_mask(bytes: &[u8], count: usize, tag: u8) -> u32 {
         let tags = bytes.iter().take(count.min(super::MASK_TAGS)).enumerate();
         tags.fold(0, |mask, (index, byte)| mask | (u32::from(*byte == tag) << index))
     }
 
     #[inline]
-    pub(super) fn count_below_node(node: &[u64; NODE_DIGESTS], needle: u64) -> usize {
+    pub(super) fn count_below_node(node: &[i64; NODE_DIGESTS], needle: i64) -> usize {
         node.iter().map(|digest| usize::from(*digest < needle)).sum()
     }
 
@@ -170,8 +178,9 @@ mod x86 {
     use std::arch::x86_64::{
         __m256i, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_movemask_epi8, _mm_set1_epi8,
         _mm256_castsi256_pd, _mm256_castsi256_ps, _mm256_cmpgt_epi32, _mm256_cmpgt_epi64,
-        _mm256_loadu_si256, _mm256_movemask_pd, _mm256_movemask_ps, _mm256_set1_epi32,
-        _mm256_set1_epi64x, _mm256_xor_si256,
+        _mm256_loadu_si256, _mm256_movemask_epi8, _mm256_movemask_pd, _mm256_movemask_ps,
+        _mm256_packs_epi16, _mm256_packs_epi32, _mm256_set1_epi32, _mm256_set1_epi64x,
+        _mm256_xor_si256,
     };
 
     use super::{FenceNode, MASK_TAGS, NODE_DIGESTS, descend_by, scalar};
@@ -202,24 +211,22 @@ mod x86 {
     #[target_feature(enable = "avx2,popcnt")]
     pub(super) fn descend<T>(
         nodes: &[FenceNode],
-        upper: &[usize],
-        leaf: &[usize],
-        needle: u64,
+        starts: &[usize],
+        needle: i64,
         beside: &[T],
     ) -> usize {
-        // The vector comparison is signed: flipping the top bits of both sides makes it unsigned.
-        let flip = _mm256_set1_epi64x(i64::MIN);
-        let needle = _mm256_xor_si256(_mm256_set1_epi64x(needle.cast_signed()), flip);
-        descend_by(nodes, upper, leaf, beside, |node: &[u64; NODE_DIGESTS]| {
-            let mut below = 0;
-            for lane in 0..NODE_DIGESTS / 4 {
+        let needle = _mm256_set1_epi64x(needle);
+        descend_by(nodes, starts, beside, |node: &[i64; NODE_DIGESTS]| {
+            let less = |lane: usize| {
                 // SAFETY: lane < 4, so the 32 bytes at 4 * lane lie within the 16 digests.
                 let digests =
                     unsafe { _mm256_loadu_si256(node.as_ptr().add(4 * lane).cast::<__m256i>()) };
-                let less = _mm256_cmpgt_epi64(needle, _mm256_xor_si256(digests, flip));
-                below |= _mm256_movemask_pd(_mm256_castsi256_pd(less)) << (4 * lane);
-            }
-            below.count_ones() as usize
+                _mm256_cmpgt_epi64(needle, digests)
+            };
+            // Of each answer of eight bytes two are kept: their order does not matter, only how many.
+            let half = |a, b| _mm256_packs_epi32(a, b);
+            let answers = _mm256_packs_epi16(half(less(0), less(1)), half(less(2), less(3)));
+            _mm256_movemask_epi8(answers).count_ones() as usize / 2
         })
     }
 
@@ -294,22 +301,27 @@ mod tests {
 
         #[test]
         fn a_node_is_counted_as_the_scalar_twin_counts(
-            mut digests in vec(any::<u64>(), NODE_DIGESTS),
-            needle in any::<u64>(),
+            mut digests in vec(any::<i64>(), NODE_DIGESTS),
+            needle in any::<i64>(),
         ) {
             digests.sort_unstable();
             let node = FenceNode(digests.try_into().expect("16 digests"));
-            let below = scalar::count_below_node(&node.0, needle);
-            prop_assert_eq!(descend(&[node], &[0, 1], needle, &[0_u8; 16]), below);
-            prop_assert_eq!(descend(&[node], &[0, 1], node.0[7], &[0_u8]), scalar::count_below_node(&node.0, node.0[7]));
+            for needle in [needle, node.0[7], i64::MIN, i64::MAX] {
+                let below = scalar::count_below_node(&node.0, needle);
+                prop_assert_eq!(descend(&[node], &[0], needle, &[0_u8; 16]), below);
+            }
         }
     }
 
     #[test]
-    fn a_walk_that_leaves_the_tree_says_so() {
-        let node = FenceNode([5; NODE_DIGESTS]);
-        assert_eq!(descend::<u8>(&[node, node], &[0, 1, 2], 9, &[]), usize::MAX);
-        assert_eq!(descend::<u8>(&[], &[0], 9, &[]), 0, "a tree without levels has one place");
+    fn signed_digests_are_in_the_order_of_digests() {
+        let digests = [0, 1, (1 << 63) - 1, 1 << 63, u64::MAX];
+        assert!(digests.map(signed).is_sorted());
+    }
+
+    #[test]
+    fn a_tree_without_levels_has_one_place() {
+        assert_eq!(descend::<u8>(&[], &[], 9, &[]), 0);
     }
 
     #[test]

@@ -177,7 +177,7 @@ impl BlockSource {
 
     /// The entries of a block of this source.
     #[inline]
-    pub(crate) fn view<'a>(&'a self, held: &'a HeldBlock) -> BlockView<'a> {
+    pub(crate) fn view<'a>(&'a self, held: &'a HeldBlock) -> BlockView<'a, 'a> {
         let bytes = match (&held.place, &self.mapping) {
             (Place::Cached(block), _) => block.bytes(),
             (Place::Mapped { start, end }, Some(mapping)) => {
@@ -186,6 +186,14 @@ impl BlockSource {
             (Place::Mapped { .. }, None) => &[],
         };
         BlockView::new(bytes, &held.layout)
+    }
+
+    /// What `lent`, a part of the mapped file, lies in, kept beyond this read; `None` if it is no part.
+    pub(crate) fn pin_lent(&self, lent: &[u8]) -> Option<PinnedSlice> {
+        let mapping = self.mapping.as_ref()?;
+        let start = lent.as_ptr().addr().checked_sub(mapping.as_ptr().addr())?;
+        let end = start.checked_add(lent.len()).filter(|end| *end <= mapping.len())?;
+        Some(PinnedSlice::new(Backing::Mapped(mapping.clone()), start..end))
     }
 
     /// All bytes of the block, to be kept beyond this read.
@@ -249,6 +257,22 @@ impl BlockSource {
         Some((mapping, start + held.layout.entry_start(block, index)))
     }
 
+    /// Block `number` of `index`, if it is read in place.
+    #[inline(always)] // See `read_mapped`.
+    pub(crate) fn in_place(
+        &self,
+        index: &TableIndex,
+        number: usize,
+    ) -> Result<Option<(&[u8], BlockLayout)>> {
+        match (&self.mapping, index.place(number)) {
+            (Some(mapping), Some(place)) if place.is_plain() => {
+                let (bytes, layout) = self.read_mapped(mapping, index, number, place)?;
+                Ok(bytes.get(..layout.bytes()).map(|block| (block, layout)))
+            }
+            _ => Ok(None),
+        }
+    }
+
     #[inline]
     fn fetch_mapped(
         &self,
@@ -257,9 +281,23 @@ impl BlockSource {
         number: usize,
         place: BlockPlace,
     ) -> Result<Option<HeldBlock>> {
+        let (_, layout) = self.read_mapped(mapping, index, number, place)?;
         let start = place.offset() as usize;
+        let end = start + layout.bytes();
+        Ok(Some(HeldBlock { place: Place::Mapped { start, end }, layout }))
+    }
+
+    /// The bytes from where a plain block starts.
+    #[inline(always)] // What it gives are a dozen numbers.
+    fn read_mapped<'t>(
+        &self,
+        mapping: &'t Mapping,
+        index: &TableIndex,
+        number: usize,
+        place: BlockPlace,
+    ) -> Result<(&'t [u8], BlockLayout)> {
         // Invariant: handles were checked against the length of the file, which is the mapping's.
-        let bytes = mapping.get(start..).unwrap_or_default();
+        let bytes = mapping.get(place.offset() as usize..).unwrap_or_default();
         simd::prefetch(bytes, FRONT_LINES);
         let (word, bit) = (number / 64, 1_u64 << (number % 64));
         // Relaxed: the bit says something of bytes that never change; who misses it verifies again.
@@ -271,11 +309,7 @@ impl BlockSource {
                 word.fetch_or(bit, Ordering::Relaxed);
             }
         }
-        let layout = BlockLayout::parse_front(bytes)
-            .map_err(|malformed| malformed.at(self.file.path(), place.offset()))?
-            .shifted(self.seq_no_shift);
-        let end = start + layout.bytes();
-        Ok(Some(HeldBlock { place: Place::Mapped { start, end }, layout }))
+        Ok((bytes, BlockLayout::of_verified(bytes).shifted(self.seq_no_shift)))
     }
 
     #[cold]

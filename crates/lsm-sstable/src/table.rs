@@ -12,7 +12,7 @@ use lsm_bloom::FilterLine;
 use lsm_entry::{Entry, Fragments, SeqNo, Tag, ValueKind};
 use lsm_io::{Identity, Result, Sealer, SharedFile};
 
-use crate::block::Lookup;
+use crate::block::{BlockView, Lookup};
 use crate::block_info::BlockInfo;
 use crate::footer::FOOTER_BYTES;
 use crate::index::{IndexMemory, TableIndex};
@@ -37,6 +37,15 @@ pub struct Found {
     tag: Tag,
 }
 
+/// An entry that a point read found, lent by the table where that can be.
+#[derive(Clone, Debug)]
+pub enum Lent<'t> {
+    /// It lies in the mapped file, for as long as the table is held. Nothing was counted for it.
+    InPlace(Entry<'t>),
+    /// It lies in a block that was read, and is kept with the entry.
+    Kept(Found),
+}
+
 /// How far a point read comes in a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Touched {
@@ -44,6 +53,17 @@ pub enum Touched {
     Filter,
     /// To a block, in which it finds an entry of this kind, or none.
     Block(Option<ValueKind>),
+}
+
+impl Lent<'_> {
+    /// The entry.
+    #[inline]
+    pub fn entry(&self) -> Entry<'_> {
+        match self {
+            Self::InPlace(entry) => *entry,
+            Self::Kept(found) => found.entry(),
+        }
+    }
 }
 
 impl Found {
@@ -174,29 +194,33 @@ impl Table {
     ///
     /// # Errors
     /// `Corrupt` or `Io`, for this range of keys; others stay readable.
-    pub fn get(self: &Arc<Self>, key: &[u8], hash: u64, seq_no: SeqNo) -> Result<Option<Found>> {
-        let Some((held, position)) = self.find(key, hash, seq_no)? else { return Ok(None) };
-        let view = self.source.view(&held);
-        let (Entry { seq_no, tag, .. }, (key, value)) =
-            (view.entry(position), view.entry_ranges(position));
-        Ok(Some(Found { block: self.source.pin(&held), key, value, seq_no, tag }))
+    pub fn get(&self, key: &[u8], hash: u64, seq_no: SeqNo) -> Result<Option<Found>> {
+        self.get_kept(self.locate(key, seq_no), key, hash, seq_no)
     }
 
-    /// The same as [`get`](Self::get), handing the entry to `visit` where it lies: nothing is
-    /// allocated, and a mapped table counts no reference either.
+    /// The same as [`get`](Self::get), lending the entry where it lies in the mapped file: nothing is
+    /// allocated then, nor a reference counted.
     ///
     /// # Errors
     /// See [`get`](Self::get).
-    #[inline]
-    pub fn get_with<R>(
-        &self,
-        key: &[u8],
-        hash: u64,
-        seq_no: SeqNo,
-        visit: impl FnOnce(Entry<'_>) -> R,
-    ) -> Result<Option<R>> {
-        let found = self.find(key, hash, seq_no)?;
-        Ok(found.map(|(held, position)| visit(self.source.view(&held).entry(position))))
+    #[inline(never)]
+    pub fn get_lent(&self, key: &[u8], hash: u64, seq_no: SeqNo) -> Result<Option<Lent<'_>>> {
+        let number = self.locate(key, seq_no);
+        if let Some((bytes, layout)) = self.source.in_place(&self.tail.index, number)? {
+            match BlockView::new(bytes, &layout).find(key, hash, seq_no) {
+                Lookup::At(_, entry) => return Ok(Some(Lent::InPlace(entry))),
+                Lookup::Absent => return Ok(None),
+                Lookup::GoesOn => {}
+            }
+        }
+        // Behind the last block, in one that cannot be read in place, or in one that follows.
+        self.get_kept(number, key, hash, seq_no).map(|found| found.map(Lent::Kept))
+    }
+
+    /// What keeps `lent` beyond the table: a part of an entry that [`get_lent`](Self::get_lent) gave
+    /// [in place](Lent::InPlace). `None` if it is none.
+    pub fn pin_lent(&self, lent: &[u8]) -> Option<PinnedSlice> {
+        self.source.pin_lent(lent)
     }
 
     /// How far a [`get`](Self::get) comes that asks the filter first: for whoever counts what reads
@@ -209,8 +233,8 @@ impl Table {
         if !self.may_contain(hash) {
             return Ok(Touched::Filter);
         }
-        let kind = self.get_with(key, hash, seq_no, |entry| entry.kind())?;
-        Ok(Touched::Block(kind))
+        let found = self.get_lent(key, hash, seq_no)?;
+        Ok(Touched::Block(found.map(|lent| lent.entry().kind())))
     }
 
     /// A cursor over the entries.
@@ -302,12 +326,27 @@ impl Table {
         number
     }
 
-    #[inline]
-    fn find(&self, key: &[u8], hash: u64, seq_no: SeqNo) -> Result<Option<(HeldBlock, usize)>> {
-        let mut number = self.locate(key, seq_no);
+    /// Finds an entry in block `number` or those that follow it, and keeps the block.
+    fn get_kept(
+        &self,
+        mut number: usize,
+        key: &[u8],
+        hash: u64,
+        seq_no: SeqNo,
+    ) -> Result<Option<Found>> {
         while let Some(held) = self.fetch(number)? {
-            match self.source.view(&held).find(key, hash, seq_no) {
-                Lookup::At(position) => return Ok(Some((held, position))),
+            let view = self.source.view(&held);
+            match view.find(key, hash, seq_no) {
+                Lookup::At(position, Entry { seq_no, tag, .. }) => {
+                    let (key, value) = view.entry_ranges(position);
+                    return Ok(Some(Found {
+                        block: self.source.pin(&held),
+                        key,
+                        value,
+                        seq_no,
+                        tag,
+                    }));
+                }
                 Lookup::Absent => return Ok(None),
                 Lookup::GoesOn => number += 1,
             }

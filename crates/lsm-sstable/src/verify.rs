@@ -104,7 +104,7 @@ impl Verifier<'_> {
         Ok(())
     }
 
-    fn is_as_indexed(&mut self, number: usize, view: BlockView<'_>) -> bool {
+    fn is_as_indexed(&mut self, number: usize, view: BlockView<'_, '_>) -> bool {
         let mut stats = BlockStats::default();
         for position in 0..view.count() {
             let entry = view.entry(position);
@@ -118,7 +118,7 @@ impl Verifier<'_> {
         stats == index.stats(number) && view.last_key() == index.last_key(number)
     }
 
-    fn is_in_filter(&self, view: BlockView<'_>) -> bool {
+    fn is_in_filter(&self, view: BlockView<'_, '_>) -> bool {
         (0..view.count()).all(|position| self.table.may_contain(key_hash(view.key(position))))
     }
 

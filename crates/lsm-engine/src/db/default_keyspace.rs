@@ -138,6 +138,14 @@ impl Reads for Db {
         self.default.get(key)
     }
 
+    fn get_with<R>(
+        &self,
+        key: impl AsRef<[u8]>,
+        visit: impl FnOnce(&[u8]) -> R,
+    ) -> Result<Option<R>> {
+        self.default.get_with(key, visit)
+    }
+
     fn multi_get<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<Value>>> {
         self.default.multi_get(keys)
     }

@@ -47,11 +47,12 @@ impl BlockLayout {
         Ok(layout)
     }
 
-    /// Reads the header of a block that is verified already and starts at `bytes`, which may go on
-    /// behind it.
+    /// Reads the header of a block that was verified already and starts at `bytes`, which may go on
+    /// behind it. Asks nothing again: of anything else than such a block the layout means nothing, and
+    /// what is read by it is wrong or empty.
     #[inline]
-    pub(crate) fn parse_front(bytes: &[u8]) -> Result<Self, Malformed> {
-        Self::of_header(bytes)
+    pub(crate) fn of_verified(bytes: &[u8]) -> Self {
+        Self::locate(bytes.first_chunk().unwrap_or(&[0; HEADER_BYTES]))
     }
 
     /// Reads the header of a block whose digests were left out, appends them, and checks the
@@ -77,36 +78,45 @@ impl BlockLayout {
     }
 
     /// Reads the header; the sum of the parts is yet to be compared with the block's length.
-    #[inline]
     fn of_header(bytes: &[u8]) -> Result<Self, Malformed> {
         let malformed = |offset, reason| Err(Malformed { offset, reason });
         let Some(header) = bytes.first_chunk::<HEADER_BYTES>() else {
             return malformed(bytes.len(), "block ends inside its header");
         };
-        let u16_at = |at: usize| u32::from(u16::from_le_bytes([header[at], header[at + 1]]));
-        let u32_at = |at: usize| {
-            u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
-        };
-        let u64_at = |at: usize| u64::from(u32_at(at)) | (u64::from(u32_at(at + 4)) << 32);
-
-        let (version, flags, seq_bytes) = (header[0], header[1], u32::from(header[2]));
+        let (version, flags, seq_bytes) = (header[0], header[1], header[2]);
         if version != LAYOUT_VERSION {
             return malformed(0, "block is of an unknown layout");
         }
-        if flags & !FLAGS != 0 || seq_bytes > 7 || u16_at(10) != 0 || u32_at(28) != 0 {
+        let is_zero = |at: usize, bytes: usize| header[at..at + bytes].iter().all(|it| *it == 0);
+        if flags & !FLAGS != 0 || seq_bytes > 7 || !is_zero(10, 2) || !is_zero(28, 4) {
             return malformed(1, "block header has unknown bits set");
         }
-        let Some(tag) = Tag::from_byte(header[3]) else {
+        if Tag::from_byte(header[3]).is_none() {
             return malformed(3, "block is of an unknown kind");
-        };
-        let (count, key_bytes) = (u16_at(4), u16_at(8));
-        if count == 0 {
+        }
+        let layout = Self::locate(header);
+        if layout.count == 0 {
             return malformed(4, "block has no entries");
         }
-        let (entry_bytes, entries_bytes) = (u32_at(12), u32_at(24));
+        let entries_bytes = u64::from(u32_at(header, 24));
+        let entries_end = u64::from(layout.entries_at) + entries_bytes;
+        if entries_end + 8 > u64::from(u32::MAX) || (bytes.len() as u64) < entries_end {
+            return malformed(24, "block ends inside its entries");
+        }
+        let is_fixed = flags & FLAG_ENDS == 0;
+        let fixed_bytes = u64::from(layout.entry_bytes) * u64::from(layout.count);
+        if is_fixed && fixed_bytes != entries_bytes {
+            return malformed(12, "entries of one length do not fill their part of the block");
+        }
+        Ok(layout)
+    }
 
-        // None of these sums can overflow: all but the entries stay below 2 MiB together, and the
-        // entries are compared with what is there before they are added.
+    /// Where the parts are, if the header says the truth. Of a header whose bits are known the sums up
+    /// to the entries cannot overflow: those parts stay below 2 MiB together.
+    #[inline(always)]
+    fn locate(header: &[u8; HEADER_BYTES]) -> Self {
+        let u16_at = |at: usize| u32::from(u16::from_le_bytes([header[at], header[at + 1]]));
+        let (flags, seq_bytes, count) = (header[1], u32::from(header[2]), u16_at(4));
         let each = |flag: u8, width: u32| if flags & flag != 0 { count * width } else { 0 };
         let end_bytes = if flags & FLAG_WIDE_ENDS != 0 { 4 } else { 2 };
         let seqs_at = HEADER_BYTES as u32 + count;
@@ -114,25 +124,16 @@ impl BlockLayout {
         let key_lengths_at = kinds_at + each(FLAG_KINDS, 1);
         let ends_at = key_lengths_at + each(FLAG_KEY_LENGTHS, 2);
         let entries_at = ends_at + each(FLAG_ENDS, end_bytes);
-        if u64::from(entries_at) + u64::from(entries_bytes) + 8 > u64::from(u32::MAX)
-            || bytes.len() < entries_at as usize + entries_bytes as usize
-        {
-            return malformed(24, "block ends inside its entries");
-        }
-        let entries_end = entries_at + entries_bytes;
-        let is_fixed = flags & FLAG_ENDS == 0;
-        if is_fixed && u64::from(entry_bytes) * u64::from(count) != u64::from(entries_bytes) {
-            return malformed(12, "entries of one length do not fill their part of the block");
-        }
-        Ok(Self {
+        let entries_end = entries_at.wrapping_add(u32_at(header, 24));
+        Self {
             count,
             prefix_bytes: u16_at(6),
-            key_bytes,
-            entry_bytes,
-            seq_base: u64_at(16),
-            seq_mask: (1 << (8 * seq_bytes)) - 1,
+            key_bytes: u16_at(8),
+            entry_bytes: u32_at(header, 12),
+            seq_base: u64::from(u32_at(header, 16)) | (u64::from(u32_at(header, 20)) << 32),
+            seq_mask: 1_u64.wrapping_shl(8 * seq_bytes).wrapping_sub(1),
             seq_bytes,
-            tag,
+            tag: Tag::from_byte(header[3]).unwrap_or(Tag::DELETE),
             flags,
             seqs_at,
             kinds_at,
@@ -140,8 +141,8 @@ impl BlockLayout {
             ends_at,
             entries_at,
             entries_end,
-            digests_at: entries_end.next_multiple_of(8),
-        })
+            digests_at: entries_end.wrapping_add(7) & !7,
+        }
     }
 
     /// The same, with sequence numbers so much above those that are stored.
@@ -291,7 +292,15 @@ impl BlockLayout {
     }
 
     #[inline]
-    pub(super) fn tag_byte(&self, bytes: &[u8], index: usize) -> u8 {
+    pub(super) fn tag(&self, bytes: &[u8], index: usize) -> Tag {
+        if self.flags & FLAG_KINDS == 0 {
+            return self.tag;
+        }
+        Tag::from_byte(self.tag_byte(bytes, index)).unwrap_or(Tag::DELETE)
+    }
+
+    #[inline]
+    fn tag_byte(&self, bytes: &[u8], index: usize) -> u8 {
         if self.flags & FLAG_KINDS == 0 {
             return self.tag.as_byte();
         }
@@ -308,6 +317,11 @@ impl BlockLayout {
             end.map_or(0, |end| u32::from_le_bytes(*end) as usize)
         }
     }
+}
+
+#[inline(always)]
+fn u32_at(header: &[u8; HEADER_BYTES], at: usize) -> u32 {
+    u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
 }
 
 #[inline]

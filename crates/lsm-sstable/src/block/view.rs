@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::ops::Range;
 
-use lsm_entry::{Entry, SeqNo, Tag, compare_internal, digest, key_hash};
+use lsm_entry::{Entry, SeqNo, compare_internal, digest, key_hash};
 use lsm_io::Malformed;
 
 use super::layout::BlockLayout;
@@ -12,27 +12,27 @@ use crate::compare::{compare_prefix, is_same};
 use crate::simd;
 
 /// What looking for a key in one block came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Lookup {
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Lookup<'a> {
     /// The entry is here, at this position.
-    At(usize),
+    At(usize, Entry<'a>),
     /// The key is not in the table at or below the sequence number asked for.
     Absent,
     /// The block ends with newer entries of the key; older ones may follow in the next block.
     GoesOn,
 }
 
-/// A block's bytes together with where their parts are.
+/// A block's bytes together with where their parts are. What is read lives as long as the bytes.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct BlockView<'a> {
+pub(crate) struct BlockView<'a, 'l> {
     bytes: &'a [u8],
-    layout: &'a BlockLayout,
+    layout: &'l BlockLayout,
 }
 
-impl<'a> BlockView<'a> {
+impl<'a, 'l> BlockView<'a, 'l> {
     /// `layout` is that of `bytes`, and its entries were checked.
     #[inline]
-    pub(crate) fn new(bytes: &'a [u8], layout: &'a BlockLayout) -> Self {
+    pub(crate) fn new(bytes: &'a [u8], layout: &'l BlockLayout) -> Self {
         Self { bytes, layout }
     }
 
@@ -51,7 +51,7 @@ impl<'a> BlockView<'a> {
         Entry {
             key: self.bytes.get(start..key_end).unwrap_or_default(),
             seq_no: self.layout.seq_no(self.bytes, index),
-            tag: Tag::from_byte(self.layout.tag_byte(self.bytes, index)).unwrap_or(Tag::DELETE),
+            tag: self.layout.tag(self.bytes, index),
             value: self.bytes.get(key_end..end).unwrap_or_default(),
         }
     }
@@ -92,21 +92,29 @@ impl<'a> BlockView<'a> {
     /// Finds the newest entry of `key`, whose hash is `hash`, with a sequence number up to
     /// `seq_no`. The block is the first whose last key is not below `key`, or follows such a one
     /// that answered [`Lookup::GoesOn`].
-    #[inline]
-    pub(crate) fn find(&self, key: &[u8], hash: u64, seq_no: SeqNo) -> Lookup {
+    #[inline(always)] // So that of the layout only what is asked for is worked out.
+    pub(crate) fn find(&self, key: &[u8], hash: u64, seq_no: SeqNo) -> Lookup<'a> {
         let (count, tag) = (self.count(), hash_tag(hash));
-        let tags = &self.bytes[HEADER_BYTES..];
         let mut base = 0;
         while base < count {
-            let mut matches =
-                simd::tag_mask(&tags[base..], (count - base).min(simd::MASK_TAGS), tag);
+            let tags = self.bytes.get(HEADER_BYTES + base..).unwrap_or_default();
+            let mut matches = simd::tag_mask(tags, (count - base).min(simd::MASK_TAGS), tag);
             // Versions of a key lie newest first, so the first one old enough is the one.
             while matches != 0 {
                 let index = base + matches.trailing_zeros() as usize;
                 matches &= matches - 1;
-                if is_same(self.key(index), key) && self.layout.seq_no(self.bytes, index) <= seq_no
-                {
-                    return Lookup::At(index);
+                let (start, key_end, end) = self.layout.entry_bounds(self.bytes, index);
+                let found = self.bytes.get(start..key_end).unwrap_or_default();
+                if is_same(found, key) {
+                    let entry = Entry {
+                        key: found,
+                        seq_no: self.layout.seq_no(self.bytes, index),
+                        tag: self.layout.tag(self.bytes, index),
+                        value: self.bytes.get(key_end..end).unwrap_or_default(),
+                    };
+                    if entry.seq_no <= seq_no {
+                        return Lookup::At(index, entry);
+                    }
                 }
             }
             base += simd::MASK_TAGS;

@@ -4,7 +4,7 @@ use lsm_entry::{
     Cursor, Direction, Entry, MAX_SEQ_NO, OwnedEntry, SeqNo, Tag, VecCursor, key_hash,
 };
 use lsm_io::Fs;
-use lsm_sstable::{Compression, TableCursor};
+use lsm_sstable::{Compression, Lent, TableCursor};
 
 use crate::support::{Disk, Rng, compressions, mapped, modes, put, small_blocks};
 
@@ -168,10 +168,12 @@ fn check_table(seed: u64, keys: Keys, count: usize) {
                 let expected = expected.as_ref().map(OwnedEntry::as_entry);
                 let found = table.get(&key, hash, seq_no).expect("reads");
                 assert_eq!(found.as_ref().map(|found| found.entry()), expected, "{name}");
-                let visited = table
-                    .get_with(&key, hash, seq_no, |entry| OwnedEntry::from(entry))
-                    .expect("reads");
-                assert_eq!(visited.as_ref().map(OwnedEntry::as_entry), expected, "{name}");
+                let lent = table.get_lent(&key, hash, seq_no).expect("reads");
+                assert_eq!(lent.as_ref().map(Lent::entry), expected, "{name}");
+                if let Some(Lent::InPlace(entry)) = lent {
+                    let pinned = table.pin_lent(entry.value).expect("a part of the file");
+                    assert_eq!(&*pinned, entry.value, "{name}");
+                }
                 let pinned = found.map(|found| found.pin_value());
                 assert_eq!(pinned.as_deref(), expected.map(|entry| entry.value), "{name}");
                 assert!(expected.is_none() || table.may_contain(hash), "{name}");
