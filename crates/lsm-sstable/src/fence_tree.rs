@@ -1,36 +1,40 @@
-//! Which block may hold a key: a static B-tree over the digests of the blocks' last keys.
+//! Which block may hold a key, and where it is: a static B-tree over the digests of the blocks' last
+//! keys.
 //!
 //! A binary search over a hundred thousand fences is seventeen steps, each waiting for memory; this
 //! tree has five levels of nodes of sixteen digests, each counted by vector comparisons, and all
-//! but the last level stay in the processor's cache.
+//! but the last level stay in the processor's cache. What is looked for lies beside the leaf, not in
+//! an array of its own: a page of memory that is not in the processor's table of pages is a wait of its
+//! own, and long in a guest.
 
-use crate::simd::{self, FenceNode, NODE_DIGESTS};
+use crate::simd::{self, FenceLeaf, FenceNode, NODE_DIGESTS};
 
-/// Ascending digests, and above them the levels by which to reach them.
+/// Ascending digests, something for each of them, and above them the levels by which to reach them.
 #[derive(Debug)]
-pub(crate) struct FenceTree {
-    /// All levels, the root first; a digest above the leaves is the largest of its child.
+pub(crate) struct FenceTree<T> {
+    /// The levels above the leaves, the root first; a digest is the largest of its child.
     nodes: Box<[FenceNode]>,
-    /// Where each level starts in `nodes`.
+    /// Where each of these levels starts in `nodes`.
     starts: Vec<usize>,
+    leaves: Box<[FenceLeaf<T>]>,
     count: usize,
     /// The largest digest, as the nodes hold it; of none, the smallest number.
     last: i64,
 }
 
-impl FenceTree {
-    /// Builds the tree over `digests`, which ascend.
-    pub(crate) fn new(digests: &[u64]) -> Self {
-        let digests: Vec<i64> = digests.iter().copied().map(simd::signed).collect();
+impl<T: Copy> FenceTree<T> {
+    /// Builds the tree over `fences`, whose digests ascend.
+    pub(crate) fn new(fences: &[(u64, T)]) -> Self {
+        let leaves: Box<[_]> = fences.chunks(NODE_DIGESTS).map(leaf_of).collect();
         let mut levels: Vec<Vec<FenceNode>> = Vec::new();
-        let mut level = nodes_of(&digests);
-        while !level.is_empty() {
-            let is_root = level.len() == 1;
-            // What pads the last node is above everything, so a child that is partly padding
-            // must be known by that, too: a search never goes beyond it.
-            let fences: Vec<i64> = level.iter().map(|node| node.0[NODE_DIGESTS - 1]).collect();
+        // What pads the last node is above everything, so a child that is partly padding
+        // must be known by that, too: a search never goes beyond it.
+        let last_of = |node: &FenceNode| node.0[NODE_DIGESTS - 1];
+        let mut below: Vec<i64> = leaves.iter().map(|leaf| last_of(&leaf.node)).collect();
+        while below.len() > 1 {
+            let level: Vec<FenceNode> = below.chunks(NODE_DIGESTS).map(node_of).collect();
+            below = level.iter().map(last_of).collect();
             levels.push(level);
-            level = if is_root { Vec::new() } else { nodes_of(&fences) };
         }
         let mut starts = Vec::with_capacity(levels.len());
         let mut nodes = Vec::with_capacity(levels.iter().map(Vec::len).sum());
@@ -38,46 +42,59 @@ impl FenceTree {
             starts.push(nodes.len());
             nodes.extend(level);
         }
-        let last = digests.last().copied().unwrap_or(i64::MIN);
-        Self { nodes: nodes.into(), starts, count: digests.len(), last }
+        let last = fences.last().map_or(i64::MIN, |(digest, _)| simd::signed(*digest));
+        Self { nodes: nodes.into(), starts, leaves, count: fences.len(), last }
     }
 
-    /// How many digests are below `needle`. What `beside` holds at that place (it has one item for
-    /// each digest) is on its way into the cache by then.
+    /// How many digests are below `needle`. What lies beside the digest at that place is on its way into
+    /// the cache by then.
     #[inline]
-    pub(crate) fn rank<T>(&self, needle: u64, beside: &[T]) -> usize {
+    pub(crate) fn rank(&self, needle: u64) -> usize {
         let needle = simd::signed(needle);
         if self.last < needle {
             return self.count;
         }
-        simd::descend(&self.nodes, &self.starts, needle, beside)
+        simd::descend(&self.nodes, &self.starts, &self.leaves, needle)
     }
 
     /// Whether the digest at `index`, if there are so many, is `digest`.
     #[inline]
     pub(crate) fn holds(&self, index: usize, digest: u64) -> bool {
-        let leaves_at = self.starts.last().copied().unwrap_or(0);
-        let node = self.nodes.get(leaves_at + index / NODE_DIGESTS);
-        let is_there =
-            node.is_some_and(|node| node.0[index % NODE_DIGESTS] == simd::signed(digest));
-        is_there && index < self.count
+        let leaf = self.leaves.get(index / NODE_DIGESTS);
+        let found = leaf.map(|leaf| leaf.node.0[index % NODE_DIGESTS]);
+        found == Some(simd::signed(digest)) && index < self.count
+    }
+
+    /// What lies beside the digest at `index`, if there are so many.
+    #[inline]
+    pub(crate) fn beside(&self, index: usize) -> Option<T> {
+        if index >= self.count {
+            return None;
+        }
+        Some(self.leaves.get(index / NODE_DIGESTS)?.beside[index % NODE_DIGESTS])
     }
 
     /// Bytes of memory held.
     pub(crate) fn memory_bytes(&self) -> usize {
-        size_of_val(&*self.nodes)
+        size_of_val(&*self.nodes) + size_of_val(&*self.leaves)
     }
 }
 
-/// `digests` as nodes, the last one filled up with the largest number.
-fn nodes_of(digests: &[i64]) -> Vec<FenceNode> {
-    let mut nodes = Vec::with_capacity(digests.len().div_ceil(NODE_DIGESTS));
-    for chunk in digests.chunks(NODE_DIGESTS) {
-        let mut node = [i64::MAX; NODE_DIGESTS];
-        node[..chunk.len()].copy_from_slice(chunk);
-        nodes.push(FenceNode(node));
+/// `digests`, at most a node full of them, filled up with the largest number.
+fn node_of(digests: &[i64]) -> FenceNode {
+    let mut node = [i64::MAX; NODE_DIGESTS];
+    node[..digests.len()].copy_from_slice(digests);
+    FenceNode(node)
+}
+
+/// `fences`, at least one and at most a leaf full of them.
+fn leaf_of<T: Copy>(fences: &[(u64, T)]) -> FenceLeaf<T> {
+    let digests: Vec<i64> = fences.iter().map(|(digest, _)| simd::signed(*digest)).collect();
+    let mut beside = [fences[0].1; NODE_DIGESTS];
+    for (place, (_, item)) in beside.iter_mut().zip(fences) {
+        *place = *item;
     }
-    nodes
+    FenceLeaf { node: node_of(&digests), beside }
 }
 
 #[cfg(test)]
@@ -89,16 +106,19 @@ mod tests {
 
     #[track_caller]
     fn check_ranks(digests: &[u64]) {
-        let tree = FenceTree::new(digests);
+        let numbered = (0..).zip(digests).map(|(number, digest)| (*digest, number));
+        let tree = FenceTree::<usize>::new(&numbered.collect::<Vec<_>>());
         let around = |digest: &u64| [digest.saturating_sub(1), *digest, digest.saturating_add(1)];
         for needle in digests.iter().flat_map(around).chain([0, u64::MAX]) {
             let expected = digests.partition_point(|digest| *digest < needle);
-            assert_eq!(tree.rank(needle, digests), expected, "{needle} among {}", digests.len());
+            assert_eq!(tree.rank(needle), expected, "{needle} among {}", digests.len());
         }
         for (index, digest) in digests.iter().enumerate() {
             assert!(tree.holds(index, *digest));
             assert!(!tree.holds(index, digest ^ 1));
+            assert_eq!(tree.beside(index), Some(index));
         }
+        assert_eq!(tree.beside(digests.len()), None);
         assert!(!tree.holds(digests.len(), u64::MAX), "padding is no digest");
     }
 

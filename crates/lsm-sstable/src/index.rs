@@ -107,10 +107,9 @@ pub(crate) enum IndexMemory {
 /// What finds a block fast.
 #[derive(Debug)]
 struct Held {
-    tree: FenceTree,
-    /// Apart from the extents: a point read in a mapped file needs no more than these, and they are
-    /// fetched from memory while the tree is still being walked.
-    places: Box<[BlockPlace]>,
+    /// Where each block starts, by its last key.
+    places: FenceTree<BlockPlace>,
+    /// Apart from the places: a point read in a mapped file needs no more than these.
     extents: Box<[Extent]>,
 }
 
@@ -188,7 +187,7 @@ impl TableIndex {
     #[inline]
     pub(crate) fn place(&self, number: usize) -> Option<BlockPlace> {
         match &self.held {
-            Some(held) => held.places.get(number).copied(),
+            Some(held) => held.places.beside(number),
             None => self.stored_handle(number).map(|(place, _)| place),
         }
     }
@@ -197,7 +196,7 @@ impl TableIndex {
     #[inline]
     pub(crate) fn handle(&self, number: usize) -> Option<BlockHandle> {
         let (place, extent) = match &self.held {
-            Some(held) => (*held.places.get(number)?, *held.extents.get(number)?),
+            Some(held) => (held.places.beside(number)?, *held.extents.get(number)?),
             None => self.stored_handle(number)?,
         };
         Some(BlockHandle { place, bytes: extent.bytes })
@@ -214,8 +213,8 @@ impl TableIndex {
         }
         let Some(held) = &self.held else { return self.find_among(key, 0, self.blocks) };
         let wanted = digest(key, prefix_bytes);
-        let lower = held.tree.rank(wanted, &held.places);
-        if held.tree.holds(lower, wanted) {
+        let lower = held.places.rank(wanted);
+        if held.places.holds(lower, wanted) {
             self.find_among_ties(held, key, lower, wanted)
         } else {
             lower
@@ -226,7 +225,7 @@ impl TableIndex {
     #[cold]
     fn find_among_ties(&self, held: &Held, key: &[u8], lower: usize, wanted: u64) -> usize {
         let above = wanted.checked_add(1);
-        let upper = above.map_or(self.blocks, |above| held.tree.rank(above, &held.places));
+        let upper = above.map_or(self.blocks, |above| held.places.rank(above));
         self.find_among(key, lower, upper)
     }
 
@@ -312,13 +311,13 @@ impl Held {
     fn new(stored: StoredHandles<'_>, keys: &[u8], prefix_bytes: usize) -> Self {
         let (places, extents): (Vec<_>, Vec<_>) = stored.iter().unzip();
         let last_keys = (0..places.len()).map(|number| stored.key(keys, number));
-        let digests: Vec<u64> = last_keys.map(|key| digest(key, prefix_bytes)).collect();
-        let tree = FenceTree::new(&digests);
-        Self { tree, places: places.into(), extents: extents.into() }
+        let digests = last_keys.map(|key| digest(key, prefix_bytes));
+        let fences: Vec<(u64, BlockPlace)> = digests.zip(places).collect();
+        Self { places: FenceTree::new(&fences), extents: extents.into() }
     }
 
     fn memory_bytes(&self) -> usize {
-        self.tree.memory_bytes() + size_of_val(&*self.places) + size_of_val(&*self.extents)
+        self.places.memory_bytes() + size_of_val(&*self.extents)
     }
 }
 

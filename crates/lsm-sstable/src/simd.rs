@@ -63,32 +63,40 @@ pub(crate) fn signed(digest: u64) -> i64 {
 }
 
 /// Walks a static B-tree from its root to a leaf: at each level goes to the child whose number is
-/// the count of digests below `needle` in the node. `starts` holds where each level begins in
-/// `nodes`, root first. Gives the rank in the leaf level.
+/// the count of digests below `needle` in the node. `starts` holds where each level above the leaves
+/// begins in `nodes`, root first. Gives how many digests of the leaves are below.
 ///
 /// Some digest of the leaves must not be below `needle`; else the rank means nothing.
 ///
-/// `beside` holds something for each digest of the leaves, which the caller will want next: what
-/// belongs to the leaf that is reached is asked for before the leaf itself is waited for.
+/// All of the leaf is asked for before any of it is waited for.
 #[inline]
 pub(crate) fn descend<T>(
     nodes: &[FenceNode],
     starts: &[usize],
+    leaves: &[FenceLeaf<T>],
     needle: i64,
-    beside: &[T],
 ) -> usize {
     #[cfg(target_arch = "x86_64")]
     if x86::has_avx2() {
         // SAFETY: the processor has AVX2, as was just asked.
-        return unsafe { x86::descend(nodes, starts, needle, beside) };
+        return unsafe { x86::descend(nodes, starts, leaves, needle) };
     }
-    descend_by(nodes, starts, beside, |node| scalar::count_below_node(node, needle))
+    descend_by(nodes, starts, leaves, |node| scalar::count_below_node(node, needle))
 }
 
 /// One node of the fence tree, on cache-line boundaries: [`signed`] digests.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 pub(crate) struct FenceNode(pub(crate) [i64; NODE_DIGESTS]);
+
+/// A node at the bottom, with something for each digest: what a search ends with lies beside it, in the
+/// same page.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct FenceLeaf<T> {
+    pub(crate) node: FenceNode,
+    pub(crate) beside: [T; NODE_DIGESTS],
+}
 
 /// Asks for the first `lines` cache lines of `items`, without waiting for them.
 #[inline(always)]
@@ -110,17 +118,16 @@ pub(crate) fn prefetch<T>(items: &[T], lines: usize) {
 fn descend_by<T>(
     nodes: &[FenceNode],
     starts: &[usize],
-    beside: &[T],
+    leaves: &[FenceLeaf<T>],
     count_below: impl Fn(&[i64; NODE_DIGESTS]) -> usize,
 ) -> usize {
-    let step = |rank: usize, start: usize| match nodes.get(start + rank) {
-        Some(node) => rank * NODE_DIGESTS + count_below(&node.0),
-        None => rank * NODE_DIGESTS,
-    };
-    let Some((&leaves, upper)) = starts.split_last() else { return 0 };
-    let rank = upper.iter().fold(0, |rank, &start| step(rank, start));
-    prefetch(beside.get(rank * NODE_DIGESTS..).unwrap_or_default(), 2);
-    step(rank, leaves)
+    let rank = starts.iter().fold(0, |rank, start| {
+        let below = nodes.get(start + rank).map_or(0, |node| count_below(&node.0));
+        rank * NODE_DIGESTS + below
+    });
+    let Some(leaf) = leaves.get(rank) else { return rank * NODE_DIGESTS };
+    prefetch(std::slice::from_ref(leaf), size_of::<FenceLeaf<T>>() / LINE_BYTES);
+    rank * NODE_DIGESTS + count_below(&leaf.node.0)
 }
 
 /// Halves `digests` until a window of at most 64 is left that holds the first one not below the
@@ -183,7 +190,7 @@ mod x86 {
         _mm256_xor_si256,
     };
 
-    use super::{FenceNode, MASK_TAGS, NODE_DIGESTS, descend_by, scalar};
+    use super::{FenceLeaf, FenceNode, MASK_TAGS, NODE_DIGESTS, descend_by, scalar};
 
     /// The processor is asked once; afterwards this is a load and a branch.
     #[inline]
@@ -212,11 +219,11 @@ mod x86 {
     pub(super) fn descend<T>(
         nodes: &[FenceNode],
         starts: &[usize],
+        leaves: &[FenceLeaf<T>],
         needle: i64,
-        beside: &[T],
     ) -> usize {
         let needle = _mm256_set1_epi64x(needle);
-        descend_by(nodes, starts, beside, |node: &[i64; NODE_DIGESTS]| {
+        descend_by(nodes, starts, leaves, |node: &[i64; NODE_DIGESTS]| {
             let less = |lane: usize| {
                 // SAFETY: lane < 4, so the 32 bytes at 4 * lane lie within the 16 digests.
                 let digests =
@@ -306,9 +313,10 @@ mod tests {
         ) {
             digests.sort_unstable();
             let node = FenceNode(digests.try_into().expect("16 digests"));
+            let leaf = FenceLeaf { node, beside: [0_u64; NODE_DIGESTS] };
             for needle in [needle, node.0[7], i64::MIN, i64::MAX] {
                 let below = scalar::count_below_node(&node.0, needle);
-                prop_assert_eq!(descend(&[node], &[0], needle, &[0_u8; 16]), below);
+                prop_assert_eq!(descend(&[], &[], &[leaf], needle), below);
             }
         }
     }
@@ -320,8 +328,8 @@ mod tests {
     }
 
     #[test]
-    fn a_tree_without_levels_has_one_place() {
-        assert_eq!(descend::<u8>(&[], &[], 9, &[]), 0);
+    fn a_tree_without_leaves_has_one_place() {
+        assert_eq!(descend::<u8>(&[], &[], &[], 9), 0);
     }
 
     #[test]
