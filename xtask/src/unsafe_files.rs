@@ -13,6 +13,10 @@ const UNSAFE_FILES: &[(&str, &str)] = &[
     ("crates/lsm-io/src/mapping.rs", "files mapped into memory"),
     ("crates/lsm-io/src/priority.rs", "a thread's priority, set by system call"),
     ("crates/lsm-io/src/space.rs", "the free space of a file system, asked by system call"),
+    (
+        "crates/lsm-io/src/write_back.rs",
+        "long files sent to the disk ahead of a sync, by system call",
+    ),
     ("crates/lsm-io/src/write_through.rs", "few bytes of a long file made durable, by system call"),
     ("crates/lsm-memtable/src/arena.rs", "entries that stay put while readers hold them"),
     ("crates/lsm-memtable/src/index.rs", "a hash index read without a lock"),

@@ -27,6 +27,7 @@
 //! | whether its syncs can be believed | `metadata_sync.rs` |
 //! | writes that wait for no other | `write_through.rs` |
 //! | writes that nobody waits for at first | `write_behind.rs` |
+//! | long files sent to the disk while they are written | `write_back.rs` |
 //! | which threads go first, and how long they have run | `priority.rs`, `cpu_time.rs` |
 //! | how much memory there may be | `memory.rs` |
 //! | the simulated disk | `sim.rs`, and from there `sim/` |
@@ -57,6 +58,7 @@ mod metadata_sync;
 mod priority;
 mod space;
 mod std_fs;
+mod write_back;
 mod write_behind;
 mod write_through;
 

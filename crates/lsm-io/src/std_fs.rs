@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use crate::mapping::StoreMapping;
 use crate::metadata_sync::{Growth, check_journal};
+use crate::write_back;
 use crate::write_through::write_through;
 use crate::{
     DirEntry, Error, File, Fs, LockGuard, LockOutcome, Mapping, OpenMode, Result, SharedFile,
@@ -202,8 +203,10 @@ impl File for StdFile {
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<()> {
         let written = self.file.write_all_at(bytes, offset);
+        let end = offset.saturating_add(bytes.len() as u64);
+        write_back::follow(&self.file, offset..end);
         // Order: after the write, so that no sync takes the note before there is anything to sync.
-        self.growth.note_write(offset.saturating_add(bytes.len() as u64));
+        self.growth.note_write(end);
         self.failed("write", written)
     }
 
