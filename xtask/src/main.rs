@@ -8,7 +8,7 @@
 //! them. What is handed on to other programs (soak, benchmarks) is in `dispatch.rs`; the
 //! long runs of every harness, and the figures that come of them, in `torture.rs`; the bugs that the
 //! checks must notice, in `planted.rs`; how many instructions an operation takes, in
-//! `instructions.rs`.
+//! `instructions.rs`; what of others several build directories share, in `seed.rs`.
 
 mod alone;
 mod checks;
@@ -26,6 +26,7 @@ mod loom;
 mod packages;
 mod planted;
 mod sanitize;
+mod seed;
 mod std_fs;
 mod step;
 mod suites;

@@ -2,7 +2,8 @@
 
 use crate::Result;
 use crate::invocation::Invocation;
-use crate::workspace;
+use crate::seed::seed;
+use crate::workspace::{self, Workspace};
 
 /// Packages and compiles every crate that is published; whether all of them stand.
 ///
@@ -10,6 +11,7 @@ use crate::workspace;
 /// crates of an unchanged version for unchanged crates. So each run has a directory of its own.
 pub(crate) fn run() -> Result<bool> {
     let directory = workspace::root().join(format!("target/packages-{}", std::process::id()));
+    seed(&Workspace::read()?, &directory)?;
     let words =
         "package --workspace --exclude xtask --exclude lsm-instructions --allow-dirty --quiet";
     let invocation = Invocation::cargo(words)

@@ -21,6 +21,7 @@ use scratch::Scratch;
 use verdict::Verdict;
 
 use crate::Result;
+use crate::seed::seed;
 use crate::turn::Turn;
 use crate::workspace::{self, Workspace};
 
@@ -88,7 +89,9 @@ pub(crate) fn run(choice: &Choice) -> Result<bool> {
         }
         return Ok(true);
     }
-    let mut scratch = Scratch::synced(Workspace::read()?.target_directory.join("planted"))?;
+    let workspace = Workspace::read()?;
+    let mut scratch = Scratch::synced(workspace.target_directory.join("planted"))?;
+    seed(&workspace, &scratch.target())?;
     let mut outcomes = Vec::new();
     for bug in bugs {
         let outcome = if choice.unplanted {

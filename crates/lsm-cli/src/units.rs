@@ -49,6 +49,18 @@ pub(crate) fn duration(elapsed: Duration) -> String {
     }
 }
 
+/// How far a time is from now, both in milliseconds since 1970: "in 20 s", "in 3 h", "2 days ago".
+pub(crate) fn distance(time_ms: u64, now_ms: u64) -> String {
+    let seconds = time_ms.abs_diff(now_ms).div_ceil(1000);
+    let far = match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} days", count(seconds / 86_400)),
+    };
+    if time_ms > now_ms { format!("in {far}") } else { format!("{far} ago") }
+}
+
 /// A time as it is typed: "250ms", "90s", "5m", "12h", "7d".
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let digits = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
@@ -89,6 +101,18 @@ mod tests {
         assert_eq!(shown, ["0", "999", "1,000", "34,823", "1,234,567"]);
         assert_eq!(counted(1, "table", "tables"), "1 table");
         assert_eq!(counted(0, "table", "tables"), "0 tables");
+    }
+
+    #[test]
+    fn a_time_is_as_far_away_as_its_largest_unit_says() {
+        let now_ms = 1_700_000_000_000_u64;
+        let shown = |ms: i64| distance(now_ms.saturating_add_signed(ms), now_ms);
+        assert_eq!(shown(0), "0 s ago");
+        assert_eq!(shown(1), "in 1 s");
+        assert_eq!(shown(-119_000), "119 s ago");
+        assert_eq!(shown(120_000), "in 2 min");
+        assert_eq!(shown(3 * 3_600_000), "in 3 h");
+        assert_eq!(shown(-5 * 86_400_000), "5 days ago");
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::error::Result;
 use crate::events::{Event, Listener};
 use crate::history::Retention;
 use crate::keyspace::Keyspace;
-use crate::options::{Options, WriteOptions};
+use crate::options::{Options, WriteOptions, check_write_rate};
 use crate::recover;
 use crate::recovery_report::RecoveryReport;
 use crate::shared::Shared;
@@ -269,8 +269,13 @@ impl Db {
 
     /// Changes the limit of bytes a second that flushes and compactions write together; `None`: there
     /// is none. See [`Options::write_rate_bytes_per_second`].
-    pub fn set_write_rate(&self, bytes_per_second: Option<u64>) {
+    ///
+    /// # Errors
+    /// `Invalid` for less than the option takes; the limit stays as it was then.
+    pub fn set_write_rate(&self, bytes_per_second: Option<u64>) -> Result<()> {
+        check_write_rate(bytes_per_second)?;
         self.shared().limiter.set_rate(bytes_per_second);
+        Ok(())
     }
 
     /// Changes how much of the log is kept for followers, and for how long at most, as

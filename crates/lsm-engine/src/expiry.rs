@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use lsm_entry::Entry;
 use lsm_manifest::{Manifest, ManifestEdit};
-use lsm_version::{TableRecord, Version};
+use lsm_version::{Expiring, TableRecord, Version};
 
 use crate::db::Db;
 use crate::error::Result;
@@ -127,7 +127,7 @@ impl Db {
     }
 }
 
-/// When everything in a table has expired.
+/// When everything in a table that expires has expired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ExpiryDue {
     /// Already.
@@ -140,23 +140,26 @@ pub enum ExpiryDue {
     Day,
     /// Later.
     Later,
-    /// Never: some of its entries expire, and some stay. How many of each no table tells.
-    InPart,
+    /// Nobody counted: an earlier program wrote the table, and some of its entries stay.
+    Uncounted,
 }
 
-/// Tables in which values expire, by when all of them have. Counted are whole tables, with the entries
-/// beside those that expire: tombstones, older versions and, where `due` is
-/// [`InPart`](ExpiryDue::InPart), values that stay.
+/// Entries that expire, by when all those have that lie in the same table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ExpiryShare {
     /// When.
     pub due: ExpiryDue,
-    /// How many tables.
+    /// In how many tables they lie, alone or beside others.
     pub tables: u64,
-    /// Their entries, all of them.
+    /// How many they are; where `due` is [`Uncounted`](ExpiryDue::Uncounted), how many at most.
     pub entries: u64,
-    /// Their bytes, all of them.
+    /// Bytes of their keys and values, before compression; at most, as above.
     pub bytes: u64,
+    /// When the first of them expires, in milliseconds since 1970.
+    pub first_ms: u64,
+    /// When the last of them does; `None` where `due` is [`Uncounted`](ExpiryDue::Uncounted).
+    pub last_ms: Option<u64>,
 }
 
 impl fmt::Display for ExpiryDue {
@@ -167,41 +170,59 @@ impl fmt::Display for ExpiryDue {
             Self::Hour => "within an hour",
             Self::Day => "within a day",
             Self::Later => "later",
-            Self::InPart => "in part",
+            Self::Uncounted => "uncounted",
         })
     }
 }
 
 impl ExpiryDue {
-    fn of(table: &TableRecord, now_ms: u64) -> Option<Self> {
-        table.expiry_min_ms?;
-        let Some(last_ms) = table.expiry_max_ms else { return Some(Self::InPart) };
-        Some(match last_ms.saturating_sub(now_ms) {
+    fn of(last_ms: Option<u64>, now_ms: u64) -> Self {
+        let Some(last_ms) = last_ms else { return Self::Uncounted };
+        match last_ms.saturating_sub(now_ms) {
             0 => Self::Expired,
             1..=60_000 => Self::Minute,
             60_001..=3_600_000 => Self::Hour,
             3_600_001..=86_400_000 => Self::Day,
             _ => Self::Later,
-        })
+        }
+    }
+}
+
+impl ExpiryShare {
+    /// A table's, if anything in it expires.
+    fn of(table: &TableRecord, now_ms: u64) -> Option<Self> {
+        let first_ms = table.expiry_min_ms?;
+        let whole = Expiring { entries: table.entries, bytes: table.raw_bytes, last_ms: 0 };
+        let (counted, last_ms) = match (table.expiring, table.expiry_max_ms) {
+            (Some(counted), _) => (counted, Some(counted.last_ms)),
+            (None, last_ms) => (whole, last_ms),
+        };
+        let Expiring { entries, bytes, .. } = counted;
+        let due = ExpiryDue::of(last_ms, now_ms);
+        Some(Self { due, tables: 1, entries, bytes, first_ms, last_ms })
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.tables += other.tables;
+        self.entries = self.entries.saturating_add(other.entries);
+        self.bytes = self.bytes.saturating_add(other.bytes);
+        self.first_ms = self.first_ms.min(other.first_ms);
+        self.last_ms = self.last_ms.max(other.last_ms);
     }
 }
 
 impl Keyspace {
-    /// Which of its tables wait to expire, by when, each counted whole. Costs no disk access.
+    /// How many of the entries in its tables wait to expire, and by when. Costs no disk access.
     pub fn expiry(&self) -> Vec<ExpiryShare> {
         let now_ms = self.db.shared.database_time_ms();
         let mut shares: Vec<ExpiryShare> = Vec::new();
         for table in self.core().view.load().tree.tables() {
-            let record = table.record();
-            let Some(due) = ExpiryDue::of(record, now_ms) else { continue };
-            let index = shares.partition_point(|share| share.due < due);
-            if shares.get(index).is_none_or(|share| share.due != due) {
-                shares.insert(index, ExpiryShare { due, tables: 0, entries: 0, bytes: 0 });
+            let Some(share) = ExpiryShare::of(table.record(), now_ms) else { continue };
+            let index = shares.partition_point(|known| known.due < share.due);
+            match shares.get_mut(index).filter(|known| known.due == share.due) {
+                Some(known) => known.add(&share),
+                None => shares.insert(index, share),
             }
-            let share = &mut shares[index];
-            share.tables += 1;
-            share.entries += record.entries;
-            share.bytes += record.bytes;
         }
         shares
     }
@@ -223,5 +244,26 @@ mod tests {
         assert_eq!(ttl_ms(Duration::from_nanos(1)), 1);
         assert_eq!(ttl_ms(Duration::from_millis(7)), 7);
         assert_eq!(ttl_ms(Duration::MAX), NEVER_MS);
+    }
+    #[track_caller]
+    fn check_share(table: &TableRecord, due: ExpiryDue, entries: u64, last_ms: Option<u64>) {
+        let share = ExpiryShare::of(table, 1_000).expect("something expires");
+        assert_eq!((share.due, share.entries, share.last_ms), (due, entries, last_ms));
+    }
+
+    #[test]
+    fn what_expires_is_counted_apart_from_what_stays() {
+        let expiry = |first_ms, last_ms| TableRecord {
+            entries: 100,
+            expiry_min_ms: Some(first_ms),
+            expiry_max_ms: last_ms,
+            ..TableRecord::default()
+        };
+        check_share(&expiry(5, Some(900)), ExpiryDue::Expired, 100, Some(900));
+        let expiring = Some(Expiring { entries: 3, bytes: 30, last_ms: 61_000 });
+        let mixed = TableRecord { expiring, ..expiry(5, None) };
+        check_share(&mixed, ExpiryDue::Minute, 3, Some(61_000));
+        check_share(&expiry(5, None), ExpiryDue::Uncounted, 100, None);
+        assert_eq!(ExpiryShare::of(&TableRecord::default(), 1_000), None);
     }
 }

@@ -4,7 +4,7 @@
 //!
 //! An export is a directory of tables, in the order of their names, that share no key. Each can be
 //! read with lsm-sstable alone, and [`ingest_tables`](Keyspace::ingest_tables) brings them into any
-//! keyspace of any database. The directory gets its name when all of it is durable.
+//! keyspace of any database. Nothing else lies in it. The directory gets its name when all of it is durable.
 
 use std::ops::{Bound, RangeBounds};
 use std::path::{Path, PathBuf};
@@ -137,7 +137,7 @@ impl Keyspace {
         let written = outputs.finish()?;
         shared.stats.note_export(&written);
         let records = written.keep();
-        unfinished.finish()?;
+        unfinished.finish_without_lock()?;
         let name =
             |number| dir.join(lsm_manifest::file_name(lsm_manifest::FileKind::Table, number));
         Ok(ExportReport {

@@ -19,7 +19,7 @@ use crate::shared::Shared;
 use crate::waiter::Goal;
 
 /// A mark tells the time; one is looked for in so many bytes at a segment's beginning.
-const MARK_WITHIN_BYTES: u64 = 256 << 10;
+pub(crate) const MARK_WITHIN_BYTES: u64 = 256 << 10;
 
 /// How much is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,6 +127,11 @@ impl History {
         self.lock().kept.iter().any(|kept| kept.segment.number == number)
     }
 
+    /// The segments that are kept, oldest first.
+    pub(crate) fn segments(&self) -> Vec<SegmentInfo> {
+        self.lock().kept.iter().map(|kept| kept.segment).collect()
+    }
+
     /// Somebody begins to follow what is written.
     pub(crate) fn begin_following(&self) {
         self.lock().followers += 1;
@@ -184,7 +189,7 @@ impl Beginning {
 }
 
 /// The database time on a mark.
-fn marked_ms(frame: &FrameRef<'_>) -> Option<u64> {
+pub(crate) fn marked_ms(frame: &FrameRef<'_>) -> Option<u64> {
     let extra = frame.payload.get(size_of::<u64>()..).filter(|_| frame.kind == FrameKind::MARK);
     time_of_mark(extra?)
 }

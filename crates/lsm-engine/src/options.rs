@@ -204,9 +204,7 @@ impl Options {
         if let Some(bytes) = self.memtable_bytes {
             at_least("memtable_bytes", bytes, 4 << 10)?;
         }
-        if let Some(rate) = self.write_rate_bytes_per_second {
-            at_least("write_rate_bytes_per_second", rate, 64 << 10)?;
-        }
+        check_write_rate(self.write_rate_bytes_per_second)?;
         if let Some(interval) = self.flush_interval_ms {
             at_least("flush_interval_ms", interval, 1)?;
         }
@@ -224,6 +222,12 @@ impl Options {
 /// the operating system's cache, most of it.
 fn default_memory_bytes(limit_bytes: Option<u64>) -> u64 {
     limit_bytes.map_or(512 * MIB, |limit| (limit / 4).clamp(4 * MIB, 512 * MIB))
+}
+
+/// Refuses a rate at which nothing would come to its end.
+pub(crate) fn check_write_rate(bytes_per_second: Option<u64>) -> Result<()> {
+    let check = |rate| at_least("write_rate_bytes_per_second", rate, 64 << 10);
+    bytes_per_second.map_or(Ok(()), check)
 }
 
 fn at_least(field: &str, value: u64, minimum: u64) -> Result<()> {

@@ -263,6 +263,7 @@ pub(crate) fn record_of(
         raw_bytes: summary.raw_bytes,
         expiry_min_ms: summary.expiry_min_ms,
         expiry_max_ms: summary.expiry_max_ms,
+        expiring: summary.expiring,
         created_ms,
         blobs: summary.blobs,
     }

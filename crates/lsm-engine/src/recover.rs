@@ -268,6 +268,7 @@ fn recover(
 ) -> Result<Arc<Shared>> {
     let fs = Arc::clone(&options.env.fs);
     let FoundState { mut state, closed_cleanly, manifest } = found;
+    let found_ms = state.database_time_ms;
     if state.keyspace(DEFAULT_KEYSPACE).is_none() {
         return Err(Error::corrupt("the manifest has no default keyspace"));
     }
@@ -406,6 +407,11 @@ fn recover(
     let parting =
         Parting { has_threads: options.env.spawn == Spawn::Threads, has_begun: begun.is_some() };
     let orphans = part_with_orphans(&fs, dir, listing, parting, needed, &mut report);
+    let residue = if live.values().any(|core| core.options().age_limit_ms().is_some()) {
+        Residue::inherited(&fs, dir, &state, found_ms, &orphans.segments, &history)
+    } else {
+        Residue::default()
+    };
     for file in orphans.garbage {
         garbage_sender.send(file).expect("who receives it is made below");
     }
@@ -435,7 +441,7 @@ fn recover(
         commit,
         segments: Segments::with_released(orphans.segments),
         history,
-        residue: Residue::default(),
+        residue,
         manifest: Mutex::new(manifest),
         beginning,
         keyspaces: ArcSwap::from_pointee(live),

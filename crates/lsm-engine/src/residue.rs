@@ -12,15 +12,23 @@
 //!
 //! Who asks for a history of changes has asked for what was deleted to be kept: that is left alone, and
 //! told by the metric.
+//!
+//! What was deleted in an earlier life nobody noted. So an open takes every old segment that is still there
+//! for one that holds it, from when the segment began.
 
 use std::collections::VecDeque;
+use std::path::Path;
 use std::sync::Mutex;
 
 use lsm_compaction::CompactionPolicy;
 use lsm_entry::SeqNo;
+use lsm_io::SharedFs;
+use lsm_manifest::{FileKind, ManifestState, file_name};
 use lsm_memtable::Memtable;
+use lsm_wal::{FrameKind, FrameReader, FrameStep, SegmentInfo};
 
 use crate::error::Result;
+use crate::history::{History, MARK_WITHIN_BYTES, marked_ms};
 use crate::keyspace::KeyspaceCore;
 use crate::options::KeyspaceOptions;
 use crate::shared::Shared;
@@ -51,6 +59,35 @@ struct Written {
 }
 
 impl Residue {
+    /// What may have been deleted in segments of an earlier life that an open leaves: `unneeded` ones, which
+    /// go as soon as there is time, and those of the history. Where no mark in them tells a time, they are
+    /// taken for as old as anything that the manifest knew a time of.
+    pub(crate) fn inherited(
+        fs: &SharedFs,
+        dir: &Path,
+        state: &ManifestState,
+        found_ms: u64,
+        unneeded: &[SegmentInfo],
+        history: &History,
+    ) -> Self {
+        let tables = state.keyspaces.iter().flat_map(|keyspace| keyspace.version.tables());
+        let known_ms = tables.map(|(_, record)| record.created_ms).fold(found_ms, u64::min);
+        let mut segments: Vec<SegmentInfo> = [unneeded, &history.segments()].concat();
+        segments.sort_unstable_by_key(|segment| segment.number);
+        let mut flushed = VecDeque::new();
+        let mut flushed_ms = u64::MAX;
+        for segment in segments.iter().rev() {
+            let path = dir.join(file_name(FileKind::Log, segment.number));
+            let Some(began_ms) = first_batch_ms(fs, &path, state.database_id) else { continue };
+            // Older segments are no younger, whatever a clock that was set back had them say.
+            flushed_ms = flushed_ms.min(began_ms.unwrap_or(known_ms));
+            // What is not needed counts as long as any such segment is there.
+            let last_seq_no = segment.end_seq_no.saturating_sub(1);
+            flushed.push_front(Flushed { last_seq_no, flushed_ms });
+        }
+        Self { flushed: Mutex::new(flushed), ..Self::default() }
+    }
+
     fn note(&self, flushed: Flushed) {
         let mut known = self.flushed.lock().expect("no holder panicked");
         if known.len() == FLUSHES_MAX
@@ -83,6 +120,21 @@ impl Residue {
         *written = Some(since);
         now_ms.saturating_sub(since.since_ms)
     }
+}
+
+/// When the first batch in a segment was written, as far as the mark next to it tells; `None`: there is no
+/// batch in it.
+fn first_batch_ms(fs: &SharedFs, path: &Path, database_id: u128) -> Option<Option<u64>> {
+    let mut reader = FrameReader::open(fs, path, Some(database_id)).ok()?;
+    let (mut time_ms, mut holds_batch) = (None, false);
+    while !(holds_batch && time_ms.is_some())
+        && reader.offset() < MARK_WITHIN_BYTES
+        && let Ok(FrameStep::Frame(frame)) = reader.next()
+    {
+        time_ms = time_ms.or(marked_ms(&frame));
+        holds_batch |= frame.kind == FrameKind::BATCH;
+    }
+    holds_batch.then_some(time_ms)
 }
 
 impl KeyspaceOptions {

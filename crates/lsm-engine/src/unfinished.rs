@@ -153,6 +153,21 @@ impl Unfinished {
 
     /// Gives it its place, durably or not at all.
     pub(crate) fn finish(mut self) -> Result<()> {
+        self.place_durably()
+    }
+
+    /// The same for what is no database: its lock does not stay.
+    pub(crate) fn finish_without_lock(mut self) -> Result<()> {
+        self.place_durably()?;
+        // Order: it has its place before its lock goes. Whoever makes the same would else find a lock
+        // that nobody holds, and throw away what is whole. A crash in between leaves the lock's file.
+        let lock = self.target.join(file_name(FileKind::Lock, 0));
+        // Best effort: what was made is whole with it, too.
+        let _ = self.fs.remove_file(&lock).and_then(|()| self.fs.sync_dir(&self.target));
+        Ok(())
+    }
+
+    fn place_durably(&mut self) -> Result<()> {
         self.place()?;
         self.fs.sync_dir(parent(&self.target)).map_err(|error| {
             // Back under the other name, so that nobody finds a half of it while it is removed.

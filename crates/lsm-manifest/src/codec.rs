@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use lsm_io::Malformed;
 use lsm_io::bytes::{ByteReader, put_slice, put_u64, put_u128, put_varint};
-use lsm_version::{BlobRecord, BlobShare, Place, TableRecord, VersionEdit};
+use lsm_version::{BlobRecord, BlobShare, Expiring, Place, TableRecord, VersionEdit};
 
 use crate::edit::ManifestEdit;
 
@@ -31,6 +31,7 @@ mod tag {
     pub(super) const OPTIONAL: u64 = 128;
     pub(super) const OPTIONS: u64 = 129;
     pub(super) const BLOB_TIMES: u64 = 130;
+    pub(super) const EXPIRING: u64 = 131;
 }
 
 type Decoded<T> = Result<T, Malformed>;
@@ -71,6 +72,12 @@ pub(crate) fn encode(edit: &ManifestEdit) -> Vec<u8> {
             field(&mut out, tag::BLOB_TIMES, |body| {
                 put_varint(body, u64::from(*id));
                 tables.blobs.iter().for_each(|blob| put_varint(body, blob.created_ms));
+            });
+        }
+        if tables.added.iter().any(|(_, table)| table.expiring.is_some()) {
+            field(&mut out, tag::EXPIRING, |body| {
+                put_varint(body, u64::from(*id));
+                encode_expiring(body, tables);
             });
         }
     }
@@ -177,6 +184,15 @@ fn encode_blobs(out: &mut Vec<u8>, edit: &VersionEdit) {
     }
 }
 
+/// How much of the added tables expires, of those in which something else stays.
+fn encode_expiring(out: &mut Vec<u8>, edit: &VersionEdit) {
+    for (_, table) in &edit.added {
+        if let Some(Expiring { entries, bytes, last_ms }) = table.expiring {
+            [table.number, entries, bytes, last_ms].into_iter().for_each(|n| put_varint(out, n));
+        }
+    }
+}
+
 /// Reads an edit's bytes.
 pub(crate) fn decode(bytes: &[u8]) -> Decoded<ManifestEdit> {
     let mut edit = ManifestEdit::default();
@@ -221,6 +237,12 @@ fn decode_field(edit: &mut ManifestEdit, tag: u64, body: &[u8]) -> Result<(), Op
             for blob in &mut tables.ok_or(malformed)?.1.blobs {
                 Arc::make_mut(blob).created_ms = reader.varint()?;
             }
+        }
+        tag::EXPIRING => {
+            let malformed = reader.malformed("what expires of tables that do not come");
+            let id = small(&mut reader)?;
+            let tables = edit.tables.last_mut().filter(|(tables_of, _)| *tables_of == id);
+            decode_expiring(&mut reader, &mut tables.ok_or(malformed)?.1)?;
         }
         tag::FLUSHED_THROUGH => {
             edit.flushed_through.push((small(&mut reader)?, reader.varint()?));
@@ -297,6 +319,20 @@ fn decode_blobs(reader: &mut ByteReader<'_>, edit: &mut VersionEdit) -> Decoded<
     Ok(())
 }
 
+fn decode_expiring(reader: &mut ByteReader<'_>, edit: &mut VersionEdit) -> Decoded<()> {
+    // Both in the order of the tables.
+    let mut tables = edit.added.iter_mut();
+    while !reader.is_empty() {
+        let malformed = reader.malformed("a table that the edit does not add");
+        let number = reader.varint()?;
+        let (_, table) = tables.find(|(_, table)| table.number == number).ok_or(malformed)?;
+        let (entries, bytes) = (reader.varint()?, reader.varint()?);
+        let expiring = Expiring { entries, bytes, last_ms: reader.varint()? };
+        Arc::make_mut(table).expiring = Some(expiring);
+    }
+    Ok(())
+}
+
 fn place(reader: &mut ByteReader<'_>) -> Decoded<Place> {
     let malformed = reader.malformed("an impossible level");
     let level = usize::try_from(reader.varint()?).map_err(|_| malformed)?;
@@ -322,6 +358,8 @@ fn decode_table(reader: &mut ByteReader<'_>) -> Decoded<TableRecord> {
         expiry_min_ms: reader.varint()?.checked_sub(1),
         expiry_max_ms: reader.varint()?.checked_sub(1),
         created_ms: reader.varint()?,
+        // In fields of their own.
+        expiring: None,
         blobs: Vec::new(),
     })
 }

@@ -7,11 +7,13 @@ use lsm_engine::{Db, Iter, Key, Keyspace, Reads, Scan, Value};
 use lsm_workload::Rng;
 
 use crate::data::{KEYS, KEYSPACES, is_value, key_at, key_bytes, rank, rank_of, value_bytes};
-use crate::model::{Copy, Found, FoundMap, Model, Values, first_difference, show, values_at};
+use crate::difference::{first_difference, show};
+use crate::keyspaces::{number_of, open_keyspace};
+use crate::model::{Found, FoundMap, Model, Values, values_at};
 use crate::op::Op;
 use crate::setup::Choice;
 use crate::sieve::unmarked;
-use crate::world::{Stop, World, number_of, open_keyspace};
+use crate::world::{Stop, World};
 
 /// What a read yields: a key and its value, if there is one.
 type Entry<'a> = Option<(&'a [u8], &'a [u8])>;
@@ -326,38 +328,6 @@ impl World {
             map[rank] = Some(value);
         }
         Ok(map)
-    }
-
-    /// A checkpoint opens as a database, and holds what it held when it was made.
-    pub(crate) fn check_checkpoint(&self, number: usize, model: &Model) -> Result<(), Stop> {
-        self.check_copy(number, &model.checkpoints[number])
-    }
-
-    /// Every checkpoint that was made is there after a crash. One that was not made yet is whole, or
-    /// not there at all.
-    pub(crate) fn check_checkpoints(&self, in_doubt: Copy, model: &mut Model) -> Result<(), Stop> {
-        for number in 0..model.checkpoints.len() {
-            self.check_checkpoint(number, model)?;
-        }
-        let number = model.checkpoints.len();
-        let is_there = self.place.fs().exists(&self.checkpoint_dir(number));
-        if self.told(is_there.map_err(Into::into))? {
-            self.check_copy(number, &in_doubt)?;
-            model.checkpoints.push(in_doubt);
-        }
-        Ok(())
-    }
-
-    fn check_copy(&self, number: usize, expected: &Copy) -> Result<(), Stop> {
-        let options = self.setup.options(self.env());
-        let copy = self.told(Db::open_read_only_with(self.checkpoint_dir(number), options))?;
-        let found = self.contents_of(&copy)?;
-        if found.catalog != expected.catalog {
-            let wrong = format!("checkpoint {number} has keyspaces {:?}", found.catalog);
-            return Err(Stop::Wrong(wrong));
-        }
-        let difference = first_difference(&expected.state, &found);
-        difference.map_or(Ok(()), |it| Err(Stop::Wrong(format!("checkpoint {number}: {it}"))))
     }
 
     /// Opens the database read-only beside the writer, or lets the one opened so move on; it shows a

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::show;
+use crate::difference::show;
 
 pub use crate::data::{Write, value_bytes};
 

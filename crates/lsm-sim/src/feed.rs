@@ -12,8 +12,9 @@ use lsm_engine::{Change, ChangeKind, EntryChange, ErrorKind, SeqNo};
 
 use crate::chain::{is_operand, operand_bytes};
 use crate::data::{KEYS, UNKNOWN, Write, is_swept, key_at, rank, rank_of, value_bytes};
+use crate::keyspaces::number_of;
 use crate::model::Model;
-use crate::world::{Stop, World, number_of};
+use crate::world::{Stop, World};
 
 /// Commits that are kept for a follower at most; beyond them it begins anew.
 const UNTOLD_MAX: usize = 256;

@@ -5,16 +5,19 @@
 //! libFuzzer cannot be built.
 //!
 //! A target panics where the reader is wrong. To see those that open a whole directory, open
-//! `fuzz/directory.rs`; those that play operations, `fuzz/ops.rs`; the blind changes, `fuzz/blind.rs`.
+//! `fuzz/directory.rs`; the one that brings a table in, `fuzz/ingest.rs`; the one that plays operations,
+//! `fuzz/ops.rs`; the blind changes, `fuzz/blind.rs`.
 
 mod blind;
 mod directory;
+mod ingest;
 mod ops;
 
 use std::path::PathBuf;
 
 pub use self::blind::Blind;
 pub use self::directory::{fuzz_damage, fuzz_hostile};
+pub use self::ingest::fuzz_ingest;
 pub use self::ops::fuzz_ops;
 
 /// Something that reads arbitrary bytes.
@@ -84,6 +87,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "options", run: lsm_engine::fuzz_options, corpus: "fuzz/corpus/options" },
     Target { name: "damage", run: fuzz_damage, corpus: "fuzz/corpus/damage" },
     Target { name: "hostile", run: fuzz_hostile, corpus: "fuzz/corpus/hostile" },
+    Target { name: "ingest", run: fuzz_ingest, corpus: "fuzz/corpus/ingest" },
     Target { name: "ops", run: fuzz_ops, corpus: "fuzz/corpus/ops" },
 ];
 

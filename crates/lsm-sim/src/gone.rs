@@ -16,9 +16,8 @@
 use lsm_engine::Keyspace;
 
 use crate::data::{KEYS, KEYSPACES, key_at};
-use crate::model::{
-    Cells, Contents, Found, FoundMap, Model, Moment, first_difference, first_difference_in,
-};
+use crate::difference::{first_difference, first_difference_in};
+use crate::model::{Cells, Contents, Found, FoundMap, Model, Moment};
 use crate::setup::{Choice, FIFO};
 use crate::sieve;
 use crate::world::{Stop, World};

@@ -16,12 +16,12 @@
 //! |---|---|
 //! | the operations, as text | `op.rs`, their keys and values `data.rs`, what is merged `chain.rs`, or filtered `sieve.rs` |
 //! | which of them a history is made of | `draw.rs`, `sequences.rs` |
-//! | what is expected of them | `model.rs`, of one key `cell.rs`, of what goes unasked `gone.rs` |
-//! | how the engine is asked, and its answers compared | `world.rs`, `answers.rs`, `transactions.rs`, `exports.rs`, `feed.rs`, `oracle.rs` |
+//! | what is expected of them | `model.rs`, of one key `cell.rs`, of what goes unasked `gone.rs`, after a crash `prefix.rs`; where it differs, `difference.rs` |
+//! | how the engine is asked, and its answers compared | `world.rs`, `answers.rs`, `transactions.rs`, `keyspaces.rs`, `checkpoints.rs`, `exports.rs`, `feed.rs`, `oracle.rs` |
 //! | histories: run, shrunk, kept | `history.rs` |
 //! | a crash at every step | `crash.rs` |
 //! | the same history in several worlds | `worlds.rs`, `place.rs`, `setup.rs` |
-//! | what was exercised, and how often | `coverage.rs`, `figures.rs` |
+//! | what was exercised, and how often | `coverage.rs`, `scene.rs`, `figures.rs` |
 //! | calls that fail | `faults.rs` |
 //! | damaged files | `damage.rs` |
 //! | arbitrary bytes | `fuzz.rs` |
@@ -34,12 +34,14 @@ pub mod amplification;
 mod answers;
 pub mod cell;
 pub mod chain;
+pub mod checkpoints;
 mod commits;
 pub mod contents;
 pub mod coverage;
 pub mod crash;
 pub mod damage;
 pub mod data;
+pub mod difference;
 pub mod draw;
 pub mod exports;
 pub mod faults;
@@ -49,13 +51,16 @@ pub mod fuzz;
 mod gone;
 pub mod history;
 pub mod jobs;
+mod keyspaces;
 #[cfg(feature = "linearizability")]
 pub mod linearizability;
 pub mod model;
 pub mod op;
 pub mod oracle;
 pub mod place;
+mod prefix;
 pub mod real;
+mod scene;
 pub mod sequences;
 pub mod setup;
 pub mod sieve;

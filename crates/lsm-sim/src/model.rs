@@ -17,7 +17,8 @@ use std::collections::{BTreeSet, VecDeque};
 use lsm_engine::{Durability, SeqNo, Value};
 
 use crate::cell::Cell;
-use crate::data::{Held, KEYS, KEYSPACES, NEVER_MS, Write, has_ttl, key_at, rank, value_bytes};
+use crate::checkpoints::Copy;
+use crate::data::{Held, KEYS, KEYSPACES, NEVER_MS, Write, has_ttl, rank};
 use crate::exports::Exported;
 use crate::feed::Feed;
 use crate::gone::Gone;
@@ -51,10 +52,10 @@ pub type Catalog = Vec<Option<Choice>>;
 pub(crate) type Stamped = (u8, u16, Option<Held>);
 
 #[derive(Clone, Debug)]
-struct Commit {
+pub(crate) struct Commit {
     /// Its place in the order of all that the model was told of.
-    place: u64,
-    writes: Vec<Stamped>,
+    pub(crate) place: u64,
+    pub(crate) writes: Vec<Stamped>,
     seq_no: SeqNo,
     need: Durability,
 }
@@ -70,26 +71,17 @@ pub struct Moment {
     pub lives: Vec<u32>,
 }
 
-/// What a checkpoint holds.
-#[derive(Clone, Debug)]
-pub struct Copy {
-    /// The contents.
-    pub state: Contents,
-    /// The keyspaces.
-    pub catalog: Catalog,
-}
-
 /// The database as a user may expect it.
 #[derive(Clone, Debug)]
 pub struct Model {
     pub(crate) base: Contents,
-    commits: VecDeque<Commit>,
+    pub(crate) commits: VecDeque<Commit>,
     /// Commits so far.
     places: u64,
     /// What went unasked.
     pub(crate) gone: Gone,
     written: usize,
-    visible: usize,
+    pub(crate) visible: usize,
     /// What the clock shows.
     pub clock_ms: u64,
     /// Database time.
@@ -98,8 +90,8 @@ pub struct Model {
     pub state: Contents,
     /// The keyspaces that there are.
     pub catalog: Catalog,
-    in_doubt: Option<(u8, Option<Choice>)>,
-    lives: Vec<u32>,
+    pub(crate) in_doubt: Option<(u8, Option<Choice>)>,
+    pub(crate) lives: Vec<u32>,
     /// Moments kept readable.
     pub snapshots: Vec<Moment>,
     /// What scans under way have yet to yield, first and last included.
@@ -267,63 +259,11 @@ impl Model {
         self.commits.get(index).map(|commit| commit.seq_no)
     }
 
-    // --- keyspaces ---
-
-    /// Whether a keyspace is there.
-    pub fn has(&self, keyspace: u8) -> bool {
-        self.catalog[usize::from(keyspace)].is_some()
-    }
-
-    /// Whether a keyspace, or an earlier one of its name, was dropped.
-    pub fn was_dropped(&self, keyspace: u8) -> bool {
-        let lives = self.lives[usize::from(keyspace)];
-        lives > 2 || (lives == 2 && !self.has(keyspace))
-    }
-
-    /// The life that a keyspace is in.
-    pub fn life(&self, keyspace: u8) -> u32 {
-        self.lives[usize::from(keyspace)]
-    }
-
-    /// A keyspace is about to change, or to come (it has a choice), or to go (it has none).
-    pub fn doubt(&mut self, keyspace: u8, choice: Option<Choice>) {
-        match choice {
-            Some(choice) if self.has(keyspace) => self.gone.note_changed(keyspace, choice),
-            Some(choice) => self.gone.note_created(keyspace, choice),
-            None => {}
-        }
-        self.in_doubt = Some((keyspace, choice));
-    }
-
-    /// What was in doubt has happened.
-    pub fn believe(&mut self) {
-        let Some((number, choice)) = self.in_doubt.take() else { return };
-        let number = usize::from(number);
-        match (self.catalog[number], choice) {
-            (None, Some(_)) => self.lives[number] += 1,
-            (Some(_), None) => {
-                self.all_is_durable();
-                self.base[number].fill(Cell::default());
-                self.state[number].fill(Cell::default());
-            }
-            _ => {}
-        }
-        self.catalog[number] = choice;
-    }
-
     // --- moments ---
 
     /// The present, to be kept.
     pub fn moment(&self) -> Moment {
         Moment { state: self.state.clone(), time_ms: self.time_ms, lives: self.lives.clone() }
-    }
-
-    /// What a checkpoint made now holds: everything that was ordered, seen or not.
-    pub fn copy(&self) -> Copy {
-        let mut state = self.state.clone();
-        let unseen = self.commits.iter().skip(self.visible);
-        unseen.for_each(|commit| apply(&mut state, commit, &self.gone));
-        Copy { state, catalog: self.catalog.clone() }
     }
 
     /// What a scan of a keyspace begun now has to yield.
@@ -429,43 +369,6 @@ impl Model {
             commit.writes.retain(|(keyspace, ..)| *keyspace != number);
         }
     }
-
-    /// The state after a prefix of at least so many commits, if what was found is one.
-    fn prefix(&self, found: &Found, at_least: usize) -> Result<Contents, String> {
-        let mut state = self.base.clone();
-        let wrong_in = |keyspace: usize, rank: usize, cell: &Cell| {
-            let bytes = found.maps[keyspace][rank].as_deref();
-            usize::from(cell.gone(found.time_ms, bytes, self.may_go(keyspace, rank)).is_none())
-        };
-        let mut wrong = 0;
-        for (keyspace, cells) in state.iter().enumerate() {
-            let cells = cells.iter().enumerate();
-            wrong += cells.map(|(rank, cell)| wrong_in(keyspace, rank, cell)).sum::<usize>();
-        }
-        let is_it = |state: &Contents, wrong: usize| wrong == 0 && self.goes_in_order(state, found);
-        let mut survived = (at_least == 0 && is_it(&state, wrong)).then(|| state.clone());
-        for (index, commit) in self.commits.iter().enumerate() {
-            for &(keyspace, key, value) in &commit.writes {
-                let (keyspace, rank) = (usize::from(keyspace), rank(key));
-                let cell = &mut state[keyspace][rank];
-                wrong -= wrong_in(keyspace, rank, cell);
-                cell.write(commit.place, value);
-                cell.let_go(self.gone.through(keyspace, rank));
-                wrong += wrong_in(keyspace, rank, cell);
-            }
-            if index + 1 >= at_least && is_it(&state, wrong) {
-                survived = Some(state.clone());
-            }
-        }
-        survived.ok_or_else(|| {
-            format!(
-                "what was found is no prefix of the {} commits that holds the {at_least} which had \
-                 to survive; it differs from the whole by {}",
-                self.commits.len(),
-                first_difference(&state, found).unwrap_or_default()
-            )
-        })
-    }
 }
 
 /// What a reader at this time finds in a keyspace.
@@ -473,51 +376,11 @@ pub fn values_at(cells: &Cells, time_ms: u64) -> Values {
     cells.iter().map(|cell| cell.at(time_ms)).collect()
 }
 
-fn apply(state: &mut Contents, commit: &Commit, gone: &Gone) {
+pub(crate) fn apply(state: &mut Contents, commit: &Commit, gone: &Gone) {
     for &(keyspace, key, value) in &commit.writes {
         let (keyspace, rank) = (usize::from(keyspace), rank(key));
         let cell = &mut state[keyspace][rank];
         cell.write(commit.place, value);
         cell.let_go(gone.through(keyspace, rank));
-    }
-}
-
-/// The first difference between what is expected and what was found, in words; none: they agree.
-pub fn first_difference(expected: &Contents, found: &Found) -> Option<String> {
-    let mut maps = expected.iter().zip(&found.maps).enumerate();
-    maps.find_map(|(keyspace, (expected, map))| {
-        first_difference_in(keyspace, expected, map, found.time_ms)
-    })
-}
-
-/// The same in one keyspace, at this time.
-pub(crate) fn first_difference_in(
-    keyspace: usize,
-    expected: &Cells,
-    found: &FoundMap,
-    time_ms: u64,
-) -> Option<String> {
-    let mut cells = expected.iter().zip(found).enumerate();
-    cells.find_map(|(rank, (expected, found))| {
-        let differs = expected.gone(time_ms, found.as_deref(), false).is_none();
-        differs.then(|| {
-            format!(
-                "keyspace {keyspace}, key \"{}\": expected {}, found {}",
-                key_at(rank).escape_ascii(),
-                show(expected.at(time_ms).map(value_bytes).as_deref()),
-                show(found.as_deref())
-            )
-        })
-    })
-}
-
-/// A value in words.
-pub fn show(value: Option<&[u8]>) -> String {
-    match value {
-        None => "nothing".into(),
-        Some(value) if value.len() > 40 => {
-            format!("\"{}...\" ({} bytes)", value[..40].escape_ascii(), value.len())
-        }
-        Some(value) => format!("\"{}\"", value.escape_ascii()),
     }
 }

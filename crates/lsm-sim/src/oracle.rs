@@ -7,8 +7,9 @@ use lsm_engine::Step;
 use lsm_manifest::{FileKind, Manifest, file_name, parse_file_name};
 
 use crate::data::KEYSPACES;
+use crate::keyspaces::number_of;
 use crate::model::Model;
-use crate::world::{Stop, World, number_of};
+use crate::world::{Stop, World};
 
 /// Which keyspace, in which life, each id belonged to.
 #[derive(Debug, Default)]

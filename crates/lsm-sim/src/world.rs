@@ -3,31 +3,27 @@
 //! How commits are made is in `commits.rs`, how answers to reads are compared in `answers.rs`, what is
 //! asked of a directory in `oracle.rs`.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use lsm_engine::{
-    Db, Env, ErrorKind, Event, Iter, Keyspace, Listener, Options, Reads, SeqNo, Snapshot, Step,
-    Ticket,
+    Db, Env, Event, Iter, Keyspace, Listener, Options, Reads, SeqNo, Snapshot, Step, Ticket,
 };
 use lsm_io::CrashPolicy;
 
 use crate::answers::Transcript;
 use crate::data::{KEYSPACES, key_bytes};
+use crate::keyspaces::{number_of, open_keyspace};
 use crate::model::Model;
 use crate::op::Op;
 use crate::oracle::KeyspaceIds;
 use crate::place::Place;
 use crate::setup::{Choice, KEPT_BYTES, START_MS, Setup};
-use crate::sieve::Sieve;
 
 /// Snapshots that are kept at most.
 const SNAPSHOTS: usize = 4;
 /// Scans that are under way at most.
 const SCANS: usize = 2;
-/// Checkpoints that are made at most.
-const CHECKPOINTS: usize = 2;
 /// Steps of background work after which there must be none left.
 const SETTLING_STEPS: usize = 500;
 
@@ -350,58 +346,6 @@ impl World {
         self.all_is_durable(model)
     }
 
-    // --- keyspaces ---
-
-    fn create(&mut self, number: u8, choice: Choice, model: &mut Model) -> Result<(), Stop> {
-        if self.keyspace(number).is_some() {
-            return Ok(());
-        }
-        model.doubt(number, Some(choice));
-        let created = self.db().keyspace_with(&name_of(number), choice.options());
-        self.keyspaces[usize::from(number)] = Some(self.told(created)?);
-        model.believe();
-        Ok(())
-    }
-
-    fn drop_keyspace(&mut self, number: u8, model: &mut Model) -> Result<(), Stop> {
-        if number == 0 {
-            return Ok(());
-        }
-        let Some(handle) = self.keyspaces[usize::from(number)].take() else { return Ok(()) };
-        model.doubt(number, None);
-        self.told(self.db().drop_keyspace(handle.clone()))?;
-        self.all_is_durable(model)?;
-        model.believe();
-        let read = handle.get(b"any").err().map(|error| error.kind());
-        let write = handle.put(b"any", b"").err().map(|error| error.kind());
-        // A write may have to flush before anybody asks where it goes, and the machine crash there.
-        if self.place.has_crashed() {
-            return Err(Stop::Crashed);
-        }
-        if (read, write) != (Some(ErrorKind::Invalid), Some(ErrorKind::Invalid)) {
-            return Err(Stop::Wrong(format!("a handle to it says {read:?} and {write:?}")));
-        }
-        Ok(())
-    }
-
-    // --- checkpoints ---
-
-    fn checkpoint(&mut self, model: &mut Model) -> Result<(), Stop> {
-        if model.checkpoints.len() == CHECKPOINTS {
-            return Ok(());
-        }
-        let copy = model.copy();
-        let dir = self.checkpoint_dir(model.checkpoints.len());
-        self.told(self.db().checkpoint(dir))?;
-        self.all_is_durable(model)?;
-        model.checkpoints.push(copy);
-        self.check_checkpoint(model.checkpoints.len() - 1, model)
-    }
-
-    pub(crate) fn checkpoint_dir(&self, number: usize) -> PathBuf {
-        self.place.beside(&format!("checkpoint-{number}"))
-    }
-
     // --- ends ---
 
     fn reopen(&mut self, model: &mut Model) -> Result<(), Stop> {
@@ -481,56 +425,4 @@ impl World {
         let shapes: String = shapes.map(|shape| format!("\n{shape:?}")).collect();
         Err(Stop::Wrong(format!("after {SETTLING_STEPS} steps there is work left:{shapes}")))
     }
-
-    /// Under which names an image of the disk as it is now counts.
-    pub fn scene(&self, model: &Model) -> Vec<String> {
-        let mut names = self.setup.names();
-        let mut note = |is_so: bool, name: &str| {
-            if is_so {
-                names.push(name.to_owned());
-            }
-        };
-        let lives = 1..KEYSPACES;
-        note(lives.clone().any(|number| model.has(number)), "keyspaces.several");
-        note(lives.clone().any(|number| model.was_dropped(number)), "keyspaces.dropped");
-        note(!model.checkpoints.is_empty(), "checkpoints.made");
-        note(!model.exports.is_empty(), "exports.made");
-        note(!self.snapshots.is_empty(), "snapshots.held");
-        note(!self.scans.is_empty(), "scans.under_way");
-        note(self.reader.is_some(), "reader.beside");
-        note(model.has_expired(), "values.expired");
-        note(model.feed.is_followed(), "changes.followed");
-        let metrics = self.db.as_ref().map(Db::metrics);
-        note(metrics.as_ref().is_some_and(|it| it.filter_replaced > 0), "values.filtered");
-        note(metrics.is_some_and(|it| it.filter_removed > 0), "values.filtered_away");
-        note(model.gone.has_lost_oldest(), "values.evicted");
-        note(self.has_merged_for_tombstones(), "deletes.dense");
-        let is_limited = |choice: &Choice| choice.tombstone_age_limit_ms.is_some();
-        note(model.catalog.iter().flatten().any(is_limited), "deletes.limited");
-        note(model.unseen() > 1, "log.group_in_flight");
-        note(self.recycled() > 0, "log.recycled");
-        names
-    }
-}
-
-/// A keyspace that is there, with what it needs.
-pub(crate) fn open_keyspace(db: &Db, name: &str) -> lsm_engine::Result<Keyspace> {
-    // Each history has those with filters that it chooses.
-    let opened = db.keyspace(name);
-    let with = |sieve: Sieve| db.keyspace_with(name, sieve.options());
-    opened.or_else(|_| with(Sieve::Marks)).or_else(|_| with(Sieve::Removes))
-}
-
-/// The name of a keyspace.
-fn name_of(number: u8) -> String {
-    if number == 0 { "default".into() } else { format!("keyspace-{number}") }
-}
-
-/// The number of the keyspace with this name.
-///
-/// # Errors
-/// No history creates one of this name.
-pub(crate) fn number_of(name: &str) -> Result<u8, Stop> {
-    let known = (0..KEYSPACES).find(|number| name_of(*number) == name);
-    known.ok_or_else(|| Stop::Wrong(format!("there is a keyspace \"{name}\"")))
 }

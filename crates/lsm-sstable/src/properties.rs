@@ -6,7 +6,7 @@
 
 use std::ops::RangeInclusive;
 
-use lsm_entry::{BlobShare, MAX_SEQ_NO, SeqNo};
+use lsm_entry::{BlobShare, Expiring, MAX_SEQ_NO, SeqNo};
 use lsm_io::Malformed;
 use lsm_io::bytes::{ByteReader, put_slice, put_varint};
 
@@ -38,6 +38,9 @@ pub struct TableProperties {
     pub expiry_min_ms: Option<u64>,
     /// Latest expiry; `None` if some entry never expires, or there are none.
     pub expiry_max_ms: Option<u64>,
+    /// Of which entries `expiry_min_ms` tells, where others stay; `None` as well in a table of an earlier
+    /// writer, which did not count them.
+    pub expiring: Option<Expiring>,
     /// Key and value bytes before encoding and compression.
     pub raw_bytes: u64,
     /// Bytes of the blocks as they are stored, checksums and padding included.
@@ -82,6 +85,7 @@ mod field {
     pub(super) const FILTER_BITS_PER_KEY: u8 = 22;
     pub(super) const ANCESTORS: u8 = 23;
     pub(super) const BLOBS: u8 = 24;
+    pub(super) const EXPIRING: u8 = 25;
 }
 
 impl TableProperties {
@@ -127,6 +131,9 @@ impl TableProperties {
         if !self.blobs.is_empty() {
             let numbers = self.blobs.iter().flat_map(|s| [s.file, s.values, s.value_bytes]);
             put_numbers(&mut out, field::BLOBS, &numbers.collect::<Vec<_>>());
+        }
+        if let Some(Expiring { entries, bytes, last_ms }) = self.expiring {
+            put_numbers(&mut out, field::EXPIRING, &[entries, bytes, last_ms]);
         }
         out
     }
@@ -178,6 +185,7 @@ impl TableProperties {
             field::SEQ_NO_MAX => self.seq_no_max = number_of(value)?,
             field::EXPIRY_MIN_MS => self.expiry_min_ms = Some(number_of(value)?),
             field::EXPIRY_MAX_MS => self.expiry_max_ms = Some(number_of(value)?),
+            field::EXPIRING => self.expiring = Some(expiring_of(value)?),
             field::RAW_BYTES => self.raw_bytes = number_of(value)?,
             field::STORED_BYTES => self.stored_bytes = number_of(value)?,
             field::LARGEST_ENTRY_BYTES => self.largest_entry_bytes = number_of(value)?,
@@ -233,6 +241,13 @@ fn shares_of(value: &[u8]) -> Result<Vec<BlobShare>, Malformed> {
     Ok(shares)
 }
 
+fn expiring_of(value: &[u8]) -> Result<Expiring, Malformed> {
+    match numbers_of(value)?[..] {
+        [entries, bytes, last_ms] => Ok(Expiring { entries, bytes, last_ms }),
+        _ => Err(Malformed { offset: 0, reason: "the count of what expires is cut off" }),
+    }
+}
+
 fn number_of(value: &[u8]) -> Result<u64, Malformed> {
     let mut reader = ByteReader::new(value);
     let number = reader.varint()?;
@@ -274,6 +289,7 @@ mod tests {
             seq_no_max: 99,
             expiry_min_ms: Some(17),
             expiry_max_ms: None,
+            expiring: Some(Expiring { entries: 2, bytes: 90, last_ms: 18 }),
             raw_bytes: 1000,
             stored_bytes: 900,
             largest_entry_bytes: 300,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lsm_entry::{BlobShare, Entry, Fragment, MAX_SEQ_NO, SeqNo, last_key_below};
+use lsm_entry::{BlobShare, Entry, Expiring, Fragment, MAX_SEQ_NO, SeqNo, last_key_below};
 
 use crate::TableProperties;
 
@@ -36,6 +36,9 @@ pub struct TableSummary {
     pub expiry_min_ms: Option<u64>,
     /// Latest expiry; `None` if some entry never expires, or there are none.
     pub expiry_max_ms: Option<u64>,
+    /// Of which entries `expiry_min_ms` tells, where others stay; `None` as well in a table of an earlier
+    /// writer, which did not count them.
+    pub expiring: Option<Expiring>,
     /// To how much of which blob files its entries refer, by file number.
     pub blobs: Vec<BlobShare>,
 }
@@ -58,6 +61,7 @@ impl TableSummary {
             raw_bytes: properties.raw_bytes,
             expiry_min_ms: properties.expiry_min_ms,
             expiry_max_ms: properties.expiry_max_ms,
+            expiring: properties.expiring,
             blobs: properties.blobs.clone(),
         }
     }
@@ -78,6 +82,7 @@ pub(crate) struct Tally {
     seq_no_max: SeqNo,
     expiry_min_ms: u64,
     expiry_max_ms: u64,
+    expiring: Expiring,
     first_key: Vec<u8>,
     /// Smallest and largest bound of the range deletes.
     range_bounds: Option<(Vec<u8>, Vec<u8>)>,
@@ -120,6 +125,7 @@ impl Default for Tally {
             seq_no_max: 0,
             expiry_min_ms: u64::MAX,
             expiry_max_ms: 0,
+            expiring: Expiring::default(),
             first_key: Vec::new(),
             range_bounds: None,
             blobs: BlobTally::default(),
@@ -155,6 +161,7 @@ impl Tally {
         let expiry_ms = entry.expires_at_ms().unwrap_or(u64::MAX);
         self.expiry_min_ms = self.expiry_min_ms.min(expiry_ms);
         self.expiry_max_ms = self.expiry_max_ms.max(expiry_ms);
+        self.expiring.count(entry);
         self.blobs.count(entry);
     }
 
@@ -197,6 +204,7 @@ impl Tally {
             seq_no_max: self.seq_no_max,
             expiry_min_ms: expires(self.expiry_min_ms),
             expiry_max_ms: expires(self.expiry_max_ms),
+            expiring: self.expiring.in_part(self.entries),
             raw_bytes: self.raw_bytes,
             largest_entry_bytes: self.largest_entry_bytes,
             blobs: self.blobs.into_shares(),

@@ -6,7 +6,7 @@
 
 use std::cmp::Ordering;
 
-use lsm_entry::{Entry, SeqNo, compare_internal, key_hash};
+use lsm_entry::{Entry, Expiring, SeqNo, compare_internal, key_hash};
 use lsm_io::checksum::Xxh3;
 use lsm_io::{Error, Result};
 
@@ -47,6 +47,7 @@ impl Table {
             last: None,
             entries: 0,
             tombstones: 0,
+            expiring: Expiring::default(),
             blobs: BlobTally::default(),
         };
         for number in 0..self.index().blocks() {
@@ -75,6 +76,7 @@ struct Verifier<'a> {
     last: Option<(Vec<u8>, SeqNo)>,
     entries: u64,
     tombstones: u64,
+    expiring: Expiring,
     blobs: BlobTally,
 }
 
@@ -109,6 +111,7 @@ impl Verifier<'_> {
         for position in 0..view.count() {
             let entry = view.entry(position);
             stats.count(&entry);
+            self.expiring.count(&entry);
             self.blobs.count(&entry);
         }
         self.entries += u64::from(stats.entries);
@@ -144,7 +147,10 @@ impl Verifier<'_> {
 
     fn totals(&mut self) -> Result<()> {
         let properties = self.table.properties();
+        let expiring = self.expiring.in_part(self.entries);
         let is_right = properties.entries == self.entries
+            // An earlier writer did not count what expires.
+            && properties.expiring.is_none_or(|counted| Some(counted) == expiring)
             && properties.tombstones == self.tombstones
             && properties.range_deletes == self.table.range_deletes().weight() as u64
             && properties.blobs == std::mem::take(&mut self.blobs).into_shares()

@@ -35,7 +35,7 @@ mod walk;
 
 pub use blobs::{BlobRecord, BlobUse};
 pub use edit::{Place, VersionEdit};
-pub use lsm_entry::BlobShare;
+pub use lsm_entry::{BlobShare, Expiring};
 pub use table_record::TableRecord;
 pub use version::{EditError, LEVELS, Level, Run, RunId, Version};
 pub use walk::{Runs, Tables};

@@ -1,6 +1,6 @@
 //! What the tree knows of a table without opening it.
 
-use lsm_entry::{BlobShare, SeqNo};
+use lsm_entry::{BlobShare, Expiring, SeqNo};
 
 /// The numbers by which the manifest knows a table: all that a policy or an open needs.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -37,6 +37,9 @@ pub struct TableRecord {
     pub expiry_min_ms: Option<u64>,
     /// Latest expiry; `None` if some entry never expires (or the table is empty).
     pub expiry_max_ms: Option<u64>,
+    /// Of which entries `expiry_min_ms` tells, where others stay; `None` as well for a table of an earlier
+    /// writer, which did not count them.
+    pub expiring: Option<Expiring>,
     /// Database time at which it was written, in milliseconds since 1970.
     pub created_ms: u64,
     /// To how much of which blob files its entries refer, by file number.

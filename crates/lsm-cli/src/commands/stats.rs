@@ -20,7 +20,7 @@ use crate::exit::{Exit, Failure};
 use crate::output::Output;
 use crate::recovery;
 use crate::target::{Target, find_keyspace, open_read_only};
-use crate::units::{bytes, count, counted, ratio};
+use crate::units::{bytes, count, counted, distance, ratio};
 
 /// Print what the database holds: records and bytes by level, files, amplification
 #[derive(Args, Debug)]
@@ -52,7 +52,7 @@ pub(crate) fn run(args: &StatsArgs) -> Result<Exit, Failure> {
     let mut keyspaces = Vec::new();
     for name in names {
         let keyspace = find_keyspace(&db, dir, &name)?;
-        keyspaces.push(KeyspaceStats::take(&keyspace, args.count)?);
+        keyspaces.push(KeyspaceStats::take(&keyspace, args.count, db.database_time_ms())?);
     }
     let files = count_files(dir)?;
     let mut out = Output::new();
@@ -72,6 +72,8 @@ struct KeyspaceStats {
     levels: BTreeMap<usize, LevelStats>,
     live: Option<LiveStats>,
     expiry: Vec<ExpiryShare>,
+    /// The time by which it was asked for.
+    now_ms: u64,
 }
 
 /// What lies at one level, or at all of them.
@@ -100,7 +102,7 @@ struct FileStats {
 }
 
 impl KeyspaceStats {
-    fn take(keyspace: &Keyspace, is_counted: bool) -> Result<Self, Failure> {
+    fn take(keyspace: &Keyspace, is_counted: bool, now_ms: u64) -> Result<Self, Failure> {
         let mut levels: BTreeMap<usize, LevelStats> = BTreeMap::new();
         for run in keyspace.shape().runs {
             let level = levels.entry(run.level).or_default();
@@ -115,7 +117,7 @@ impl KeyspaceStats {
         let live = if is_counted { Some(LiveStats::take(keyspace)?) } else { None };
         let policy = keyspace.options().compaction.to_string();
         let (name, expiry) = (keyspace.name().to_owned(), keyspace.expiry());
-        Ok(Self { name, policy, levels, live, expiry })
+        Ok(Self { name, policy, levels, live, expiry, now_ms })
     }
 
     fn total(&self) -> LevelStats {
@@ -258,9 +260,7 @@ fn print_keyspace(out: &mut Output, keyspace: &KeyspaceStats) -> Result<(), Fail
     row("all".into(), &total);
     columns.print(out, 2)?;
     for share in &keyspace.expiry {
-        let tables = counted(share.tables, "table", "tables");
-        let entries = counted(share.entries, "entry", "entries");
-        writeln!(out, "  expiry ({}): {tables}, {entries}, {}", share.due, bytes(share.bytes))?;
+        writeln!(out, "  {}", expiry_text(share, keyspace.now_ms))?;
     }
     if let Some(live) = keyspace.live {
         let records = counted(live.records, "record", "records");
@@ -271,12 +271,32 @@ fn print_keyspace(out: &mut Output, keyspace: &KeyspaceStats) -> Result<(), Fail
     Ok(())
 }
 
+fn expiry_text(share: &ExpiryShare, now_ms: u64) -> String {
+    let tables = counted(share.tables, "table", "tables");
+    let entries = counted(share.entries, "entry", "entries");
+    let (due, bytes) = (share.due, bytes(share.bytes));
+    let first = distance(share.first_ms, now_ms);
+    match share.last_ms {
+        Some(last_ms) => {
+            let last = distance(last_ms, now_ms);
+            format!(
+                "expiry ({due}): {entries} of {bytes} in {tables}, the first {first}, the last {last}"
+            )
+        }
+        None => {
+            format!("expiry ({due}): at most {entries} of {bytes} in {tables}, the first {first}")
+        }
+    }
+}
+
 fn expiry_json(share: &ExpiryShare) -> Value {
     json!({
         "due": share.due.to_string(),
         "tables": share.tables,
         "entries": share.entries,
         "bytes": share.bytes,
+        "first_ms": share.first_ms,
+        "last_ms": share.last_ms,
     })
 }
 

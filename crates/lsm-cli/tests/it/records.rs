@@ -24,6 +24,12 @@ fn what_is_merged_is_added_by_the_keyspaces_operator() {
     place.run(&["merge", "--keyspace", "hits", "--operator", "counter", "61", "5"]).check_code(0);
     place.run(&["merge", "--keyspace", "hits", "61", "-7", "1"]).check_code(0);
     assert_eq!(get("hits", "3631"), "ffffffffffffffff\n");
+    let hits = |options: &[&str]| {
+        place.run(&[&["get", "--keyspace", "hits", "61"], options].concat()).check_code(0)
+    };
+    assert_eq!(hits(&[]).text(), "-1\n");
+    assert_eq!(hits(&["--raw"]).stdout, [0xFF; 8]);
+    assert_eq!(hits(&["--json"]).json_lines()[0]["number"], -1);
     place.run(&["merge", "--keyspace", "log", "--operator", "append", "k", "ab"]).check_code(0);
     place.run(&["merge", "--keyspace", "log", "k", "c", "d"]).check_code(0);
     assert_eq!(place.run(&["get", "--keyspace", "log", "k"]).check_code(0).text(), "abcd\n");

@@ -33,6 +33,19 @@ fn a_key_one_byte_too_long_is_refused_by_name() {
 }
 
 #[test]
+fn a_write_rate_that_the_option_does_not_take_is_refused_live_as_well() {
+    let db = open(&SimFs::new(0));
+    for rate in [0, (64 << 10) - 1] {
+        let error = db.set_write_rate(Some(rate)).expect_err("too slow");
+        let said =
+            format!("option write_rate_bytes_per_second is {rate}; at least 65536 is accepted");
+        assert_eq!((error.kind(), error.to_string()), (ErrorKind::Invalid, said));
+    }
+    db.set_write_rate(Some(64 << 10)).expect("accepted");
+    db.set_write_rate(None).expect("no limit");
+}
+
+#[test]
 fn values_of_nothing_and_of_a_hundred_mebibytes_are_values() {
     let dir = tempfile::tempdir().expect("a directory");
     let large: Vec<u8> = (0..100u32 << 20).map(|n| (n >> 8) as u8 ^ n as u8).collect();

@@ -304,3 +304,24 @@ fn history_that_was_asked_for_keeps_what_was_deleted_and_the_metric_tells() {
     let age_ms = db.metrics().oldest_tombstone_age_ms;
     assert!(age_ms.is_some_and(|age_ms| age_ms >= 10_000), "{age_ms:?}");
 }
+
+#[test]
+fn old_segments_that_a_crash_has_left_count_from_when_they_began() {
+    let fs = SimFs::new(0);
+    let with_history =
+        |fs: &SimFs| Options { changes_retention_bytes: 1 << 20, ..tiny_options(fs) };
+    let (db, clock) = limited_with(with_history(&fs));
+    db.put("secret", "to be forgotten").expect("writes");
+    clock.fetch_add(5_000, Ordering::Relaxed);
+    db.delete("secret").expect("deletes");
+    let fs = fs.kill_image();
+    let (db, clock) = limited_with(with_history(&fs));
+    clock.store(1_020_000, Ordering::Relaxed);
+    assert!(holds(&fs, b"to be forgotten"));
+    let age_ms = db.metrics().oldest_tombstone_age_ms;
+    assert_eq!(age_ms, Some(20_000), "since the first write of the segment");
+    db.put("else", "something").expect("writes");
+    db.set_changes_retention(0, None);
+    rest(&db);
+    check_forgotten(&fs, &db);
+}

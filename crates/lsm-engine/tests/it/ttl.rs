@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use lsm_engine::{
-    CompactionPolicy, Db, Env, FifoOptions, KeyspaceOptions, Options, Reads, Step, WriteBatch,
+    CompactionPolicy, Db, Env, ExpiryDue, FifoOptions, KeyspaceOptions, Options, Reads, Step,
+    WriteBatch,
 };
 use lsm_io::{CrashPolicy, SimFs};
 
@@ -394,4 +395,27 @@ fn a_transaction_sees_its_own_value_and_the_commit_starts_its_time() {
     time.set(250);
     check_there(&db, "a", false);
     check_there(&db, "b", true);
+}
+
+#[test]
+fn it_is_told_how_many_entries_wait_to_expire_and_when() {
+    let time = Time::new(SimFs::new(1));
+    let db = time.open();
+    for n in 0..100 {
+        db.put(key(n), "stays").expect("writes");
+    }
+    db.put_ttl("page 1", "value", ms(20_000)).expect("writes");
+    db.put_ttl("page 2", "value", ms(30_000)).expect("writes");
+    db.flush().expect("flushes");
+    let check = |db: &Db| {
+        let [share] = db.default_keyspace().expiry()[..] else { panic!("all in one table") };
+        assert_eq!((share.due, share.tables, share.entries), (ExpiryDue::Minute, 1, 2));
+        let stored_bytes = 2 * ("page 1value".len() + size_of::<u64>()) as u64;
+        assert_eq!(share.bytes, stored_bytes);
+        assert_eq!(share.first_ms, START_MS + 20_000);
+        assert_eq!(share.last_ms, Some(START_MS + 30_000));
+    };
+    check(&db);
+    db.close().expect("closes");
+    check(&time.open());
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use lsm_io::{SharedFs, SimFs};
 use lsm_manifest::{Manifest, ManifestEdit, ManifestState};
-use lsm_version::{Place, TableRecord, VersionEdit};
+use lsm_version::{Expiring, Place, TableRecord, VersionEdit};
 
 const DIR: &str = "db";
 
@@ -54,6 +54,7 @@ fn add_table(keyspace: u32, number: u64) -> ManifestEdit {
         entries: 10,
         tombstones: 3,
         expiry_max_ms: Some(number),
+        expiring: (number % 2 == 0).then_some(Expiring { entries: 4, bytes: 70, last_ms: number }),
         ..TableRecord::default()
     };
     let added = vec![(Place { level: 0, run: number }, Arc::new(record))];

@@ -13,6 +13,9 @@ const CORPUS: [&[u8]; 3] = [
     include_bytes!("../corpus/zstd.sst"),
 ];
 
+/// The first of them as it is written today: with a count of what expires.
+const TODAY: &[u8] = include_bytes!("../corpus/counted.sst");
+
 /// What the tables of the corpus hold: versions, tombstones, expiries, lengths of all kinds.
 fn entries() -> Vec<OwnedEntry> {
     let mut entries: Vec<OwnedEntry> = Vec::new();
@@ -36,7 +39,7 @@ fn write(compression: Compression) -> Disk {
 
 #[test]
 fn tables_of_an_earlier_day_are_read() {
-    assert_eq!(write(Compression::None).bytes(), CORPUS[0], "the format has changed");
+    assert_eq!(write(Compression::None).bytes(), TODAY, "the format has changed");
     for (compression, kept) in compressions().into_iter().zip(CORPUS) {
         // The same but for what a compressor of another day makes of it.
         let mut disk = write(compression);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lsm_entry::{Cursor, Entry, MAX_SEQ_NO, OwnedEntry, Tag, key_hash};
+use lsm_entry::{Cursor, Entry, Expiring, MAX_SEQ_NO, OwnedEntry, Tag, key_hash};
 use lsm_io::checksum::xxh3;
 use lsm_io::{Fs, Identity, OpenMode, SimFs};
 use lsm_sstable::{
@@ -85,6 +85,8 @@ fn the_summary_tells_what_was_written() {
     assert_eq!((summary.entries, summary.tombstones, summary.densest_tombstones), (50, 1, 1));
     assert_eq!(summary.raw_bytes, 50 * 9 + 48 * 10 + 8);
     assert_eq!((summary.expiry_min_ms, summary.expiry_max_ms), (Some(1234), None));
+    let expiring = Expiring { entries: 1, bytes: 9 + 8, last_ms: 1234 };
+    assert_eq!(summary.expiring, Some(expiring));
     let table = disk.open(mapped()).expect("opens");
     let expiring: Vec<usize> = table
         .blocks()
@@ -112,6 +114,7 @@ fn an_expiry_range_is_known_when_all_entries_expire() {
     let table = disk.open(mapped()).expect("opens");
     let block = table.blocks().next().expect("a block");
     assert_eq!((block.expiry_min_ms, block.expiry_max_ms), (Some(1000), Some(1019)));
+    assert_eq!(disk.summary.expiring, None, "what all of them do needs no count");
     table.verify().expect("verifies");
 }
 

@@ -5,7 +5,7 @@
 
 use lsm_io::Malformed;
 use lsm_io::bytes::ByteReader;
-use lsm_version::{BlobRecord, BlobShare, Place, TableRecord};
+use lsm_version::{BlobRecord, BlobShare, Expiring, Place, TableRecord};
 use serde_json::{Value, json};
 
 use crate::format::BytesFormat;
@@ -52,6 +52,11 @@ pub(super) enum EditField {
         keyspace: u64,
         table: u64,
         share: BlobShare,
+    },
+    Expires {
+        keyspace: u64,
+        table: u64,
+        expiring: Expiring,
     },
     FlushedThrough {
         keyspace: u64,
@@ -117,6 +122,16 @@ fn decode(tag: u64, body: &[u8], fields: &mut Vec<EditField>) -> Result<(), Malf
                 created_ms.push(reader.varint()?);
             }
             EditField::BlobTimes { keyspace, created_ms }
+        }
+        131 => {
+            let keyspace = reader.varint()?;
+            while !reader.is_empty() {
+                let (table, entries, bytes) =
+                    (reader.varint()?, reader.varint()?, reader.varint()?);
+                let expiring = Expiring { entries, bytes, last_ms: reader.varint()? };
+                fields.push(EditField::Expires { keyspace, table, expiring });
+            }
+            return Ok(());
         }
         _ => EditField::Unknown { tag, bytes: body.len() },
     };
@@ -197,7 +212,8 @@ fn decode_table(reader: &mut ByteReader<'_>) -> Result<TableRecord, Malformed> {
         expiry_min_ms: reader.varint()?.checked_sub(1),
         expiry_max_ms: reader.varint()?.checked_sub(1),
         created_ms: reader.varint()?,
-        // They stand in a field of their own.
+        // They stand in fields of their own.
+        expiring: None,
         blobs: Vec::new(),
     })
 }
@@ -252,6 +268,12 @@ impl EditField {
                 counted(share.values, "value", "values"),
                 share.file,
                 bytes(share.value_bytes)
+            ),
+            Self::Expires { keyspace, table, expiring } => format!(
+                "of table {table:06} of keyspace {keyspace} {} expire, {}, the last at {} ms",
+                counted(expiring.entries, "entry", "entries"),
+                bytes(expiring.bytes),
+                expiring.last_ms
             ),
             Self::FlushedThrough { keyspace, seq_no } => {
                 format!(
@@ -332,6 +354,13 @@ impl EditField {
                 "blob": share.file,
                 "values": share.values,
                 "value_bytes": share.value_bytes,
+            }}),
+            Self::Expires { keyspace, table, expiring } => json!({ "expires": {
+                "keyspace_id": keyspace,
+                "table": table,
+                "entries": expiring.entries,
+                "bytes": expiring.bytes,
+                "last_ms": expiring.last_ms,
             }}),
             Self::FlushedThrough { keyspace, seq_no } => {
                 json!({ "flushed_through": { "keyspace_id": keyspace, "seq_no": seq_no } })
