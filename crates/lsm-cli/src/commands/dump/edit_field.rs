@@ -118,6 +118,7 @@ fn decode(tag: u64, body: &[u8], fields: &mut Vec<EditField>) -> Result<(), Malf
             }
             EditField::BlobTimes { keyspace, created_ms }
         }
+        132 => EditField::Number { name: "leased_until_ms", number: reader.varint()? },
         _ => EditField::Unknown { tag, bytes: body.len() },
     };
     fields.push(field);
