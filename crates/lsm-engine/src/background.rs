@@ -2,7 +2,7 @@
 //!
 //! | thread | does | woken by |
 //! |---|---|---|
-//! | log | begins, prepares segments, removes files, leads for tickets, flushes by age and by log size | a segment filling up, garbage, a ticket |
+//! | log | begins, prepares segments, removes files, leads for tickets, keeps the time, flushes by age and by log size | a segment filling up, garbage, a ticket, a lease that is used |
 //! | flush | flushes sealed memtables, oldest data first | a memtable sealed |
 //! | compaction (several) | carries out plans | a new version |
 //!
@@ -220,6 +220,7 @@ fn spawn(shared: &Arc<Shared>, step: Step) -> std::io::Result<JoinHandle<()>> {
         while !shared.background.is_stopping() {
             let wait = match shared.step(step) {
                 Ok(true) => continue,
+                Ok(false) if step == Step::Log => IDLE.min(shared.until_renewal()),
                 Ok(false) => IDLE,
                 Err(_) => REST_AFTER_ERROR,
             };

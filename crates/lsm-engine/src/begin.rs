@@ -7,7 +7,7 @@
 //!
 //! An open that had anything to recover begins before it returns. After a clean close there is nothing
 //! that a read has to wait for, and the disk takes its time for the syncs: so the open leaves the
-//! beginning to whoever writes first, or to the log's thread a moment later. Until then the files are
+//! beginning to whoever writes first, or finds a value expired, or to the log's thread a moment later. Until then the files are
 //! those of a database that was closed, and a close leaves them as they are.
 //!
 //! Order: 3 before the first frame, the first edit and the first table. After a clean close every bit
@@ -133,7 +133,7 @@ impl Shared {
         let state = manifest.state();
         self.commit.begin(log);
         self.commit.note_manifest_edit(state.edit_number);
-        self.expiry.note_kept(state.database_time_ms);
+        self.expiry.lease.note_known(state.database_time_ms);
         for name in &found.old_files {
             // Best effort: what stays behind is removed by the next open.
             let _ = self.fs.remove_file(&self.dir.join(name));
@@ -167,7 +167,7 @@ impl Shared {
         // Whoever is about to begin does so under this lock.
         let _turn = self.manifest.lock().expect("no holder panicked");
         // What readers found expired stays so.
-        if self.beginning.is_over() || self.expiry.is_behind() {
+        if self.beginning.is_over() || self.expiry.lease.is_behind() {
             return false;
         }
         *self.beginning.left.lock().expect("no holder panicked") = None;

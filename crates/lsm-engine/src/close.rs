@@ -6,7 +6,8 @@
 //! 3. Where much was written to the current segment of the log, go on in a fresh one: a log is read
 //!    from its beginning, and what stands in it is in tables by now.
 //! 4. End the log with a closing frame, durably.
-//! 5. Say in the manifest where the log begins, and in `CURRENT` that the manifest is whole.
+//! 5. Say in the manifest where the log begins, and what time it is (`lease.rs`), and in `CURRENT` that
+//!    the manifest is whole.
 //! 6. Where a keyspace has a `tombstone_age_limit_ms`, remove the segments before that.
 //!
 //! Order: 2 before 4 before 5 before 6. After a close every bit of log and manifest counts.
@@ -40,6 +41,8 @@ impl Shared {
             None => self.shut(),
         };
         self.closed.store(true, Ordering::Release);
+        // Order: a reader who keeps the time may be at it, until the directory is another's.
+        drop(self.manifest.lock().expect("no holder panicked").take());
         self.commit.followers.call();
         drop(lock.take());
         drop(lock);
@@ -60,7 +63,8 @@ impl Shared {
         self.commit.close(refuse, || self.short_segment())?;
         let mut manifest = self.manifest.lock().expect("no holder panicked");
         if let Some(mut manifest) = manifest.take() {
-            self.keep_log_start(&mut manifest)?;
+            let edit = self.log_start_edit(&manifest);
+            self.keep_last_time(&mut manifest, edit)?;
             // The next open reads the snapshot alone, not the edits that led to it.
             if manifest.bytes() > MANIFEST_KEPT_BYTES
                 && let Err(error) = manifest.roll(self.new_file_number())
@@ -89,20 +93,15 @@ impl Shared {
         self.take_first_segment().ok()
     }
 
-    /// Tells the manifest where the log begins that the next open reads, and what time it was.
-    pub(crate) fn keep_log_start(&self, manifest: &mut Manifest) -> Result<()> {
+    /// What tells the manifest where the log begins that the next open reads, unless it says so already.
+    pub(crate) fn log_start_edit(&self, manifest: &Manifest) -> Option<ManifestEdit> {
         let (_, start) = self.log_start(&mut self.commit.lock_order(), &[]);
-        match start {
-            Some(start) if start.number != manifest.state().log_number => {
-                let edit = ManifestEdit {
-                    log_number: Some(start.number),
-                    log_first_seq_no: Some(start.first_seq_no),
-                    last_seq_no: Some(self.commit.durable()),
-                    ..ManifestEdit::default()
-                };
-                self.append_edit(manifest, edit)
-            }
-            _ => self.keep_last_time(manifest),
-        }
+        let start = start.filter(|start| start.number != manifest.state().log_number)?;
+        Some(ManifestEdit {
+            log_number: Some(start.number),
+            log_first_seq_no: Some(start.first_seq_no),
+            last_seq_no: Some(self.commit.durable()),
+            ..ManifestEdit::default()
+        })
     }
 }

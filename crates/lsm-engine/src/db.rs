@@ -68,7 +68,8 @@ impl fmt::Debug for Handle {
 impl Db {
     /// Opens the database in directory `path`, creating it if there is none. One that was closed is read
     /// without a change to its files; the first write, or the first quarter of a second, gives it a new
-    /// log, and may wait for that.
+    /// log, and may wait for that. After a crash it may wait up to 200 ms for the clock, if values have
+    /// expired just before.
     ///
     /// # Errors
     /// `Busy` if another process has it open, `Corrupt` if acknowledged data is damaged, `Invalid`
@@ -120,7 +121,8 @@ impl Db {
     }
 
     /// A database opened read-only moves on to what the writer has made durable or handed to the
-    /// operating system since.
+    /// operating system since. It may wait up to 200 ms for the clock, beside a writer in whose database
+    /// values are found expired.
     ///
     /// # Errors
     /// `Invalid` on a writable database, `Corrupt`, `Io`.

@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lsm_io::{SharedFs, StdFs};
 
@@ -24,6 +24,8 @@ pub struct Env {
     pub fs: SharedFs,
     /// Milliseconds since 1970.
     pub clock: Arc<dyn Fn() -> u64 + Send + Sync>,
+    /// Lets so much time go by on that clock: an open may have to wait for it after a crash.
+    pub wait: Arc<dyn Fn(Duration) + Send + Sync>,
     /// A number nobody can foresee, drawn when a database is created or opened.
     pub random: Arc<dyn Fn() -> u64 + Send + Sync>,
     /// Who does background work.
@@ -31,12 +33,14 @@ pub struct Env {
 }
 
 impl Env {
-    /// The simulated world of a test: `fs`, a clock that stands still, a fixed seed and no threads.
+    /// The simulated world of a test: `fs`, a clock that stands still, for which nobody waits, a fixed
+    /// seed and no threads.
     #[cfg(any(test, feature = "testing"))]
     pub fn simulated(fs: SharedFs) -> Self {
         Self {
             fs,
             clock: Arc::new(|| 1_700_000_000_000),
+            wait: Arc::new(|_| {}),
             random: Arc::new(|| 0x5EED),
             spawn: Spawn::Manual,
         }
@@ -55,6 +59,7 @@ impl Default for Env {
                 let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                 u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
             }),
+            wait: Arc::new(std::thread::sleep),
             random: Arc::new(|| {
                 use std::hash::{BuildHasher, RandomState};
                 // The standard library seeds its hasher from the system's random source.

@@ -4,20 +4,19 @@
 //! tables hold. Whether it is over, each reader judges at the time of its own: a snapshot's is the time
 //! at which it was taken, that of a plain read the present. Merges drop what is over for everybody.
 //!
-//! Time is *database time*: the clock, but never less than it was. So that this holds over a crash as
-//! well, it is written into the manifest, once somebody has found a value gone because of it.
+//! Time is *database time*: the clock, but never less than it was. That this holds over a crash as well,
+//! for whoever was told that a value is over, `lease.rs` sees to.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use lsm_entry::Entry;
-use lsm_manifest::{Manifest, ManifestEdit};
 use lsm_version::{Expiring, TableRecord, Version};
 
 use crate::db::Db;
-use crate::error::Result;
 use crate::keyspace::Keyspace;
+use crate::lease::Lease;
 use crate::shared::Shared;
 
 /// The time that never comes.
@@ -28,13 +27,16 @@ pub(crate) const NEVER_MS: u64 = u64::MAX;
 pub(crate) struct Expiry {
     /// Whether a value that expires was ever written here: else nobody has to ask for the time.
     is_used: AtomicBool,
-    /// The latest expiry that a reader has found to be over.
-    noticed_ms: AtomicU64,
-    /// The database time that the manifest holds.
-    kept_ms: AtomicU64,
+    pub(crate) lease: Lease,
 }
 
 impl Expiry {
+    /// Of a database opened for reading only.
+    pub(crate) fn read_only() -> Self {
+        // The writer may write such values at any time.
+        Self { is_used: true.into(), lease: Lease::for_ever() }
+    }
+
     /// Whether there may be values that expire.
     #[inline]
     pub(crate) fn is_used(&self) -> bool {
@@ -56,23 +58,6 @@ impl Expiry {
             self.begin();
         }
     }
-
-    /// A reader has found what expired at `expires_at_ms` to be gone.
-    pub(crate) fn notice(&self, expires_at_ms: u64) {
-        if self.noticed_ms.load(Ordering::Relaxed) < expires_at_ms {
-            self.noticed_ms.fetch_max(expires_at_ms, Ordering::Relaxed);
-        }
-    }
-
-    /// The manifest holds this time.
-    pub(crate) fn note_kept(&self, database_time_ms: u64) {
-        self.kept_ms.fetch_max(database_time_ms, Ordering::Relaxed);
-    }
-
-    /// Whether somebody has seen more of the time than the manifest holds.
-    pub(crate) fn is_behind(&self) -> bool {
-        self.noticed_ms.load(Ordering::Relaxed) > self.kept_ms.load(Ordering::Relaxed)
-    }
 }
 
 impl Shared {
@@ -83,6 +68,17 @@ impl Shared {
 
     /// The user's value of a put that has an expiry, or `None` once that is over at `time_ms`, which
     /// is the present if the reader has no time of its own.
+    ///
+    /// It may lock the manifest, and wait for a sync. So nobody asks who holds a lock that is taken under
+    /// the manifest's, the write mutex above all:
+    /// - reads of keys (`read.rs`, `resolve.rs`, `inspect.rs`), those of transactions and of compare-and-set
+    ///   included, hold a view and a block;
+    /// - so do cursors (`scan/settle.rs`), those of iterators, snapshots, transactions and exports. An
+    ///   iterator tells its transaction how far it came once it has come there;
+    /// - a commit looks for changes, not for what they mean (`conflict.rs`);
+    /// - a delete that looks for what is dead around it (`scan/dead.rs`) goes by what is known;
+    /// - flushes, merges and checkpoints judge by `Retention`. What they drop is gone with an edit of theirs,
+    ///   which tells a later time, and is shown by a view that is published behind it.
     #[cold]
     pub(crate) fn unexpired<'a>(
         &self,
@@ -91,31 +87,10 @@ impl Shared {
     ) -> Option<&'a [u8]> {
         let time_ms = time_ms.unwrap_or_else(|| self.database_time_ms());
         match entry.expires_at_ms() {
-            Some(expires_at_ms) if expires_at_ms <= time_ms => {
-                self.expiry.notice(expires_at_ms);
-                None
-            }
+            // Order: the time before what is known of it (see `keep_last_time`).
+            Some(expires_at_ms) if expires_at_ms <= time_ms && self.tell(expires_at_ms) => None,
             _ => Some(entry.user_value()),
         }
-    }
-
-    /// Writes the time into the manifest if somebody has seen more of it than that holds; `false` if
-    /// there was no need.
-    pub(crate) fn keep_time(&self) -> Result<bool> {
-        if !self.expiry.is_behind() {
-            return Ok(false);
-        }
-        let mut manifest = self.lock_manifest()?;
-        self.append_edit(&mut manifest, ManifestEdit::default())?;
-        Ok(true)
-    }
-
-    /// The same at the end, when there will be nobody to see more.
-    pub(crate) fn keep_last_time(&self, manifest: &mut Manifest) -> Result<()> {
-        if self.expiry.is_used() && self.database_time_ms() > manifest.state().database_time_ms {
-            self.append_edit(manifest, ManifestEdit::default())?;
-        }
-        Ok(())
     }
 }
 

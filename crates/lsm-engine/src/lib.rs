@@ -98,6 +98,7 @@ mod inspect;
 mod iter;
 mod keyspace;
 mod keyspaces;
+mod lease;
 mod limiter;
 mod merge_job;
 mod metrics;

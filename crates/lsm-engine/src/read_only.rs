@@ -26,6 +26,7 @@ use crate::events::Events;
 use crate::expiry::Expiry;
 use crate::history::History;
 use crate::keyspace::KeyspaceCore;
+use crate::lease::time_behind_lease;
 use crate::limiter::RateLimiter;
 use crate::options::Options;
 use crate::pressure::PressureGate;
@@ -76,6 +77,7 @@ struct Found {
     keyspaces: HashMap<u32, Arc<KeyspaceCore>>,
     database_id: u128,
     database_time_ms: u64,
+    leased_until_ms: u64,
     next_file_number: u64,
     /// Up to where everything is known to be on disk.
     durable: SeqNo,
@@ -123,7 +125,7 @@ pub(crate) fn open(dir: &Path, options: Options) -> Result<Arc<Shared>> {
         keyspaces: ArcSwap::from_pointee(found.keyspaces),
         default_keyspace,
         snapshots: Default::default(),
-        expiry: Expiry::default(),
+        expiry: Expiry::read_only(),
         budget: Arc::clone(&tables.budget),
         tables,
         file_numbers: AtomicU64::new(found.next_file_number),
@@ -147,8 +149,6 @@ pub(crate) fn open(dir: &Path, options: Options) -> Result<Arc<Shared>> {
         lock: Mutex::new(None),
         options,
     });
-    // The writer may write such values at any time.
-    shared.expiry.begin();
     Ok(shared)
 }
 
@@ -248,8 +248,11 @@ impl Look<'_> {
         // A writer may be busy with an ingest: then the moment before it is shown.
         let mut stop_at = None;
         loop {
-            let (found, unsettled) = self.look_before(stop_at)?;
+            let (mut found, unsettled) = self.look_before(stop_at)?;
             if unsettled == stop_at {
+                // Whoever reads the writer's own handle may have been told of that time already.
+                let (env, now_ms) = (&self.options.env, found.database_time_ms);
+                found.database_time_ms = time_behind_lease(env, now_ms, found.leased_until_ms);
                 return Ok(found);
             }
             stop_at = unsettled;
@@ -326,6 +329,7 @@ impl Look<'_> {
             keyspaces,
             database_id: state.database_id,
             database_time_ms: recovery.now_ms,
+            leased_until_ms: state.leased_until_ms,
             next_file_number: state.next_file_number,
             durable,
             report,

@@ -46,6 +46,7 @@ use crate::flush::flush_edit;
 use crate::gaps::Gaps;
 use crate::history::History;
 use crate::keyspace::KeyspaceCore;
+use crate::lease::time_behind_lease;
 use crate::limiter::RateLimiter;
 use crate::options::{KeyspaceOptions, Options};
 use crate::orphans::{Parting, part_with_orphans};
@@ -359,6 +360,9 @@ fn recover(
         }
     }
 
+    // Late, for that took time as well. What went into tables was judged by a time that has been.
+    recovery.now_ms = time_behind_lease(&options.env, recovery.now_ms, state.leased_until_ms);
+
     // Step 6: a fresh segment and a fresh manifest. A state that would not change can wait for them.
     let was_left_whole = closed_cleanly && !report.created && report.manifest_cut.is_none();
     let is_unchanged = was_left_whole && is_log_read_for_nothing && edit == ManifestEdit::default();
@@ -377,7 +381,7 @@ fn recover(
     };
     attempt.succeeded();
     let expiry = Expiry::default();
-    expiry.note_kept(state.database_time_ms);
+    expiry.lease.note_known(state.database_time_ms.max(state.leased_until_ms));
     state.keyspaces.iter().for_each(|keyspace| expiry.note_version(&keyspace.version));
 
     let mut live = HashMap::new();

@@ -223,7 +223,9 @@ impl Shared {
         let mut manifest = self.lock_manifest()?;
         let Some(first_unflushed) = is_over() else { return Ok(false) };
         // Order: the manifest names the log's new beginning before the old one goes.
-        self.keep_log_start(&mut manifest)?;
+        if let Some(edit) = self.log_start_edit(&manifest) {
+            self.append_edit(&mut manifest, edit)?;
+        }
         drop(manifest);
         self.release_log_before(first_unflushed);
         Ok(true)

@@ -65,6 +65,9 @@ pub struct EntryCursor {
     core: Arc<KeyspaceCore>,
     view: Arc<View>,
     merged: MergingCursor<Source>,
+    /// Blocks of which everything has expired by then are passed over unread: as much of the moment's
+    /// time as was known when the sources were made.
+    gone_by_ms: Option<u64>,
     position: Position,
     /// Key of the current entry, kept while the sources move on past its older versions.
     key: Vec<u8>,
@@ -129,7 +132,8 @@ impl EntryCursor {
         view: Arc<View>,
         refusal: Option<Error>,
     ) -> Self {
-        let merged = merge_view(&view, &moment);
+        let gone_by_ms = moment.db.shared.expiry.lease.known_by(moment.time_ms);
+        let merged = merge_view(&view, &moment, gone_by_ms);
         let sources = view.tree.runs.len() + view.sealed.len() + 1;
         let budget_bytes = moment.db.shared.budget.cursor_opened(sources);
         Self {
@@ -137,6 +141,7 @@ impl EntryCursor {
             core: Arc::clone(core),
             view,
             merged,
+            gone_by_ms,
             position: Position::End,
             key: Vec::new(),
             value: Vec::new(),
@@ -334,8 +339,18 @@ impl EntryCursor {
             return false;
         }
         self.view = Guard::into_inner(present);
-        self.merged = merge_view(&self.view, &self.moment);
+        self.merge_anew();
         true
+    }
+
+    /// Its time, or what is known of it.
+    fn known_ms(&self) -> Option<u64> {
+        self.moment.db.shared.expiry.lease.known_by(self.moment.time_ms)
+    }
+
+    fn merge_anew(&mut self) {
+        self.gone_by_ms = self.known_ms();
+        self.merged = merge_view(&self.view, &self.moment, self.gone_by_ms);
     }
 }
 

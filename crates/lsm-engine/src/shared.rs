@@ -107,21 +107,26 @@ impl Shared {
         if self.is_read_only {
             return Err(Error::new(ErrorKind::ReadOnly, "the database was opened read-only"));
         }
-        self.commit.poison().map_or(Ok(()), |poison| Err(poison.clone()))?;
+        self.check_not_poisoned()?;
         self.begin()
+    }
+
+    pub(crate) fn check_not_poisoned(&self) -> Result<()> {
+        self.commit.poison().map_or(Ok(()), |poison| Err(poison.clone()))
     }
 
     /// The manifest, locked: whoever holds it decides what the next version is. Who comes first begins
     /// it.
     ///
     /// # Errors
-    /// `ReadOnly` if the database was opened so; those of the [beginning](Self::begin).
+    /// `ReadOnly` if the database was opened so; `Closed`; those of the [beginning](Self::begin).
     pub(crate) fn lock_manifest(&self) -> Result<ManifestGuard<'_>> {
         let mut guard = self.manifest.lock().expect("no holder panicked");
         if guard.is_none() {
             if self.is_read_only {
                 return Err(Error::new(ErrorKind::ReadOnly, "the database was opened read-only"));
             }
+            self.check_open()?;
             *guard = Some(self.begin_with_manifest()?);
         }
         Ok(ManifestGuard(guard))
@@ -145,21 +150,30 @@ impl Shared {
 
     /// Makes an edit durable. After a failed sync the database becomes read-only, for nobody knows
     /// what the manifest holds; any other failure leaves it as it was.
-    pub(crate) fn append_edit(
+    pub(crate) fn append_edit(&self, manifest: &mut Manifest, edit: ManifestEdit) -> Result<()> {
+        let leased_until_ms = manifest.state().leased_until_ms;
+        self.append_edit_leasing(manifest, edit, leased_until_ms)
+    }
+
+    /// The same for whoever gives the time a lease (see `lease.rs`), or takes one back: else there is the
+    /// one that there was.
+    pub(crate) fn append_edit_leasing(
         &self,
         manifest: &mut Manifest,
         mut edit: ManifestEdit,
+        leased_until_ms: u64,
     ) -> Result<()> {
         edit.next_file_number = Some(self.file_numbers.load(Ordering::Relaxed));
         let time_ms = self.database_time_ms();
         edit.database_time_ms = Some(time_ms);
+        edit.leased_until_ms = (leased_until_ms > time_ms).then_some(leased_until_ms);
         let bytes_before = manifest.bytes();
         let number = self.with_reserve(|| {
             let appended = manifest.append(edit.clone());
             appended.map_err(|error| self.judge_manifest(manifest, error))
         })?;
         self.commit.note_manifest_edit(number);
-        self.expiry.note_kept(time_ms);
+        self.expiry.lease.note_known(time_ms.max(leased_until_ms));
         self.stats.manifest_bytes.add(manifest.bytes().saturating_sub(bytes_before));
         if manifest.should_roll() {
             match manifest.roll(self.new_file_number()) {

@@ -24,8 +24,12 @@ pub(crate) enum Source {
 
 /// Everything that a view holds and a reader sees, merged, newest source first: the reader's own
 /// writes, if it has any, over the rest, and nothing that a range delete hides. Blocks may be left
-/// out of which everything has expired.
-pub(crate) fn merge_view(view: &View, moment: &Registered) -> MergingCursor<Source> {
+/// out of which everything has expired by `gone_by_ms`.
+pub(crate) fn merge_view(
+    view: &View,
+    moment: &Registered,
+    gone_by_ms: Option<u64>,
+) -> MergingCursor<Source> {
     let own = usize::from(moment.own.is_some());
     let mut layers = Layers {
         sources: Vec::with_capacity(own + 1 + view.sealed.len() + view.tree.runs.len()),
@@ -45,7 +49,7 @@ pub(crate) fn merge_view(view: &View, moment: &Registered) -> MergingCursor<Sour
     for (place, run) in view.tree.runs.iter().enumerate() {
         let covers = (!run.ranged.is_empty()).then(|| CoverSet::Run(Arc::clone(&view.tree), place));
         let cursor = RunCursor::new(Arc::clone(&view.tree), place);
-        layers.push(Source::Run(cursor.passing_over_expired(moment.time_ms)), covers);
+        layers.push(Source::Run(cursor.passing_over_expired(gone_by_ms)), covers);
     }
     MergingCursor::new(layers.sources)
 }

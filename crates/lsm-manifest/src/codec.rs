@@ -32,6 +32,7 @@ mod tag {
     pub(super) const OPTIONS: u64 = 129;
     pub(super) const BLOB_TIMES: u64 = 130;
     pub(super) const EXPIRING: u64 = 131;
+    pub(super) const LEASED_UNTIL: u64 = 132;
 }
 
 type Decoded<T> = Result<T, Malformed>;
@@ -101,6 +102,7 @@ pub(crate) fn encode(edit: &ManifestEdit) -> Vec<u8> {
         (tag::DATABASE_TIME, edit.database_time_ms),
         (tag::WRITER_EPOCH, edit.writer_epoch),
         (tag::NEXT_KEYSPACE_ID, edit.next_keyspace_id.map(u64::from)),
+        (tag::LEASED_UNTIL, edit.leased_until_ms),
     ];
     for (tag, number) in numbers {
         if let Some(number) = number {
@@ -253,6 +255,7 @@ fn decode_field(edit: &mut ManifestEdit, tag: u64, body: &[u8]) -> Result<(), Op
         tag::NEXT_FILE_NUMBER => edit.next_file_number = Some(reader.varint()?),
         tag::LAST_SEQ_NO => edit.last_seq_no = Some(reader.varint()?),
         tag::DATABASE_TIME => edit.database_time_ms = Some(reader.varint()?),
+        tag::LEASED_UNTIL => edit.leased_until_ms = Some(reader.varint()?),
         tag::WRITER_EPOCH => edit.writer_epoch = Some(reader.varint()?),
         tag::NEXT_KEYSPACE_ID => edit.next_keyspace_id = Some(small(&mut reader)?),
         tag::OPTIONS => {

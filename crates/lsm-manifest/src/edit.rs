@@ -33,6 +33,9 @@ pub struct ManifestEdit {
     pub last_seq_no: Option<u64>,
     /// Database time, in milliseconds since 1970.
     pub database_time_ms: Option<u64>,
+    /// Up to when readers may be told what has expired, if that is later than `database_time_ms`. An
+    /// edit that tells the time and not this takes it back.
+    pub leased_until_ms: Option<u64>,
     /// How often the database was opened for writing.
     pub writer_epoch: Option<u64>,
     /// The next keyspace's number.

@@ -50,6 +50,8 @@ pub struct ManifestState {
     pub last_seq_no: u64,
     /// Database time, in milliseconds since 1970.
     pub database_time_ms: u64,
+    /// Up to when readers may have been told what has expired; 0: up to `database_time_ms`.
+    pub leased_until_ms: u64,
     /// The number of the last edit.
     pub edit_number: u64,
     /// Options of the whole database, as text.
@@ -115,6 +117,7 @@ impl ManifestState {
             next_file_number: 1,
             last_seq_no: 0,
             database_time_ms: 0,
+            leased_until_ms: 0,
             edit_number: 0,
             options: String::new(),
         }
@@ -172,6 +175,9 @@ impl ManifestState {
         raise("next_file_number", &mut self.next_file_number, edit.next_file_number)?;
         raise("last_seq_no", &mut self.last_seq_no, edit.last_seq_no)?;
         raise("database_time_ms", &mut self.database_time_ms, edit.database_time_ms)?;
+        if edit.database_time_ms.is_some() || edit.leased_until_ms.is_some() {
+            self.leased_until_ms = edit.leased_until_ms.unwrap_or(0);
+        }
         raise("writer_epoch", &mut self.writer_epoch, edit.writer_epoch)?;
         let mut next_id = u64::from(self.next_keyspace_id);
         raise("next_keyspace_id", &mut next_id, edit.next_keyspace_id.map(u64::from))?;
@@ -241,6 +247,7 @@ impl ManifestState {
             next_file_number: Some(self.next_file_number),
             last_seq_no: Some(self.last_seq_no),
             database_time_ms: Some(self.database_time_ms),
+            leased_until_ms: (self.leased_until_ms > 0).then_some(self.leased_until_ms),
             writer_epoch: Some(self.writer_epoch),
             next_keyspace_id: Some(self.next_keyspace_id),
             options: Some(self.options.clone()),

@@ -2,8 +2,9 @@
 
 use std::cell::RefCell;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 
-use lsm_engine::{Db, Iter, Key, Keyspace, Reads, Scan, Value};
+use lsm_engine::{Db, Env, Iter, Key, Keyspace, Reads, Scan, Value};
 use lsm_workload::Rng;
 
 use crate::data::{KEYS, KEYSPACES, is_value, key_at, key_bytes, rank, rank_of, value_bytes};
@@ -336,7 +337,9 @@ impl World {
         match &self.reader {
             Some(reader) => self.told(reader.refresh())?,
             None => {
-                let options = self.setup.options(self.env());
+                // For it the clock stands still: whether it would wait depends on the setup.
+                let env = Env { wait: Arc::new(|_| {}), ..self.env() };
+                let options = self.setup.options(env);
                 let reader = self.told(Db::open_read_only_with(self.place.dir(), options))?;
                 self.reader = Some(reader);
             }

@@ -15,6 +15,7 @@ use crate::op::Op;
 use crate::oracle::Files;
 use crate::place::Place;
 use crate::setup::POLICIES;
+use crate::told::LEASE_MS;
 use crate::world::{Stop, World};
 
 /// Crashes that are tried, at most, to see whether a shorter history fails too.
@@ -165,7 +166,7 @@ fn crash_at(
         let policy = CrashPolicy::ALL[(first + turn) % CrashPolicy::ALL.len()];
         let point = CrashPoint { step, policy, seed: history.seed ^ step << 8, then: None };
         at.replace(Some(point));
-        recover_and_check(&fs.crash_image(policy, point.seed), history, &model)?;
+        recover_and_check(&fs.crash_image(policy, point.seed), point, history, &model)?;
         let mut images = 1;
         if let Some(stride) = how.recovery_stride.filter(|_| turn < how.recovery_policies) {
             let two_level = crash_recovery(&fs, point, history, &model, stride, at)?;
@@ -197,7 +198,7 @@ fn crash_recovery(
             CrashPolicy::ALL[((point.seed ^ step) % CrashPolicy::ALL.len() as u64) as usize];
         let point = CrashPoint { then: Some((step, policy)), ..point };
         at.replace(Some(point));
-        recover_and_check(&second_image(fs, point, history), history, model)?;
+        recover_and_check(&second_image(fs, point, history), point, history, model)?;
         images += 1;
         step += stride;
     }
@@ -227,7 +228,7 @@ fn second_image(fs: &SimFs, point: CrashPoint, history: &History) -> SimFs {
 pub fn check_point(history: &History, point: CrashPoint) -> Result<(), String> {
     let fs = SimFs::new(history.seed).crash_at(point.step);
     let (model, _) = run_until_crash(&fs, history, |_, _| {})?;
-    recover_and_check(&second_image(&fs, point, history), history, &model)
+    recover_and_check(&second_image(&fs, point, history), point, history, &model)
         .map_err(|wrong| format!("{point}: {wrong}"))
 }
 
@@ -267,19 +268,33 @@ fn run_until_crash(
 }
 
 /// Opens what a crash left and holds it against every promise.
-fn recover_and_check(image: &SimFs, history: &History, model: &Model) -> Result<(), String> {
+fn recover_and_check(
+    image: &SimFs,
+    point: CrashPoint,
+    history: &History,
+    model: &Model,
+) -> Result<(), String> {
     let mut model = model.clone();
-    check_recovered(image, history, &mut model).map_err(|stop| match stop {
+    check_recovered(image, point, history, &mut model).map_err(|stop| match stop {
         Stop::Crashed => "the machine crashed again".to_owned(),
         Stop::Wrong(wrong) => wrong,
     })
 }
 
-fn check_recovered(image: &SimFs, history: &History, model: &mut Model) -> Result<(), Stop> {
+fn check_recovered(
+    image: &SimFs,
+    point: CrashPoint,
+    history: &History,
+    model: &mut Model,
+) -> Result<(), Stop> {
+    model.clock_ms -= point.clock_set_back_ms();
+    // A first recovery may have waited for the clock, or gone on without it where it was set back.
+    let waited_ms = if point.then.is_some() { LEASE_MS } else { 0 };
     // What was acknowledged is there, batches are whole, what survived is a prefix; no file is left
     // over or missing; everything is whole.
     let place = Place::Simulated(image.clone());
-    let mut world = World::open_at(model.clock_ms, place, history.setup.clone())?;
+    let clock_ms = model.clock_ms + waited_ms;
+    let mut world = World::open_at(clock_ms, place, history.setup.clone())?;
     world.survived(model, true)?;
     world.check_files(Files::JustOpened)?;
     world.verify()?;

@@ -30,8 +30,20 @@ impl Mix {
         match (self, last) {
             // What is in flight soon lands by itself, and then nobody waits for it.
             (Self::Crash, Some(Op::WriteAsync { .. })) if rng.chance(0.6) => self.wait(rng),
-            (Self::Crash, Some(Op::WriteTtl { ttl_ms, .. })) if rng.chance(0.3) => {
+            (Self::Crash | Self::Short, Some(Op::WriteTtl { ttl_ms, .. })) if rng.chance(0.3) => {
                 Op::Tick(*ttl_ms)
+            }
+            // Who is told what has expired is told it for good, wherever the clock is set at a crash.
+            (Self::Crash | Self::Short, Some(Op::Tick(_))) if rng.chance(0.4) => {
+                let from = (0..KEYS).min_by_key(|key| rank(*key)).unwrap_or(0);
+                let to = (0..KEYS).max_by_key(|key| rank(*key)).unwrap_or(0);
+                self.scan(rng, from, to)
+            }
+            (Self::Short, Some(Op::Scan { .. } | Op::Get { .. })) if rng.chance(0.05) => {
+                Op::SetBack(*rng.pick(&[1, 150, 1_000, 200_000]))
+            }
+            (Self::Short, Some(Op::SetBack(_))) if rng.chance(0.5) => {
+                Op::PowerCut(*rng.pick(&CrashPolicy::ALL))
             }
             (Self::Crash, _) => self.crash(rng),
             (Self::Short, _) => self.short(rng),

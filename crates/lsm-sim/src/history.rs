@@ -42,6 +42,17 @@ pub struct CrashPoint {
     pub then: Option<(u64, CrashPolicy)>,
 }
 
+impl CrashPoint {
+    /// How far the clock is set back at the crash, in milliseconds: mostly not at all, else by less than
+    /// the engine has said that it is ahead, or by more.
+    pub fn clock_set_back_ms(&self) -> u64 {
+        let place = CrashPolicy::ALL.iter().position(|policy| *policy == self.policy);
+        let drawn =
+            Rng::new(self.seed ^ self.step).next_u64().wrapping_add(place.unwrap_or(0) as u64);
+        [0, 1, 0, 150, 0, 1_000, 0, 200_000][drawn as usize % 8]
+    }
+}
+
 impl fmt::Display for CrashPoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "crash_at {} {:?} {}", self.step, self.policy, self.seed)?;

@@ -65,6 +65,7 @@ pub mod sequences;
 pub mod setup;
 pub mod sieve;
 pub mod soak;
+pub mod told;
 mod transactions;
 pub mod world;
 pub mod worlds;

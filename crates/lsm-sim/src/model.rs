@@ -86,6 +86,8 @@ pub struct Model {
     pub clock_ms: u64,
     /// Database time.
     pub time_ms: u64,
+    /// The latest expiry of what a reader was told is gone.
+    pub(crate) told_ms: u64,
     /// What readers see, but for what has expired.
     pub state: Contents,
     /// The keyspaces that there are.
@@ -125,6 +127,7 @@ impl Model {
             visible: 0,
             clock_ms: START_MS,
             time_ms: START_MS,
+            told_ms: 0,
             state: empty,
             catalog,
             in_doubt: None,
@@ -309,12 +312,17 @@ impl Model {
         Ok(())
     }
 
-    /// Takes over what was found after a crash, if it is what is left of some prefix of the commits
-    /// that holds all which had to survive.
+    /// Takes over what was found after a crash, while the clock showed `clock_ms`, if it is what is left
+    /// of some prefix of the commits that holds all which had to survive.
     ///
     /// # Errors
     /// What is wrong, in words.
-    pub fn crashed(&mut self, found: &Found, was_power_cut: bool) -> Result<(), String> {
+    pub fn crashed(
+        &mut self,
+        found: &Found,
+        clock_ms: u64,
+        was_power_cut: bool,
+    ) -> Result<(), String> {
         let mut at_least = if was_power_cut { 0 } else { self.written };
         if found.catalog != self.catalog {
             self.check_doubt(found)?;
@@ -329,12 +337,10 @@ impl Model {
                 _ => {}
             }
         }
-        if found.time_ms > self.time_ms.max(self.clock_ms) || found.time_ms < self.clock_ms {
-            return Err(format!("database time is {} and was {}", found.time_ms, self.time_ms));
-        }
+        self.check_time_after_crash(found.time_ms, clock_ms)?;
         let state = self.prefix(found, at_least)?;
         self.base = self.left_of(state, found)?;
-        self.time_ms = found.time_ms;
+        (self.time_ms, self.clock_ms) = (found.time_ms, clock_ms);
         self.commits.clear();
         self.written = 0;
         self.visible = 0;

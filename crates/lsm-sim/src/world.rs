@@ -135,10 +135,21 @@ impl World {
         Ok(())
     }
 
-    /// The engine's world here, with a clock that histories set.
+    /// The engine's world here, with a clock that histories set, and whoever waits for it.
     pub(crate) fn env(&self) -> Env {
         let clock_ms = Arc::clone(&self.clock_ms);
-        Env { clock: Arc::new(move || clock_ms.load(Ordering::Relaxed)), ..self.place.env() }
+        let moved_ms = Arc::clone(&self.clock_ms);
+        Env {
+            clock: Arc::new(move || clock_ms.load(Ordering::Relaxed)),
+            wait: Arc::new(move |time| {
+                moved_ms.fetch_add(time.as_millis() as u64, Ordering::Relaxed);
+            }),
+            ..self.place.env()
+        }
+    }
+
+    fn clock_ms(&self) -> u64 {
+        self.clock_ms.load(Ordering::Relaxed)
     }
 
     fn set_clock(&self, clock_ms: u64, model: &mut Model) -> Result<(), Stop> {
@@ -195,6 +206,9 @@ impl World {
         let result = self.carry_out(op, model);
         if let Some(db) = &self.db {
             model.seen_through(db.visible_seq_no());
+        }
+        if result.is_ok() && !self.place.has_crashed() {
+            model.note_told(op);
         }
         let result = result.and_then(|()| self.note_gone(model));
         result.map_err(|stop| match stop {
@@ -396,7 +410,7 @@ impl World {
     pub fn survived(&mut self, model: &mut Model, was_power_cut: bool) -> Result<(), Stop> {
         let found = self.contents()?;
         let in_doubt = model.copy();
-        model.crashed(&found, was_power_cut).map_err(Stop::Wrong)?;
+        model.crashed(&found, self.clock_ms(), was_power_cut).map_err(Stop::Wrong)?;
         self.check_ids(model)?;
         self.follow_after_crash(model)?;
         self.check_exports(model)?;

@@ -24,6 +24,7 @@ use super::{RepairOptions, listing_of_lost};
 use crate::attempt::Attempt;
 use crate::error::{Error, Result};
 use crate::flush::{as_newest_run, write_entries};
+use crate::lease::time_behind_lease;
 use crate::limiter::{Priority, RateLimiter};
 use crate::options::{KeyspaceOptions, Options};
 use crate::outputs::{OutputSpec, Outputs, WrittenTables};
@@ -140,8 +141,10 @@ fn begin(files: &Files<'_>, first_number: u64) -> Result<PathBuf> {
 fn database_time_ms(options: &RepairOptions, survey: &Survey) -> u64 {
     let properties = survey.tables.values().filter_map(|table| table.properties.as_ref());
     let tables = properties.map(|properties| properties.info.created_ms).max().unwrap_or(0);
-    let manifest = survey.manifest.as_ref().map_or(0, |read| read.state.database_time_ms);
-    options.env.now_ms().max(tables).max(manifest).max(survey.log.database_time_ms)
+    let state = survey.manifest.as_ref().map(|read| &read.state);
+    let manifest = state.map_or(0, |state| state.database_time_ms);
+    let told_ms = tables.max(manifest).max(survey.log.database_time_ms);
+    time_behind_lease(&options.env, told_ms, state.map_or(0, |state| state.leased_until_ms))
 }
 
 /// A log and a manifest of its own, and `CURRENT`, last.

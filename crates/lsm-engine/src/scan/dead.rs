@@ -30,11 +30,30 @@ impl EntryCursor {
         if keys >= LOOK_AFTER && keys.is_power_of_two() { self.pass_gap(keys) } else { Ok(()) }
     }
 
+    /// Whether more of what has expired is known to be gone than when the sources were made. From here
+    /// on blocks full of that are passed over, and the merged cursor must be placed anew.
+    #[inline]
+    pub(super) fn passes_over_more(&mut self) -> bool {
+        self.gone_by_ms != self.moment.time_ms && self.merges_with_what_is_known()
+    }
+
+    #[cold]
+    fn merges_with_what_is_known(&mut self) -> bool {
+        let knows_more = self.known_ms() != self.gone_by_ms;
+        if knows_more {
+            self.merge_anew();
+        }
+        knows_more
+    }
+
     #[cold]
     fn pass_gap(&mut self, keys: u32) -> Result<()> {
         if keys == LOOK_AFTER {
             self.dead.from.clone_from(&self.key);
             self.dead.at_gap = 0;
+        }
+        if self.passes_over_more() {
+            self.merged.seek(&self.key, 0)?;
         }
         let Some(gap) = self.core.gaps.around(&self.key, &self.moment) else { return Ok(()) };
         if *gap.from() < *self.dead.from {
@@ -71,6 +90,8 @@ impl EntryCursor {
 
     /// The stretch around `key` in which nothing lives, as far as it can be told by stepping over
     /// `entries_max` entries each way; `None`: it is not worth a gap.
+    ///
+    /// Nobody is told what has expired here, so it goes by what is known of that, and waits for nothing.
     pub(crate) fn dead_around(&mut self, key: &[u8], entries_max: u32) -> Result<Option<Stretch>> {
         self.start()?;
         let (from, before) = self.dead_before(key, entries_max)?;
@@ -82,6 +103,7 @@ impl EntryCursor {
     /// that is known.
     fn dead_before(&mut self, key: &[u8], entries_max: u32) -> Result<(Vec<u8>, u32)> {
         let gap_end = self.core.gaps.end_before(key, &self.moment);
+        let known_ms = self.known_ms();
         let mut from = key.to_vec();
         let mut keys = 0;
         // Of the key at hand, whose versions come oldest first, whether the newest that is seen lives.
@@ -104,7 +126,7 @@ impl EntryCursor {
                 keys += 1;
             }
             if self.moment.sees(entry.seq_no) {
-                let meaning = self.moment.db.shared.resolve(&entry, self.moment.time_ms);
+                let meaning = self.moment.db.shared.resolve(&entry, known_ms);
                 lives = !matches!(meaning, Meaning::Gone);
             }
             self.merged.prev()?;
@@ -115,13 +137,14 @@ impl EntryCursor {
     /// Up to where nothing lives from `key` on, and how many dead keys lie there.
     fn dead_behind(&mut self, key: &[u8], entries_max: u32) -> Result<(Vec<u8>, u32)> {
         let mut to = key.to_vec();
+        let known_ms = self.known_ms();
         let mut keys = 0;
         self.merged.seek(key, MAX_SEQ_NO)?;
         for _ in 0..entries_max {
             let Some(entry) = self.merged.entry() else { break };
             let is_dead_already = keys > 0 && is_same(entry.key, &self.key);
             if self.moment.sees(entry.seq_no) && !is_dead_already {
-                let meaning = self.moment.db.shared.resolve(&entry, self.moment.time_ms);
+                let meaning = self.moment.db.shared.resolve(&entry, known_ms);
                 if !matches!(meaning, Meaning::Gone) {
                     return Ok((entry.key.to_vec(), keys));
                 }

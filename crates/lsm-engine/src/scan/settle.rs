@@ -157,6 +157,9 @@ impl EntryCursor {
                 }
                 return Ok(());
             }
+            if self.passes_over_more() {
+                self.seek_before_key()?;
+            }
         }
     }
 

@@ -17,6 +17,7 @@ mod full_disk;
 mod gaps;
 mod ingesting;
 mod keyspaces;
+mod leasing;
 mod lending;
 mod limits;
 mod memory;

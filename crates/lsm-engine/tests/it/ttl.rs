@@ -12,41 +12,58 @@ use lsm_io::{CrashPolicy, SimFs};
 
 use crate::{key, tiny_options};
 
-const START_MS: u64 = 1_700_000_000_000;
+pub(crate) const START_MS: u64 = 1_700_000_000_000;
 
-/// A clock that a test sets, and databases that go by it.
-struct Time {
-    fs: SimFs,
+/// A clock that a test sets, and that whoever waits for it moves on, and databases that go by it.
+pub(crate) struct Time {
+    pub(crate) fs: SimFs,
     clock: Arc<AtomicU64>,
+    waited: Arc<AtomicU64>,
 }
 
 impl Time {
-    fn new(fs: SimFs) -> Self {
-        Self { fs, clock: Arc::new(AtomicU64::new(START_MS)) }
+    pub(crate) fn new(fs: SimFs) -> Self {
+        Self { fs, clock: Arc::new(AtomicU64::new(START_MS)), waited: Arc::default() }
     }
 
     /// The same clock over what another disk holds.
-    fn on(&self, fs: SimFs) -> Self {
-        Self { fs, clock: Arc::clone(&self.clock) }
+    pub(crate) fn on(&self, fs: SimFs) -> Self {
+        Self { fs, clock: Arc::clone(&self.clock), waited: Arc::clone(&self.waited) }
     }
 
-    fn set(&self, since_start_ms: u64) {
+    pub(crate) fn set(&self, since_start_ms: u64) {
         self.clock.store(START_MS + since_start_ms, Ordering::Relaxed);
     }
 
-    fn options(&self) -> Options {
-        let options = tiny_options(&self.fs);
-        let clock = Arc::clone(&self.clock);
-        let clock = Arc::new(move || clock.load(Ordering::Relaxed));
-        Options { env: Env { clock, ..options.env }, ..options }
+    /// What the clock shows, since the start.
+    pub(crate) fn now(&self) -> u64 {
+        self.clock.load(Ordering::Relaxed) - START_MS
     }
 
-    fn open(&self) -> Db {
+    /// For how many milliseconds anybody has waited for the clock.
+    pub(crate) fn waited(&self) -> u64 {
+        self.waited.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn options(&self) -> Options {
+        let options = tiny_options(&self.fs);
+        let (clock, moved) = (Arc::clone(&self.clock), Arc::clone(&self.clock));
+        let clock = Arc::new(move || clock.load(Ordering::Relaxed));
+        let waited = Arc::clone(&self.waited);
+        let wait = Arc::new(move |time: Duration| {
+            let wait_ms = u64::try_from(time.as_millis()).expect("is short");
+            moved.fetch_add(wait_ms, Ordering::Relaxed);
+            waited.fetch_add(wait_ms, Ordering::Relaxed);
+        });
+        Options { env: Env { clock, wait, ..options.env }, ..options }
+    }
+
+    pub(crate) fn open(&self) -> Db {
         Db::open_with("db", self.options()).expect("opens")
     }
 }
 
-fn ms(ms: u64) -> Duration {
+pub(crate) fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
@@ -75,7 +92,7 @@ fn the_oldest_snapshot_has_an_age_and_what_it_holds_back() {
 
 /// Every way to read one key agrees on whether it is there.
 #[track_caller]
-fn check_there<R: Reads>(reads: &R, key: &str, is_there: bool) {
+pub(crate) fn check_there<R: Reads>(reads: &R, key: &str, is_there: bool) {
     let found = reads.get(key).expect("reads").is_some();
     assert_eq!(found, is_there, "get of {key}");
     assert_eq!(reads.contains_key(key).expect("reads"), is_there, "contains_key of {key}");
@@ -176,6 +193,8 @@ fn a_keyspace_may_say_how_long_its_puts_are_kept_and_change_it_live() {
     // Killed: the log holds times of expiry, and replays them as they are.
     let killed = time.on(time.fs.kill_image());
     check(&killed.open());
+    // It has waited for the clock, which is another one here.
+    time.set(100);
     db.close().expect("closes");
     let db = time.open();
     check(&db);

@@ -28,6 +28,8 @@ fn random_edit(state: &ManifestState, random: &mut impl FnMut(u64) -> u64) -> Ma
             log_number: Some(state.log_number + random(3)),
             log_first_seq_no: Some(state.log_first_seq_no + random(50)),
             database_time_ms: Some(state.database_time_ms + random(1000)),
+            leased_until_ms: (random(2) == 0)
+                .then_some(state.database_time_ms + 1000 + random(1000)),
             writer_epoch: Some(state.writer_epoch + 1),
             ingested: (0..random(3)).map(|n| state.log_first_seq_no + 20 * n).collect(),
             ..ManifestEdit::default()
@@ -102,6 +104,32 @@ fn an_edit_that_does_not_fit_is_refused_and_nothing_is_written() {
     }
     assert_eq!((fs.steps(), manifest.bytes()), (steps, bytes));
     manifest.append(add_table(0, 8)).expect("the manifest stays usable");
+}
+
+#[test]
+fn a_lease_of_the_time_goes_with_the_next_edit_that_does_not_say_it() {
+    let fs = disk(0);
+    let mut manifest = start(&fs.shared()).expect("starts");
+    let time = |time_ms, leased_until_ms| ManifestEdit {
+        database_time_ms: Some(time_ms),
+        leased_until_ms,
+        ..ManifestEdit::default()
+    };
+    let leased = |manifest: &Manifest| {
+        let found = read(&fs).expect("reads").state;
+        assert_eq!(&found, manifest.state());
+        (found.database_time_ms, found.leased_until_ms)
+    };
+    manifest.append(time(1000, Some(1200))).expect("appends");
+    assert_eq!(leased(&manifest), (1000, 1200));
+    manifest.append(create(0, "users")).expect("appends");
+    assert_eq!(leased(&manifest), (1000, 1200), "that edit tells no time");
+    manifest.roll(7).expect("rolls");
+    assert_eq!(leased(&manifest), (1000, 1200));
+    manifest.append(time(1100, None)).expect("appends");
+    assert_eq!(leased(&manifest), (1100, 0));
+    manifest.roll(8).expect("rolls");
+    assert_eq!(leased(&manifest), (1100, 0));
 }
 
 #[test]

@@ -133,6 +133,7 @@ fn decode(tag: u64, body: &[u8], fields: &mut Vec<EditField>) -> Result<(), Malf
             }
             return Ok(());
         }
+        132 => EditField::Number { name: "leased_until_ms", number: reader.varint()? },
         _ => EditField::Unknown { tag, bytes: body.len() },
     };
     fields.push(field);
