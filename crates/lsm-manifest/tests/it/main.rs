@@ -54,7 +54,11 @@ fn add_table(keyspace: u32, number: u64) -> ManifestEdit {
         entries: 10,
         tombstones: 3,
         expiry_max_ms: Some(number),
-        expiring: (number % 2 == 0).then_some(Expiring { entries: 4, bytes: 70, last_ms: number }),
+        expiring: number.is_multiple_of(2).then_some(Expiring {
+            entries: 4,
+            bytes: 70,
+            last_ms: number,
+        }),
         ..TableRecord::default()
     };
     let added = vec![(Place { level: 0, run: number }, Arc::new(record))];
