@@ -42,7 +42,7 @@ struct Candidate<'a> {
     line: Option<FilterLine<'a>>,
 }
 
-/// What is known of a key behind the memtable that holds its value, if one does.
+/// What a read comes to that finds no value in a memtable.
 enum Found<'v> {
     /// Nothing: older ones may.
     Nothing,
