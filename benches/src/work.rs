@@ -46,7 +46,7 @@ pub(crate) fn run(store: &dyn Store, row: &Row, scale: &Scale) -> Result<Timed> 
     }
 }
 
-/// What comes before the clock starts: caches are warm, and deletes are done.
+/// What comes before the clock starts: caches are warm, deletes are done, and nothing is left to be merged.
 pub(crate) fn prepare(store: &dyn Store, row: &Row, scale: &Scale) -> Result<()> {
     let entries = scale.entries;
     match row.work {
@@ -77,6 +77,8 @@ pub(crate) fn prepare(store: &dyn Store, row: &Row, scale: &Scale) -> Result<()>
     while Instant::now() < until {
         store.get(&key_bytes(rng.below(entries)), &mut seen)?;
     }
+    // An engine that merges what it is asked for is not measured while it does.
+    store.settle()?;
     Ok(())
 }
 
