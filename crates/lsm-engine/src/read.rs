@@ -117,7 +117,22 @@ impl Shared {
         key: &[u8],
         moment: Option<&Registered>,
     ) -> Result<Option<Value>> {
-        self.counted(core, key, moment, || self.find(core, key, moment, Keep))
+        let count = core.lookups.add(1);
+        if is_sampled(count) {
+            return self.get_sampled(core, key, moment, count);
+        }
+        self.get_unsampled(core, key, moment)
+    }
+
+    /// The same, neither counted nor measured.
+    #[inline(always)] // See `find`.
+    pub(crate) fn get_unsampled(
+        &self,
+        core: &KeyspaceCore,
+        key: &[u8],
+        moment: Option<&Registered>,
+    ) -> Result<Option<Value>> {
+        self.find(core, key, moment, Keep)
     }
 
     /// What `visit` makes of the value of `key`, which it is lent.
@@ -129,20 +144,12 @@ impl Shared {
         moment: Option<&Registered>,
         visit: impl FnOnce(&[u8]) -> R,
     ) -> Result<Option<R>> {
-        self.counted(core, key, moment, || self.find(core, key, moment, Visit(visit)))
-    }
-
-    /// Carries out a point read of `key`, and counts it.
-    #[inline(always)] // See `find`.
-    fn counted<R>(
-        &self,
-        core: &KeyspaceCore,
-        key: &[u8],
-        moment: Option<&Registered>,
-        read: impl FnOnce() -> Result<R>,
-    ) -> Result<R> {
         let count = core.lookups.add(1);
-        if is_sampled(count) { self.sampled(core, key, moment, count, read) } else { read() }
+        if is_sampled(count) {
+            // Copied, so that there is one such path, however many visitors.
+            return Ok(self.get_sampled(core, key, moment, count)?.map(|value| visit(&value)));
+        }
+        self.find(core, key, moment, Visit(visit))
     }
 
     /// Finds the value of `key`, and has it taken.

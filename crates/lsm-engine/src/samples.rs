@@ -14,6 +14,7 @@ use crate::keyspace::KeyspaceCore;
 use crate::shared::Shared;
 use crate::snapshot::Registered;
 use crate::stats::Counter;
+use crate::value::Value;
 use crate::view::View;
 
 /// One read, write or seek in 256 is timed: two looks at the clock cost as much as half a read from a
@@ -190,16 +191,15 @@ impl Shared {
     /// carry nothing of it.
     #[cold]
     #[inline(never)]
-    pub(crate) fn sampled<R>(
+    pub(crate) fn get_sampled(
         &self,
         core: &KeyspaceCore,
         key: &[u8],
         moment: Option<&Registered>,
         count: u64,
-        read: impl FnOnce() -> Result<R>,
-    ) -> Result<R> {
+    ) -> Result<Option<Value>> {
         let begun = Begun::counted(count);
-        let result = read();
+        let result = self.get_unsampled(core, key, moment);
         note_lookup(&self.samples.get, &begun, &core.lookups);
         if is_one_in(count, TOUCHES_BITS) && !self.is_read_only && result.is_ok() {
             let seq_no = moment.map_or_else(|| self.commit.visible(), |moment| moment.seq_no);
