@@ -7,8 +7,8 @@
 //!
 //! An open that had anything to recover begins before it returns. After a clean close there is nothing
 //! that a read has to wait for, and the disk takes its time for the syncs: so the open leaves the
-//! beginning to whoever writes first, or finds a value expired, or to the log's thread a moment later. Until then the files are
-//! those of a database that was closed, and a close leaves them as they are.
+//! beginning to whoever writes first, or finds a value expired, or to the log's thread a moment later.
+//! Until then the files are those of a database that was closed, and a close leaves them as they are.
 //!
 //! Order: 3 before the first frame, the first edit and the first table. After a clean close every bit
 //! counts, and recovery would take for damage whatever came to it.

@@ -30,8 +30,8 @@ use crate::tables::LiveTable;
 use crate::value::{COPY_BYTES_MAX, Slice, Value};
 use crate::view::View;
 
-/// How many candidate tables are prefetched before the first is tested: about as many misses as a
-/// core can have under way, and few enough for their places to be cleared by a few stores.
+/// How many candidate tables are prefetched before the first is tested: more than a tree at rest has
+/// runs, and few enough for their places to be cleared by a few stores.
 const PREFETCHED_MAX: usize = 6;
 
 /// A table whose bounds hold the key.
@@ -58,7 +58,7 @@ enum Found<'v> {
 }
 
 /// What becomes of a value that a read finds.
-pub(crate) trait Take {
+trait Take {
     /// What it becomes.
     type Taken;
     /// Up to which length values are lent that could be kept without copying them.

@@ -52,7 +52,9 @@ impl BlockLayout {
     /// what is read by it is wrong or empty.
     #[inline]
     pub(crate) fn of_verified(bytes: &[u8]) -> Self {
-        Self::locate(bytes.first_chunk().unwrap_or(&[0; HEADER_BYTES]))
+        let layout = Self::locate(bytes.first_chunk().unwrap_or(&[0; HEADER_BYTES]));
+        // A block has an entry, on which those who walk it and divide by their number rely.
+        Self { count: layout.count.max(1), ..layout }
     }
 
     /// Reads the header of a block whose digests were left out, appends them, and checks the
@@ -124,7 +126,7 @@ impl BlockLayout {
         let key_lengths_at = kinds_at + each(FLAG_KINDS, 1);
         let ends_at = key_lengths_at + each(FLAG_KEY_LENGTHS, 2);
         let entries_at = ends_at + each(FLAG_ENDS, end_bytes);
-        let entries_end = entries_at.wrapping_add(u32_at(header, 24));
+        let entries_end = entries_at.saturating_add(u32_at(header, 24));
         Self {
             count,
             prefix_bytes: u16_at(6),
