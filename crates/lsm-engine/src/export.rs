@@ -89,7 +89,7 @@ impl Keyspace {
             file_numbers: &file_numbers,
             limiter: Arc::clone(&shared.limiter),
             created_ms: shared.database_time_ms(),
-            writes_behind: false,
+            spawn: shared.options.env.spawn,
             // A sync that fails here says nothing of the database's directory.
             commit: None,
         };
@@ -102,6 +102,7 @@ impl Keyspace {
             made_from: Vec::new(),
             ancestors: Vec::new(),
             priority: Priority::Compaction,
+            past_cache: true,
             moving: None,
         };
         let mut outputs = Outputs::new(workshop, spec);

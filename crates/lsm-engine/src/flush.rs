@@ -256,6 +256,7 @@ pub(crate) fn write_memtable_of(
         made_from,
         ancestors: Vec::new(),
         priority: Priority::Flush,
+        past_cache: !core.is_read(),
         moving: None,
     };
     let mut outputs = Outputs::new(workshop, spec);

@@ -112,6 +112,7 @@ impl Keyspace {
             made_from: Vec::new(),
             ancestors: Vec::new(),
             priority: Priority::Compaction,
+            past_cache: !self.core.is_read(),
             moving: None,
             options: options.clone(),
         };

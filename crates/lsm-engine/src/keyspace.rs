@@ -15,6 +15,7 @@ use crate::gaps::Gaps;
 use crate::iter::Iter;
 use crate::operator::Operator;
 use crate::options::{KeyspaceOptions, WriteOptions};
+use crate::readership::Readership;
 use crate::reads::{Reads, Scan};
 use crate::scan::EntryCursor;
 use crate::snapshot::Registered;
@@ -46,6 +47,8 @@ pub(crate) struct KeyspaceCore {
     pub(crate) lookups: Counter,
     /// How many there were when its runs were last merged for their sake.
     pub(crate) lookups_merged: AtomicU64,
+    /// Whether it is read while it is written.
+    pub(crate) readership: Readership,
     /// When the active memtable took its first write, in milliseconds since 1970; 0: it is empty.
     pub(crate) active_since_ms: AtomicU64,
     /// A scan has stepped over many entries for few.
@@ -98,8 +101,15 @@ impl KeyspaceCore {
         self.view.rcu(|view| change(view));
     }
 
+    /// Whether somebody reads it while it is written.
+    pub(crate) fn is_read(&self) -> bool {
+        self.readership.is_there(self.lookups.total())
+    }
+
     /// Puts `active` in place of the active memtable, which is sealed behind it.
     pub(crate) fn seal(&self, active: &Arc<Memtable>) {
+        let sealed_bytes = self.view.load().active.allocated_bytes() as u64;
+        self.readership.note_seal(self.lookups.total(), sealed_bytes);
         self.swap_view(|view| view.with_sealed(Arc::clone(active)));
         self.active_since_ms.store(0, Ordering::Relaxed);
         self.has_long_chain.store(false, Ordering::Relaxed);

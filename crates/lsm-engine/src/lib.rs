@@ -39,6 +39,7 @@
 //! | how tables are merged | `compact.rs` |
 //! | what a program's own filter is asked meanwhile | `value_filter.rs` |
 //! | when writing pauses, and what waits for that | `rest.rs` |
+//! | whether anybody reads what is written | `readership.rs` |
 //! | how tables are written, kept and removed | `outputs.rs`, `tables.rs` |
 //! | who does the work in the background, and how fast | `background.rs`, `pressure.rs`, `limiter.rs` |
 //! | how sorted entries become tables at once | `ingest.rs`, `commit/hold.rs`, `note.rs` |
@@ -117,6 +118,7 @@ mod prometheus;
 mod put_if;
 mod read;
 mod read_only;
+mod readership;
 mod reads;
 mod recover;
 mod recovery_report;

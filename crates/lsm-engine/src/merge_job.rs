@@ -189,7 +189,7 @@ impl Shared {
     fn merge_slice(&self, job: &MergeJob, slice: &Slice) -> Result<Part> {
         let inputs = &job.inputs;
         let sources = (0..inputs.runs.len())
-            .map(|run| Source::Run(RunCursor::new(Arc::clone(inputs), run)))
+            .map(|run| Source::Run(RunCursor::new(Arc::clone(inputs), run).for_merge()))
             .collect();
         let mut cursor = MergingCursor::new(sources);
         let mut outputs = Outputs::new(self.workshop(), job.spec.clone());

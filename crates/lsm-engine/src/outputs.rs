@@ -18,6 +18,7 @@ use lsm_version::{BlobRecord, TableRecord};
 pub(crate) use self::separate::Moving;
 use self::separate::Separator;
 use crate::commit::Commit;
+use crate::env::Spawn;
 use crate::error::Result;
 use crate::limiter::{LimitedFile, Priority, RateLimiter};
 use crate::options::KeyspaceOptions;
@@ -31,9 +32,8 @@ pub(crate) struct Workshop<'a> {
     pub(crate) file_numbers: &'a AtomicU64,
     pub(crate) limiter: Arc<RateLimiter>,
     pub(crate) created_ms: u64,
-    /// Whether tables are written by a thread of their own while they are being built: where somebody
-    /// waits for them, and nobody else has anything to do.
-    pub(crate) writes_behind: bool,
+    /// Whether there may be threads that write tables while these are being built.
+    pub(crate) spawn: Spawn,
     /// Where it is told that a sync of the directory failed; `None` during recovery, which then
     /// fails as a whole.
     pub(crate) commit: Option<&'a Commit>,
@@ -59,7 +59,7 @@ impl Shared {
             file_numbers: &self.file_numbers,
             limiter: Arc::clone(&self.limiter),
             created_ms: self.database_time_ms(),
-            writes_behind: false,
+            spawn: self.options.env.spawn,
             commit: Some(&self.commit),
         }
     }
@@ -92,6 +92,8 @@ pub(crate) struct OutputSpec {
     pub(crate) made_from: Vec<u64>,
     pub(crate) ancestors: Vec<u64>,
     pub(crate) priority: Priority,
+    /// Whether they go past the page cache: nobody is expected to read them soon.
+    pub(crate) past_cache: bool,
     /// Values that are to lie elsewhere from now on.
     pub(crate) moving: Option<Moving>,
 }
@@ -196,9 +198,13 @@ impl<'a> Outputs<'a> {
             let shop = &self.workshop;
             let number = shop.file_numbers.fetch_add(1, Ordering::Relaxed);
             let path = shop.dir.join(file_name(FileKind::Table, number));
-            let mut file = shop.fs.open(&path, OpenMode::CreateNew)?;
+            let mut file = match self.spec.past_cache {
+                true => shop.fs.open_direct(&path, OpenMode::CreateNew)?,
+                false => shop.fs.open(&path, OpenMode::CreateNew)?,
+            };
             self.files.paths.push(path);
-            if shop.writes_behind {
+            // Past the cache the disk itself is waited for.
+            if self.spec.past_cache && shop.spawn == Spawn::Threads {
                 file = Arc::new(WriteBehind::new(file));
             }
             let limiter = Arc::clone(&shop.limiter);

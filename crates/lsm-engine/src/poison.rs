@@ -88,6 +88,10 @@ impl Fs for NamesOnce {
         self.fs.open(path, mode)
     }
 
+    fn open_direct(&self, path: &Path, mode: OpenMode) -> lsm_io::Result<SharedFile> {
+        self.fs.open_direct(path, mode)
+    }
+
     fn list(&self, dir: &Path) -> lsm_io::Result<Vec<DirEntry>> {
         self.fs.list(dir)
     }

@@ -53,6 +53,7 @@ use crate::orphans::{Parting, part_with_orphans};
 use crate::outputs::WrittenTables;
 use crate::poison::{NamesOnce, Poison};
 use crate::pressure::PressureGate;
+use crate::readership::Readership;
 use crate::recovery_report::RecoveryReport;
 use crate::replay::{Recovery, Replayed, replay_log};
 use crate::reserve::Reserve;
@@ -246,6 +247,7 @@ pub(crate) fn new_core(state: &KeyspaceState, view: View) -> Result<Arc<Keyspace
         flushing: Mutex::default(),
         lookups: Counter::default(),
         lookups_merged: AtomicU64::new(0),
+        readership: Readership::default(),
         active_since_ms: AtomicU64::new(0),
         is_swamp: false.into(),
         gaps: Gaps::default(),

@@ -15,7 +15,6 @@ use lsm_wal::{FRAME_HEADER_BYTES, FrameKind, FrameRef, LogReport, RecoveryMode};
 
 use crate::batch::DEFAULT_KEYSPACE;
 use crate::budget::ENTRY_OVERHEAD_BYTES;
-use crate::env::Spawn;
 use crate::error::Result;
 use crate::flush::write_memtable_of;
 use crate::keyspace::KeyspaceCore;
@@ -104,7 +103,7 @@ impl Recovery<'_> {
             file_numbers: &self.file_numbers,
             limiter: Arc::clone(&self.limiter),
             created_ms: self.now_ms,
-            writes_behind: self.options.env.spawn == Spawn::Threads,
+            spawn: self.options.env.spawn,
             commit: None,
         }
     }

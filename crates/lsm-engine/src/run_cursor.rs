@@ -19,11 +19,18 @@ pub(crate) struct RunCursor {
     cursor: Option<TableCursor>,
     /// Blocks in which everything has expired by then may be passed over.
     gone_by_ms: Option<u64>,
+    /// Whether it walks over everything once.
+    is_for_merge: bool,
 }
 
 impl RunCursor {
     pub(crate) fn new(tree: Arc<Tree>, run: usize) -> Self {
-        Self { tree, run, table: 0, cursor: None, gone_by_ms: None }
+        Self { tree, run, table: 0, cursor: None, gone_by_ms: None, is_for_merge: false }
+    }
+
+    /// The same for a merge, which leaves what is in no cache out of it.
+    pub(crate) fn for_merge(self) -> Self {
+        Self { is_for_merge: true, ..self }
     }
 
     /// The same for a reader at this time, who may be spared blocks in which everything has expired,
@@ -52,7 +59,11 @@ impl RunCursor {
         self.cursor = None;
         let Some(live) = self.run().tables.get(table) else { return Ok(false) };
         let gone_by_ms = self.gone_by_ms.filter(|_| self.may_pass_over(live));
-        self.cursor = Some(live.table()?.cursor().passing_over_expired(gone_by_ms));
+        let cursor = match self.is_for_merge {
+            true => live.cursor_for_merge()?,
+            false => live.table()?.cursor(),
+        };
+        self.cursor = Some(cursor.passing_over_expired(gone_by_ms));
         self.table = table;
         Ok(true)
     }

@@ -6,9 +6,9 @@ use std::sync::{Arc, OnceLock};
 
 use crossbeam_channel::Sender;
 use lsm_entry::{Fragments, SeqNo};
-use lsm_io::{Identity, OpenMode, SharedFs};
+use lsm_io::{DirectReader, Identity, OpenMode, SharedFs};
 use lsm_manifest::{FileKind, file_name};
-use lsm_sstable::Table;
+use lsm_sstable::{Table, TableCursor};
 use lsm_version::TableRecord;
 
 use crate::blobs::OpenBlobs;
@@ -138,6 +138,17 @@ impl LiveTable {
             self.store.budget.table_opened(table.memory_bytes());
         }
         Ok(table)
+    }
+
+    /// A cursor for whoever walks over the table once: what is in no cache stays out of it.
+    pub(crate) fn cursor_for_merge(&self) -> lsm_io::Result<TableCursor> {
+        let table = self.table()?;
+        if table.is_in_memory() {
+            return Ok(table.cursor());
+        }
+        let file =
+            self.store.fs.open_direct(&self.store.path(self.record.number), OpenMode::Read)?;
+        Ok(table.cursor().reading_by(DirectReader::new(file)?))
     }
 
     /// The table's range deletes; `None`: there are none, and it need not be opened to know.

@@ -74,6 +74,14 @@ pub trait Fs: fmt::Debug + Send + Sync + 'static {
     /// `Io` with the operating system's kind: `NotFound`, `AlreadyExists` (for `CreateNew`), ...
     fn open(&self, path: &Path, mode: OpenMode) -> Result<SharedFile>;
 
+    /// The same for a file that is written, or read, once, and that nobody is expected to read soon: what
+    /// is transferred in multiples of [`DIRECT_ALIGNMENT`](crate::DIRECT_ALIGNMENT) goes past the page
+    /// cache where the system can do that. It is as durable as otherwise, after a sync.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open).
+    fn open_direct(&self, path: &Path, mode: OpenMode) -> Result<SharedFile>;
+
     /// The names in a directory, sorted.
     ///
     /// # Errors

@@ -28,6 +28,7 @@
 //! | writes that wait for no other | `write_through.rs` |
 //! | writes that nobody waits for at first | `write_behind.rs` |
 //! | long files sent to the disk while they are written | `write_back.rs` |
+//! | transfers past the page cache | `direct.rs`, `direct_reader.rs` |
 //! | which threads go first, and how long they have run | `priority.rs`, `cpu_time.rs` |
 //! | how much memory there may be | `memory.rs` |
 //! | the simulated disk | `sim.rs`, and from there `sim/` |
@@ -52,6 +53,8 @@ pub mod checksum;
 
 mod chunk;
 mod cpu_time;
+mod direct;
+mod direct_reader;
 mod mapping;
 mod memory;
 mod metadata_sync;
@@ -72,6 +75,8 @@ pub mod fuzz;
 pub use bytes::Malformed;
 pub use chunk::ChunkWriter;
 pub use cpu_time::thread_cpu_time;
+pub use direct::DIRECT_ALIGNMENT;
+pub use direct_reader::DirectReader;
 pub use error::{Error, Result};
 pub use footer::{FooterHead, FooterKind};
 pub use fs::{

@@ -17,13 +17,22 @@ pub struct Mapping(Backing);
 #[derive(Clone)]
 enum Backing {
     Mapped(Arc<memmap2::Mmap>),
-    Held(Arc<[u8]>),
+    Held { bytes: Arc<[u8]>, is_in_memory: bool },
 }
 
 impl Mapping {
     /// Bytes held in memory, posing as a mapped file.
     pub fn held(bytes: Arc<[u8]>) -> Self {
-        Self(Backing::Held(bytes))
+        Self(Backing::Held { bytes, is_in_memory: true })
+    }
+
+    /// The same, posing as a file that was written past the page cache.
+    #[cfg(feature = "sim")]
+    pub(crate) fn out_of_memory(self) -> Self {
+        match self.0 {
+            Backing::Held { bytes, .. } => Self(Backing::Held { bytes, is_in_memory: false }),
+            mapped => Self(mapped),
+        }
     }
 
     /// Maps the whole of `file`, which nobody changes while the mapping lives.
@@ -66,6 +75,15 @@ impl Mapping {
         self.advise(memmap2::Advice::WillNeed, range);
     }
 
+    /// Whether most of it is in memory, so that reading it waits for no disk: a guess from one page of each
+    /// 2 MiB, the piece in which [long files are written](crate::ChunkWriter). Yes where nobody can tell.
+    pub fn is_in_memory(&self) -> bool {
+        match &self.0 {
+            Backing::Mapped(map) => is_mostly_resident(map),
+            Backing::Held { is_in_memory, .. } => *is_in_memory,
+        }
+    }
+
     fn advise(&self, advice: memmap2::Advice, range: Range<usize>) {
         let Backing::Mapped(map) = &self.0 else { return };
         let end = range.end.min(map.len());
@@ -76,6 +94,29 @@ impl Mapping {
     }
 }
 
+#[cfg(target_os = "linux")]
+fn is_mostly_resident(map: &memmap2::Mmap) -> bool {
+    const PAGE_BYTES: usize = 4096;
+    const STRIDE_BYTES: usize = 2 << 20;
+    let is_resident = |offset: usize| {
+        let mut answer = 0_u8;
+        // SAFETY: the page lies in the mapping, which is alive and begins at the boundary of a page, and
+        // the call writes one byte for it.
+        let status = unsafe {
+            libc::mincore(map.as_ptr().add(offset).cast_mut().cast(), PAGE_BYTES, &raw mut answer)
+        };
+        status != 0 || answer & 1 != 0
+    };
+    let sampled = (0..map.len()).step_by(STRIDE_BYTES);
+    let resident = sampled.clone().filter(|offset| is_resident(*offset)).count();
+    resident * 2 >= sampled.len()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_mostly_resident(_: &memmap2::Mmap) -> bool {
+    true
+}
+
 impl Deref for Mapping {
     type Target = [u8];
 
@@ -83,7 +124,7 @@ impl Deref for Mapping {
     fn deref(&self) -> &[u8] {
         match &self.0 {
             Backing::Mapped(map) => map,
-            Backing::Held(bytes) => bytes,
+            Backing::Held { bytes, .. } => bytes,
         }
     }
 }

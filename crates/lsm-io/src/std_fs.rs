@@ -10,6 +10,7 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::direct::DirectFile;
 use crate::mapping::StoreMapping;
 use crate::metadata_sync::{Growth, check_journal};
 use crate::write_back;
@@ -47,8 +48,8 @@ impl StdFs {
     }
 }
 
-impl Fs for StdFs {
-    fn open(&self, path: &Path, mode: OpenMode) -> Result<SharedFile> {
+impl StdFs {
+    fn open_file(path: &Path, mode: OpenMode) -> Result<StdFile> {
         let mut options = OpenOptions::new();
         options.read(true).mode(NEW_FILE_MODE);
         let action = match mode {
@@ -71,7 +72,19 @@ impl Fs for StdFs {
             Ok((file, Growth::of(metadata.len())))
         });
         let (file, growth) = opened.map_err(|source| Error::io(action, path, source))?;
-        Ok(Arc::new(StdFile { path: path.to_owned(), file, growth }))
+        Ok(StdFile { path: path.to_owned(), file, growth, direct: None })
+    }
+}
+
+impl Fs for StdFs {
+    fn open(&self, path: &Path, mode: OpenMode) -> Result<SharedFile> {
+        Ok(Arc::new(Self::open_file(path, mode)?))
+    }
+
+    fn open_direct(&self, path: &Path, mode: OpenMode) -> Result<SharedFile> {
+        let file = Self::open_file(path, mode)?;
+        let direct = DirectFile::open(path, mode);
+        Ok(Arc::new(StdFile { direct, ..file }))
     }
 
     fn list(&self, dir: &Path) -> Result<Vec<DirEntry>> {
@@ -180,6 +193,8 @@ struct StdFile {
     path: PathBuf,
     file: fs::File,
     growth: Growth,
+    /// For what goes past the page cache.
+    direct: Option<DirectFile>,
 }
 
 impl StdFile {
@@ -198,13 +213,29 @@ impl File for StdFile {
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
-        self.failed("read", self.file.read_exact_at(buffer, offset))
+        let mut read = || -> io::Result<()> {
+            let past_cache = match &self.direct {
+                Some(direct) => direct.read_at(offset, buffer)?,
+                None => 0,
+            };
+            self.file.read_exact_at(&mut buffer[past_cache..], offset + past_cache as u64)
+        };
+        self.failed("read", read())
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<()> {
-        let written = self.file.write_all_at(bytes, offset);
+        let mut cached_from = offset;
+        let mut write = || -> io::Result<()> {
+            let past_cache = match &self.direct {
+                Some(direct) => direct.write_at(offset, bytes)?,
+                None => 0,
+            };
+            cached_from += past_cache as u64;
+            self.file.write_all_at(&bytes[past_cache..], cached_from)
+        };
+        let written = write();
         let end = offset.saturating_add(bytes.len() as u64);
-        write_back::follow(&self.file, offset..end);
+        write_back::follow(&self.file, cached_from..end);
         // Order: after the write, so that no sync takes the note before there is anything to sync.
         self.growth.note_write(end);
         self.failed("write", written)

@@ -1,14 +1,15 @@
 //! Writing a file by a thread of its own.
 
 use std::path::Path;
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
+use crate::direct::AlignedBuffer;
 use crate::{File, Mapping, Result, SharedFile, SharedStores};
 
 /// How many writes wait at most for the one that is being made.
-const WAITING_MAX: usize = 2;
+const WAITING_MAX: usize = 1;
 
 /// A file whose writes are made by a thread, in order, while whoever asks for them goes on: worth it where
 /// what is written is being built, and a processor is idle.
@@ -34,9 +35,17 @@ pub struct WriteBehind {
     writer: Mutex<Option<Writer>>,
 }
 
+/// Bytes on their way to an offset of the file.
+struct Write {
+    offset: u64,
+    bytes: AlignedBuffer,
+}
+
 #[derive(Debug)]
 struct Writer {
-    writes: SyncSender<(u64, Vec<u8>)>,
+    writes: SyncSender<Write>,
+    /// What has been written may be filled again.
+    written: Receiver<AlignedBuffer>,
     /// Ends with the first write that fails, or when there can be no more.
     thread: JoinHandle<Result<()>>,
 }
@@ -60,7 +69,7 @@ impl WriteBehind {
 
 /// Waits until all writes have been made.
 fn finish(writer: &mut Option<Writer>) -> Result<()> {
-    let Some(Writer { writes, thread }) = writer.take() else { return Ok(()) };
+    let Some(Writer { writes, thread, .. }) = writer.take() else { return Ok(()) };
     drop(writes);
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
@@ -68,11 +77,26 @@ fn finish(writer: &mut Option<Writer>) -> Result<()> {
 impl Writer {
     /// `None` where the system gives no thread.
     fn start(file: &SharedFile) -> Option<Self> {
-        let (writes, waiting) = sync_channel::<(u64, Vec<u8>)>(WAITING_MAX);
+        let (writes, waiting) = sync_channel::<Write>(WAITING_MAX);
+        let (emptied, written) = channel();
         let file = SharedFile::clone(file);
-        let work = move || waiting.iter().try_for_each(|(at, bytes)| file.write_at(at, &bytes));
+        let work = move || {
+            waiting.iter().try_for_each(|write| {
+                file.write_at(write.offset, write.bytes.filled())?;
+                // Nobody may want it any more.
+                let _ = emptied.send(write.bytes);
+                Ok(())
+            })
+        };
         let thread = std::thread::Builder::new().name("lsm-write".into()).spawn(work).ok()?;
-        Some(Self { writes, thread })
+        Some(Self { writes, written, thread })
+    }
+
+    /// Has these bytes written; `false`: a write before has failed.
+    fn write(&self, offset: u64, bytes: &[u8]) -> bool {
+        let mut buffer = self.written.try_recv().unwrap_or_default();
+        buffer.fill(bytes);
+        self.writes.send(Write { offset, bytes: buffer }).is_ok()
     }
 }
 
@@ -96,7 +120,7 @@ impl File for WriteBehind {
         }
         match &*writer {
             None => self.file.write_at(offset, bytes),
-            Some(running) if running.writes.send((offset, bytes.to_vec())).is_ok() => Ok(()),
+            Some(running) if running.write(offset, bytes) => Ok(()),
             // A write before this one has failed.
             Some(_) => finish(&mut writer),
         }

@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use lsm_entry::{Cursor, Direction, Entry, MAX_SEQ_NO, SeqNo, Stretch};
-use lsm_io::{Error, Result};
+use lsm_io::{DirectReader, Error, Result};
 
 use crate::Table;
 use crate::read_ahead::ReadAhead;
@@ -28,6 +28,8 @@ pub struct TableCursor {
     /// Blocks in which everything has expired by then are passed over.
     gone_by_ms: Option<u64>,
     ahead: ReadAhead,
+    /// Where blocks are read instead of where readers of the table find them.
+    apart: Option<Box<DirectReader>>,
 }
 
 /// Where in a block to arrive.
@@ -40,7 +42,22 @@ enum Edge {
 impl TableCursor {
     pub(crate) fn new(table: Arc<Table>) -> Self {
         let ahead = ReadAhead::default();
-        Self { table, block: None, number: 0, position: 0, gone_by_ms: None, ahead }
+        Self { table, block: None, number: 0, position: 0, gone_by_ms: None, ahead, apart: None }
+    }
+
+    /// The same for whoever walks over the table once: blocks are read by `reader` of the table's file, and
+    /// go into no cache.
+    #[must_use]
+    pub fn reading_by(mut self, reader: DirectReader) -> Self {
+        self.apart = Some(Box::new(reader));
+        self
+    }
+
+    fn fetch(&mut self, number: usize) -> Result<Option<HeldBlock>> {
+        match &mut self.apart {
+            None => self.table.fetch(number),
+            Some(reader) => self.table.fetch_by(reader, number),
+        }
     }
 
     /// The same for a reader at this time, spared most blocks in which everything has expired.
@@ -62,13 +79,13 @@ impl TableCursor {
     }
 
     /// The first block from `number` on that has to be read, forward.
-    fn first_alive(&self, number: usize) -> Result<usize> {
+    fn first_alive(&mut self, number: usize) -> Result<usize> {
         let alive = (number..).find(|number| !self.is_gone(*number)).unwrap_or(number);
         if alive == number {
             return Ok(alive);
         }
         // What the block before hides of its last key may go on here: then that is read as well.
-        let Some(block) = self.table.fetch(alive)? else { return Ok(alive) };
+        let Some(block) = self.fetch(alive)? else { return Ok(alive) };
         let first_key = self.table.source().view(&block).first_key();
         let goes_on = first_key == self.table.index().last_key(alive - 1);
         Ok(if goes_on { alive - 1 } else { alive })
@@ -106,7 +123,7 @@ impl TableCursor {
         if matches!(edge, Edge::First) && self.is_gone(number) {
             number = self.first_alive(number)?;
         }
-        self.block = self.table.fetch(number)?;
+        self.block = self.fetch(number)?;
         self.number = number;
         self.position = match (&self.block, edge) {
             (Some(block), Edge::Last) => block.count() - 1,
@@ -126,7 +143,7 @@ impl TableCursor {
             Edge::First => Some(self.number + 1),
             Edge::Last => self.number.checked_sub(1),
         };
-        if self.table.source().is_in_part() {
+        if self.table.source().is_in_part() && self.apart.is_none() {
             self.read_ahead(number, edge);
         }
         self.enter(number, edge)?;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use lsm_entry::Direction;
-use lsm_io::{Error, Malformed, Mapping, Result, SEAL_BYTES, Sealer, SharedFile};
+use lsm_io::{DirectReader, Error, Malformed, Mapping, Result, SEAL_BYTES, Sealer, SharedFile};
 
 use crate::block::{BlockLayout, BlockView};
 use crate::cache::{BlockCache, BlockKey, CachedBlock};
@@ -333,6 +333,24 @@ impl BlockSource {
         };
         let layout = block.layout().shifted(self.seq_no_shift);
         Ok(Some(HeldBlock { place: Place::Cached(block), layout }))
+    }
+
+    /// Block `number` of `index`, read by `reader` of this file, past all caches.
+    pub(crate) fn fetch_by(
+        &self,
+        reader: &mut DirectReader,
+        index: &TableIndex,
+        number: usize,
+    ) -> Result<Option<HeldBlock>> {
+        let Some(handle) = index.handle(number) else { return Ok(None) };
+        let block = Arc::new(self.decode(handle, reader.get(handle.offset()..handle.end())?)?);
+        let layout = block.layout().shifted(self.seq_no_shift);
+        Ok(Some(HeldBlock { place: Place::Cached(block), layout }))
+    }
+
+    /// Whether reading it waits for no disk, as far as can be told.
+    pub(crate) fn is_in_memory(&self) -> bool {
+        self.mapping.as_ref().is_none_or(Mapping::is_in_memory)
     }
 
     /// Reads a block, verified and decompressed.

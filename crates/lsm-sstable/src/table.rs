@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use lsm_bloom::FilterLine;
 use lsm_entry::{Entry, Fragments, SeqNo, Tag, ValueKind};
-use lsm_io::{Identity, Result, Sealer, SharedFile};
+use lsm_io::{DirectReader, Identity, Result, Sealer, SharedFile};
 
 use crate::block::{BlockView, Lookup};
 use crate::block_info::BlockInfo;
@@ -301,6 +301,21 @@ impl Table {
     #[inline]
     pub(crate) fn fetch(&self, number: usize) -> Result<Option<HeldBlock>> {
         self.source.fetch(&self.tail.index, number)
+    }
+
+    /// The same, read by `reader` of the table's file.
+    pub(crate) fn fetch_by(
+        &self,
+        reader: &mut DirectReader,
+        number: usize,
+    ) -> Result<Option<HeldBlock>> {
+        self.source.fetch_by(reader, &self.tail.index, number)
+    }
+
+    /// Whether reading the table waits for no disk: a guess. Yes where the file is not mapped, for whose
+    /// blocks are in memory nobody knows then.
+    pub fn is_in_memory(&self) -> bool {
+        self.source.is_in_memory()
     }
 
     /// The first block that may hold the first entry at or after (`key`, `seq_no`).

@@ -167,7 +167,7 @@ impl<'a> Copy<'a> {
                 file_numbers: &self.file_numbers,
                 limiter: Arc::clone(&self.shared.limiter),
                 created_ms: self.cut.database_time_ms,
-                writes_behind: false,
+                spawn: self.shared.options.env.spawn,
                 // A sync that fails here says nothing of the source's directory.
                 commit: None,
             };

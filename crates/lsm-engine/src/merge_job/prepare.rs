@@ -46,6 +46,7 @@ impl Shared {
             made_from: plan.tables().map(|table| table.number).collect(),
             ancestors: self.ancestors(&inputs)?,
             priority: Priority::Compaction,
+            past_cache: !core.is_read(),
             moving: Some(Moving {
                 files: tree.blobs.clone(),
                 numbers: blobs_to_move(&tree.version, written_by_ms),

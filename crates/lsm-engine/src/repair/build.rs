@@ -430,6 +430,7 @@ impl Builder<'_> {
             made_from,
             ancestors: Vec::new(),
             priority: Priority::Flush,
+            past_cache: true,
             moving: None,
         };
         Outputs::new(self.recovery.workshop(), spec)

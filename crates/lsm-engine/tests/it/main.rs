@@ -27,6 +27,7 @@ mod names;
 mod opening;
 mod options;
 mod orders;
+mod past_cache;
 mod queues;
 mod range_deletes;
 mod read_only;

@@ -14,8 +14,8 @@ use crate::{DirEntry, Error, Fs, LockOutcome, OpenMode, Result, SharedFile};
 /// The room on a disk without a limit: large, but sums of it do not overflow.
 const UNLIMITED_BYTES: u64 = 1 << 40;
 
-impl Fs for SimFs {
-    fn open(&self, path: &Path, mode: OpenMode) -> Result<SharedFile> {
+impl SimFs {
+    fn open_file(&self, path: &Path, mode: OpenMode, is_direct: bool) -> Result<SharedFile> {
         let (operation, action) = match mode {
             OpenMode::CreateNew => (Operation::Create, "create"),
             OpenMode::Read | OpenMode::ReadWrite => (Operation::Open, "open"),
@@ -23,7 +23,11 @@ impl Fs for SimFs {
         let node = self.machine.call(Call::new(operation, action, path), |state, _| {
             state.opens.note(path);
             let node = match mode {
-                OpenMode::CreateNew => state.disk.create_file(path)?,
+                OpenMode::CreateNew => {
+                    let node = state.disk.create_file(path)?;
+                    state.disk.inode_mut(node).is_past_cache = is_direct;
+                    node
+                }
                 OpenMode::Read | OpenMode::ReadWrite => state.disk.find_file(path)?,
             };
             // At the moment of a crash nobody receives the handle, so there is none to count.
@@ -34,6 +38,16 @@ impl Fs for SimFs {
         })?;
         let is_writable = mode != OpenMode::Read;
         Ok(Arc::new(SimFile::new(self.machine.clone(), node, path.to_owned(), is_writable)))
+    }
+}
+
+impl Fs for SimFs {
+    fn open(&self, path: &Path, mode: OpenMode) -> Result<SharedFile> {
+        self.open_file(path, mode, false)
+    }
+
+    fn open_direct(&self, path: &Path, mode: OpenMode) -> Result<SharedFile> {
+        self.open_file(path, mode, true)
     }
 
     fn list(&self, dir: &Path) -> Result<Vec<DirEntry>> {

@@ -120,7 +120,9 @@ impl File for SimFile {
     fn map(&self) -> Result<Mapping> {
         self.machine.call(self.call(Operation::Map, "map"), |state, _| {
             state.maps.note(&self.path);
-            Ok(Mapping::held(state.disk.inode_mut(self.node).mapped()))
+            let inode = state.disk.inode_mut(self.node);
+            let mapping = Mapping::held(inode.mapped());
+            Ok(if inode.is_past_cache { mapping.out_of_memory() } else { mapping })
         })
     }
 

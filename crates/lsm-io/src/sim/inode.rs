@@ -23,6 +23,8 @@ pub(super) struct Inode {
     pub(super) handles: u32,
     /// The current bytes in one piece, if somebody mapped them since the last change.
     mapped: Option<Arc<[u8]>>,
+    /// Whether it was written past the page cache, in which it is not to be found then.
+    pub(super) is_past_cache: bool,
 }
 
 /// A change to a file that is not durable yet.

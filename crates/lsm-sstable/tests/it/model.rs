@@ -3,10 +3,10 @@
 use lsm_entry::{
     Cursor, Direction, Entry, MAX_SEQ_NO, OwnedEntry, SeqNo, Tag, VecCursor, key_hash,
 };
-use lsm_io::Fs;
+use lsm_io::{DirectReader, Fs, OpenMode};
 use lsm_sstable::{Compression, Lent, TableCursor};
 
-use crate::support::{Disk, Rng, compressions, mapped, modes, put, small_blocks};
+use crate::support::{Disk, PATH, Rng, compressions, mapped, modes, put, small_blocks};
 
 /// Shapes of keys that have tripped one index or another.
 #[derive(Clone, Copy, Debug)]
@@ -179,7 +179,11 @@ fn check_table(seed: u64, keys: Keys, count: usize) {
                 assert!(expected.is_none() || table.may_contain(hash), "{name}");
             }
 
-            let (mut cursor, mut model) = (table.cursor(), VecCursor::new(entries.clone()));
+            // Of two cursors one reads for itself, past the cache.
+            let file = disk.fs.open_direct(PATH.as_ref(), OpenMode::Read).expect("opens");
+            let reader = DirectReader::new(file).expect("made");
+            let (cursor, mut model) = (table.cursor(), VecCursor::new(entries.clone()));
+            let mut cursor = if rng.below(2) == 0 { cursor } else { cursor.reading_by(reader) };
             assert_eq!(cursor.entry(), None, "a cursor starts at an end");
             for number in 0..300 {
                 let what = step(&mut cursor, &mut model, &entries, keys, &mut rng);
