@@ -198,6 +198,12 @@ pub trait File: fmt::Debug + Send + Sync {
     /// `Io`.
     fn map(&self) -> Result<Mapping>;
 
+    /// Whether most of the file is in the page cache, so that reading it waits for no disk: a guess. Yes
+    /// where nobody can tell.
+    fn is_in_memory(&self) -> bool {
+        true
+    }
+
     /// The file as memory to store into; what was stored is as safe as what was written, and
     /// [`sync`](Self::sync) makes it durable. `None` where overwriting may need room on the disk: a
     /// disk that is full could not be told of otherwise than by killing the process.

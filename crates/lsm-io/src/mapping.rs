@@ -17,22 +17,13 @@ pub struct Mapping(Backing);
 #[derive(Clone)]
 enum Backing {
     Mapped(Arc<memmap2::Mmap>),
-    Held { bytes: Arc<[u8]>, is_in_memory: bool },
+    Held(Arc<[u8]>),
 }
 
 impl Mapping {
     /// Bytes held in memory, posing as a mapped file.
     pub fn held(bytes: Arc<[u8]>) -> Self {
-        Self(Backing::Held { bytes, is_in_memory: true })
-    }
-
-    /// The same, posing as a file that was written past the page cache.
-    #[cfg(feature = "sim")]
-    pub(crate) fn out_of_memory(self) -> Self {
-        match self.0 {
-            Backing::Held { bytes, .. } => Self(Backing::Held { bytes, is_in_memory: false }),
-            mapped => Self(mapped),
-        }
+        Self(Backing::Held(bytes))
     }
 
     /// Maps the whole of `file`, which nobody changes while the mapping lives.
@@ -75,12 +66,12 @@ impl Mapping {
         self.advise(memmap2::Advice::WillNeed, range);
     }
 
-    /// Whether most of it is in memory, so that reading it waits for no disk: a guess from one page of each
-    /// 2 MiB, the piece in which [long files are written](crate::ChunkWriter). Yes where nobody can tell.
-    pub fn is_in_memory(&self) -> bool {
+    /// Whether most of it is in memory: a guess from one page of each 2 MiB, the piece in which [long files
+    /// are written](crate::ChunkWriter).
+    pub(crate) fn is_in_memory(&self) -> bool {
         match &self.0 {
             Backing::Mapped(map) => is_mostly_resident(map),
-            Backing::Held { is_in_memory, .. } => *is_in_memory,
+            Backing::Held(_) => true,
         }
     }
 
@@ -124,7 +115,7 @@ impl Deref for Mapping {
     fn deref(&self) -> &[u8] {
         match &self.0 {
             Backing::Mapped(map) => map,
-            Backing::Held { bytes, .. } => bytes,
+            Backing::Held(bytes) => bytes,
         }
     }
 }

@@ -279,6 +279,11 @@ impl File for StdFile {
         self.failed("map", mapped)
     }
 
+    fn is_in_memory(&self) -> bool {
+        // Mapped for a moment, to be asked about.
+        self.map().is_ok_and(|mapping| mapping.is_in_memory())
+    }
+
     fn map_for_stores(&self) -> Result<Option<SharedStores>> {
         let mapped = space::overwrites_in_place(&self.file).and_then(|is_safe| {
             if !is_safe || self.file.metadata()?.len() == 0 {

@@ -33,7 +33,7 @@ const END: u64 = u64::MAX;
 pub struct MemtableCursor {
     memtable: Arc<Memtable>,
     present: Arc<Present>,
-    tail: Piece,
+    tail: Arc<Piece>,
     /// One for each piece, then one for the tail if it holds something.
     sources: Vec<Source>,
     direction: Direction,

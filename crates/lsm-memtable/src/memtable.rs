@@ -276,7 +276,7 @@ impl Memtable {
         Some((load(&self.counts.first_seq_no), load(&self.counts.last_seq_no)))
     }
 
-    /// Takes no more writes: sorts the few entries that are not. After that,
+    /// Takes no more writes: sorts the entries that are not. After that,
     /// [`organize`](Self::organize) leaves a single piece. Waits for a writer that is still alive.
     pub fn freeze(&self) {
         let mut end = self.end.lock().expect("no writer panicked");

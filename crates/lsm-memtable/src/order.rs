@@ -7,10 +7,15 @@
 //!
 //! A full tail becomes a piece, which the writer merges with the pieces before it as long as they
 //! are of no higher *level* (digits of the length in base 16). So there is one piece of each level,
-//! an entry is copied eight times a level, and the copies are of 16 bytes in memory that the cache
-//! holds. From level 4 on pieces are *settled*: the writer leaves them to [`Order::organize`].
+//! and the copies are of 16 bytes in memory that the cache holds. From level 4 on pieces are *settled*:
+//! the writer leaves them to [`Order::organize`].
 //!
-//! A reader takes the present pieces (one atomic load), copies the tail, and never waits.
+//! A tail is as long as all that came before it, up to 16,384 entries, for as long as nobody *walks*:
+//! what is only put and got by its key is sorted in few large steps. The first walk sorts the
+//! tail for itself; the writer takes note, and goes on with tails so short that every walk may. An entry is
+//! copied eight times a level then.
+//!
+//! A reader takes the present pieces (one atomic load), sorts the tail or finds it sorted, and never waits.
 
 use std::sync::{Arc, PoisonError};
 
@@ -19,8 +24,9 @@ use lsm_entry::{Entry, SeqNo, common_prefix, digest};
 use crate::arena::{Arena, Position};
 use crate::piece::{Piece, Slot};
 use crate::prefix::Probe;
+use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{ArcSwap, Mutex};
-use crate::tail::{TAIL_ENTRIES, Tail};
+use crate::tail::{LONG_ENTRIES_MAX, SHORT_ENTRIES, Tail};
 
 /// The first level that the writer does not merge: from 65,536 entries on.
 const SETTLED_LEVEL: u32 = 4;
@@ -31,6 +37,8 @@ const FAN_IN: usize = 4;
 #[derive(Debug)]
 pub(crate) struct Order {
     present: ArcSwap<Present>,
+    /// Somebody reads in order.
+    is_walked: AtomicBool,
     /// Held by whoever merges settled pieces. Neither the writer nor a reader takes it.
     organizing: Mutex<()>,
 }
@@ -55,6 +63,8 @@ pub(crate) struct OrderEnd {
     tail: Arc<Tail>,
     first: Option<Position>,
     prefix: Vec<u8>,
+    /// How many entries were added.
+    entries: usize,
     /// All entries, as they came, where they are sorted only when the order is frozen.
     gathered: Option<Vec<Position>>,
 }
@@ -87,22 +97,18 @@ impl Present {
     }
 
     /// What the tail holds now, as a piece.
-    pub(crate) fn sorted_tail(&self, arena: &Arena) -> Piece {
-        let mut slots = Vec::with_capacity(TAIL_ENTRIES);
-        slots.extend(self.tail.slots());
-        Piece::sorted(arena, self.tail.prefix_bytes, slots)
+    pub(crate) fn sorted_tail(&self, arena: &Arena) -> Arc<Piece> {
+        self.tail.in_order(arena)
     }
 
     /// The newest version of `key` up to `seq_no`.
     fn find<'a>(&self, arena: &'a Arena, key: &[u8], seq_no: SeqNo) -> Option<Entry<'a>> {
         let probe = Probe::new(self.first_key(arena), key, seq_no);
-        let sorted = self.pieces.iter().filter_map(|piece| {
-            let slot = piece.slot(piece.seek(arena, &probe))?;
-            Some(arena.entry(slot.position))
-        });
-        let unsorted = self.tail.slots().map(|slot| arena.entry(slot.position));
-        sorted
-            .chain(unsorted)
+        let tail = self.sorted_tail(arena);
+        let pieces = self.pieces.iter().chain(std::iter::once(&tail));
+        pieces
+            .filter_map(|piece| piece.slot(piece.seek(arena, &probe)))
+            .map(|slot| arena.entry(slot.position))
             .filter(|entry| entry.key == key && entry.seq_no <= seq_no)
             .max_by_key(|entry| entry.seq_no)
     }
@@ -126,17 +132,28 @@ impl Present {
 impl Order {
     /// An empty order, which sorts what it is given at once, or, `is_gathering`, when it is frozen.
     pub(crate) fn new(is_gathering: bool) -> (Self, OrderEnd) {
-        let tail = Arc::new(Tail::new(0));
+        let tail = Arc::new(Tail::new(0, SHORT_ENTRIES));
         let gathered = is_gathering.then(Vec::new);
-        let end = OrderEnd { tail: Arc::clone(&tail), first: None, prefix: Vec::new(), gathered };
+        let (first, prefix) = (None, Vec::new());
+        let end = OrderEnd { tail: Arc::clone(&tail), first, prefix, entries: 0, gathered };
         let present =
             Present { first: None, prefix_bytes: 0, pieces: Vec::new(), tail, is_frozen: false };
-        (Self { present: ArcSwap::from_pointee(present), organizing: Mutex::new(()) }, end)
+        let present = ArcSwap::from_pointee(present);
+        (Self { present, is_walked: AtomicBool::new(false), organizing: Mutex::new(()) }, end)
     }
 
-    /// The order as it is now.
+    /// The order as it is now, for somebody who reads in it.
     pub(crate) fn present(&self) -> Arc<Present> {
+        self.note_walk();
         self.present.load_full()
+    }
+
+    /// Relaxed: the writer may take note whenever it likes.
+    #[inline]
+    fn note_walk(&self) {
+        if !self.is_walked.load(Ordering::Relaxed) {
+            self.is_walked.store(true, Ordering::Relaxed);
+        }
     }
 
     /// The newest version of `key` up to `seq_no`.
@@ -146,6 +163,7 @@ impl Order {
         key: &[u8],
         seq_no: SeqNo,
     ) -> Option<Entry<'a>> {
+        self.note_walk();
         self.present.load().find(arena, key, seq_no)
     }
 
@@ -156,7 +174,9 @@ impl Order {
             self.shorten_prefix(arena, end, key, position);
         }
         let slot = Slot { digest: digest(key, end.prefix.len()), position };
-        if end.tail.push(slot) == TAIL_ENTRIES {
+        end.entries += 1;
+        let is_full = end.tail.push(slot);
+        if is_full || (end.tail.is_long() && self.is_walked.load(Ordering::Relaxed)) {
             self.begin_tail(arena, end, false);
         }
     }
@@ -178,7 +198,7 @@ impl Order {
         if let Some(gathered) = end.gathered.take().filter(|gathered| !gathered.is_empty()) {
             let prefix_bytes = end.prefix.len();
             let piece = Arc::new(Piece::gathered(arena, prefix_bytes, &gathered));
-            end.tail = Arc::new(Tail::new(prefix_bytes));
+            end.tail = Arc::new(Tail::new(prefix_bytes, SHORT_ENTRIES));
             self.present.store(Arc::new(Present {
                 first: end.first,
                 prefix_bytes,
@@ -203,12 +223,15 @@ impl Order {
                 break;
             }
             let first_key = present.first_key(arena);
-            carried = Piece::merged(arena, first_key, prefix_bytes, &[piece, &carried]);
+            let both = Piece::merged(arena, first_key, prefix_bytes, &[piece, &carried]);
+            carried = Arc::new(both);
             merged += 1;
         }
+        let is_long = !is_frozen && !self.is_walked.load(Ordering::Relaxed);
+        let entries = if is_long { end.entries.min(LONG_ENTRIES_MAX) } else { 0 };
         drop(present);
-        let carried = (carried.len() > 0).then(|| Arc::new(carried));
-        end.tail = Arc::new(Tail::new(prefix_bytes));
+        let carried = (carried.len() > 0).then_some(carried);
+        end.tail = Arc::new(Tail::new(prefix_bytes, entries.max(SHORT_ENTRIES)));
         // Meanwhile settled pieces may have been merged, but none of those at the end.
         self.present.rcu(|present| {
             let kept = present.pieces.len() - merged;
@@ -247,7 +270,7 @@ impl Order {
     pub(crate) fn allocated_bytes(&self) -> usize {
         let present = self.present.load();
         let pieces = present.pieces.iter().map(|piece| piece.allocated_bytes());
-        pieces.sum::<usize>() + size_of::<Present>() + size_of::<Tail>()
+        pieces.sum::<usize>() + size_of::<Present>() + present.tail.allocated_bytes()
     }
 }
 

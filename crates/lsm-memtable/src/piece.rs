@@ -32,14 +32,17 @@ pub(crate) struct Slot {
 
 impl Piece {
     /// The piece of slots in any order.
-    pub(crate) fn sorted(arena: &Arena, prefix_bytes: usize, mut slots: Vec<Slot>) -> Self {
-        // No two are equal, but the stable sort is the one that finds and merges what is sorted.
-        slots.sort_by(|one, other| compare(arena, one, other));
-        Self::of(prefix_bytes, slots)
+    pub(crate) fn of_any(arena: &Arena, prefix_bytes: usize, mut slots: Vec<Slot>) -> Self {
+        // Digests alone first, which takes no branch, nor a look at any entry.
+        slots.sort_unstable_by_key(|slot| slot.digest);
+        for alike in slots.chunk_by_mut(|one, next| one.digest == next.digest) {
+            alike.sort_unstable_by(|one, other| compare_entries(arena, one, other));
+        }
+        Self::sorted(prefix_bytes, slots)
     }
 
     /// The piece of slots in order.
-    fn of(prefix_bytes: usize, slots: Vec<Slot>) -> Self {
+    pub(crate) fn sorted(prefix_bytes: usize, slots: Vec<Slot>) -> Self {
         let fences = slots.iter().step_by(FENCE_DISTANCE).map(|slot| slot.digest);
         // A short piece needs none.
         let fences =
@@ -53,13 +56,12 @@ impl Piece {
             digest: digest(arena.entry(position).key, prefix_bytes),
             position,
         };
-        let mut slots: Vec<Slot> = positions.iter().map(slot).collect();
-        // Digests alone first, which takes no branch, nor a look at any entry.
-        slots.sort_unstable_by_key(|slot| slot.digest);
-        for alike in slots.chunk_by_mut(|one, next| one.digest == next.digest) {
-            alike.sort_unstable_by(|one, other| compare(arena, one, other));
-        }
-        Self::of(prefix_bytes, slots)
+        Self::of_any(arena, prefix_bytes, positions.iter().map(slot).collect())
+    }
+
+    /// The piece of this one's entries and of another's, which share the prefix.
+    pub(crate) fn merged_with(&self, arena: &Arena, other: &Self) -> Self {
+        Self::sorted(self.prefix_bytes, merge(arena, &self.slots, &other.slots))
     }
 
     /// One piece of several, under a prefix that is no longer than theirs. Those at the end are merged
@@ -75,7 +77,7 @@ impl Piece {
             let slots = piece.rebased(first_key, prefix_bytes);
             merged = if merged.is_empty() { slots } else { merge(arena, &slots, &merged).into() };
         }
-        Self::of(prefix_bytes, merged.into_owned())
+        Self::sorted(prefix_bytes, merged.into_owned())
     }
 
     /// Its slots as they are under a prefix that is no longer than its own.
@@ -186,13 +188,8 @@ fn is_below(one: &[Slot], other: &[Slot]) -> bool {
     }
 }
 
-/// The order of two entries whose digests were taken after one prefix.
-#[inline]
-fn compare(arena: &Arena, one: &Slot, other: &Slot) -> Ordering {
-    one.digest.cmp(&other.digest).then_with(|| compare_entries(arena, one, other))
-}
-
-/// The same where digests do not tell: never inlined, so that those which do need few registers.
+/// The order of two entries whose digests do not tell: never inlined, so that those which do need few
+/// registers.
 #[inline(never)]
 fn compare_entries(arena: &Arena, one: &Slot, other: &Slot) -> Ordering {
     arena.entry(one.position).compare(&arena.entry(other.position))

@@ -348,11 +348,6 @@ impl BlockSource {
         Ok(Some(HeldBlock { place: Place::Cached(block), layout }))
     }
 
-    /// Whether reading it waits for no disk, as far as can be told.
-    pub(crate) fn is_in_memory(&self) -> bool {
-        self.mapping.as_ref().is_none_or(Mapping::is_in_memory)
-    }
-
     /// Reads a block, verified and decompressed.
     fn load(&self, handle: BlockHandle) -> Result<CachedBlock> {
         let sealed_bytes = handle.bytes as usize + SEAL_BYTES;

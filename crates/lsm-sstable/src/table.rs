@@ -312,10 +312,9 @@ impl Table {
         self.source.fetch_by(reader, &self.tail.index, number)
     }
 
-    /// Whether reading the table waits for no disk: a guess. Yes where the file is not mapped, for whose
-    /// blocks are in memory nobody knows then.
+    /// Whether reading the table waits for no disk: a guess.
     pub fn is_in_memory(&self) -> bool {
-        self.source.is_in_memory()
+        self.source.file().is_in_memory()
     }
 
     /// The first block that may hold the first entry at or after (`key`, `seq_no`).

@@ -120,10 +120,12 @@ impl File for SimFile {
     fn map(&self) -> Result<Mapping> {
         self.machine.call(self.call(Operation::Map, "map"), |state, _| {
             state.maps.note(&self.path);
-            let inode = state.disk.inode_mut(self.node);
-            let mapping = Mapping::held(inode.mapped());
-            Ok(if inode.is_past_cache { mapping.out_of_memory() } else { mapping })
+            Ok(Mapping::held(state.disk.inode_mut(self.node).mapped()))
         })
+    }
+
+    fn is_in_memory(&self) -> bool {
+        !self.machine.lock().disk.inode(self.node).is_past_cache
     }
 
     fn map_for_stores(&self) -> Result<Option<SharedStores>> {

@@ -7,4 +7,5 @@ mod model;
 mod range_deletes;
 mod room;
 mod support;
+mod tails;
 mod versions;

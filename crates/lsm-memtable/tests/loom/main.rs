@@ -86,7 +86,7 @@ fn a_key_that_gets_its_slot_is_seen_whole_or_not_at_all() {
 fn a_cursor_made_beside_the_writer_sees_what_a_point_read_saw() {
     explore("cursors", Some(3), || {
         let memtable = memtable();
-        // Two entries fill a tail here, so an insertion below publishes a piece.
+        // A tail has one slot here, and the third, before which nobody has walked, two.
         insert(&memtable, b"b", 1);
         let reader = beside(&memtable, |memtable| {
             let seen = get(memtable, b"b", MAX_SEQ_NO);
@@ -98,6 +98,23 @@ fn a_cursor_made_beside_the_writer_sees_what_a_point_read_saw() {
         insert(&memtable, b"b", 3);
         reader.join().unwrap();
         assert_eq!(walk(&memtable).len(), 3);
+    });
+}
+
+#[test]
+fn walks_that_sort_a_long_tail_at_once_see_it_whole() {
+    explore("long tails", Some(3), || {
+        let memtable = memtable();
+        // The third has a tail with room for two, which nobody has walked over.
+        (1..).zip([b"c", b"a", b"b"]).for_each(|(seq_no, key)| insert(&memtable, key, seq_no));
+        let reader = beside(&memtable, |memtable| {
+            let (first, second) = (walk(memtable), walk(memtable));
+            assert!(first.len() >= 3 && second.len() >= first.len(), "{first:?}, {second:?}");
+        });
+        assert_eq!(walk(&memtable).len(), 3);
+        insert(&memtable, b"b", 4);
+        assert_eq!(walk(&memtable).len(), 4);
+        reader.join().unwrap();
     });
 }
 
