@@ -13,6 +13,7 @@ use lsm_version::TableRecord;
 
 use crate::blobs::OpenBlobs;
 use crate::budget::Budget;
+use crate::env::Spawn;
 use crate::options::{Options, ReadMode};
 
 /// Where tables live and how they are read; shared by all keyspaces.
@@ -22,6 +23,8 @@ pub(crate) struct TableStore {
     pub(crate) dir: PathBuf,
     pub(crate) budget: Arc<Budget>,
     pub(crate) read_mode: ReadMode,
+    /// Whether there may be threads that read ahead.
+    may_spawn: bool,
     /// What this process may use of memory, if the system tells.
     memory_limit_bytes: Option<u64>,
     /// The files of all tables that some view holds.
@@ -45,6 +48,7 @@ impl TableStore {
             dir: dir.to_owned(),
             budget: Budget::new(options),
             read_mode: options.read_mode,
+            may_spawn: options.env.spawn == Spawn::Threads,
             memory_limit_bytes: lsm_io::memory_limit_bytes(),
             live_bytes: AtomicU64::new(0),
             garbage,
@@ -148,7 +152,9 @@ impl LiveTable {
         }
         let file =
             self.store.fs.open_direct(&self.store.path(self.record.number), OpenMode::Read)?;
-        Ok(table.cursor().reading_by(DirectReader::new(file)?))
+        let reader = DirectReader::new(file)?;
+        let reader = if self.store.may_spawn { reader.reading_ahead() } else { reader };
+        Ok(table.cursor().reading_by(reader))
     }
 
     /// The table's range deletes; `None`: there are none, and it need not be opened to know.
