@@ -28,6 +28,10 @@ const LARGEST_CHUNK_BYTES_MIN: usize = if cfg!(loom) { 128 } else { 64 << 10 };
 const LARGEST_CHUNK_BYTES_MAX: usize = 1 << 30;
 const OFFSET_BITS: u32 = 32;
 
+/// So many lines of the processor's cache are asked for ahead of an entry: one of a hundred bytes ends in
+/// the third.
+const PREFETCHED_LINES: usize = 3;
+
 /// Where an entry lies, in 48 bits: the chunk in the upper 16, the offset in the lower 32. Never 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Position(u64);
@@ -276,9 +280,9 @@ impl Arena {
             let line = chunk.cells.as_ptr().cast::<i8>().wrapping_add(position.offset());
             // SAFETY: a prefetch is a hint: it neither faults nor reads, whatever the address.
             unsafe {
-                _mm_prefetch::<_MM_HINT_T0>(line);
-                // An entry seldom ends in the line in which it begins.
-                _mm_prefetch::<_MM_HINT_T0>(line.wrapping_add(64));
+                for ahead in 0..PREFETCHED_LINES {
+                    _mm_prefetch::<_MM_HINT_T0>(line.wrapping_add(64 * ahead));
+                }
             }
         }
         #[cfg(not(target_arch = "x86_64"))]
