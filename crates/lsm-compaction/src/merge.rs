@@ -6,7 +6,7 @@ use crate::clip::Clipper;
 use crate::plan::Plan;
 use crate::retention::Retention;
 use crate::slice::Slice;
-use crate::survivors::{MergeError, MergeStats, for_each_survivor_through};
+use crate::survivors::{MergeError, MergeStats, for_each_survivor};
 
 /// Takes the entries that a merge keeps, in order.
 pub trait TableSink {
@@ -75,14 +75,8 @@ pub fn merge<C: Cursor, S: TableSink>(
         last_key.extend_from_slice(entry.key);
         sink.add(entry, key_hash(entry.key))
     };
-    let stats = for_each_survivor_through(
-        cursor,
-        through,
-        retention,
-        nothing_older,
-        should_stop,
-        &mut take,
-    )?;
+    let stats =
+        for_each_survivor(cursor, through, retention, nothing_older, should_stop, &mut take)?;
     range_deletes.finish(sink).map_err(MergeError::Write)?;
     Ok(stats)
 }

@@ -74,7 +74,7 @@ impl Slice {
     }
 
     /// What of some range deletes lies in it.
-    pub(crate) fn clip(&self, range_deletes: &Fragments) -> Fragments {
+    pub fn clip(&self, range_deletes: &Fragments) -> Fragments {
         let upper = self.through().map(bound_after).unwrap_or_default();
         range_deletes.clipped(&self.lower(), &upper)
     }

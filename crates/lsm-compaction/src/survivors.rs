@@ -63,25 +63,13 @@ impl AddAssign for MergeStats {
     }
 }
 
-/// Hands `take` what survives of `cursor`'s entries, from its position on, in order.
-/// `nothing_older`: no older entry of a key lies outside what is being merged.
+/// Hands `take` what survives of `cursor`'s entries, from its position on, in order, up to the key `through`,
+/// with which it ends; `None`: up to the last. `nothing_older`: no older entry of a key lies outside what is being merged.
 ///
 /// # Errors
 /// Those of the cursor and of `take`, and `Stopped` when `should_stop` says so.
 #[inline]
 pub fn for_each_survivor<C: Cursor, W>(
-    cursor: &mut C,
-    retention: &mut Retention,
-    nothing_older: impl Fn(&[u8]) -> bool,
-    should_stop: &dyn Fn() -> bool,
-    take: impl FnMut(Entry<'_>) -> Result<(), W>,
-) -> Result<MergeStats, MergeError<C::Error, W>> {
-    for_each_survivor_through(cursor, None, retention, nothing_older, should_stop, take)
-}
-
-/// The same up to the key `through`, with which it ends; `None`: up to the last.
-#[inline]
-pub(crate) fn for_each_survivor_through<C: Cursor, W>(
     cursor: &mut C,
     through: Option<&[u8]>,
     retention: &mut Retention,

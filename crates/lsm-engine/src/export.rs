@@ -90,6 +90,7 @@ impl Keyspace {
             limiter: Arc::clone(&shared.limiter),
             created_ms: shared.database_time_ms(),
             spawn: shared.options.env.spawn,
+            writers: 1,
             // A sync that fails here says nothing of the database's directory.
             commit: None,
         };

@@ -25,6 +25,7 @@ use crate::options::KeyspaceOptions;
 use crate::shared::Shared;
 
 /// Where tables are written, under which numbers, and how fast.
+#[derive(Clone)]
 pub(crate) struct Workshop<'a> {
     pub(crate) fs: &'a SharedFs,
     pub(crate) dir: PathBuf,
@@ -34,6 +35,8 @@ pub(crate) struct Workshop<'a> {
     pub(crate) created_ms: u64,
     /// Whether there may be threads that write tables while these are being built.
     pub(crate) spawn: Spawn,
+    /// How many threads may write one memtable, a slice of its keys each.
+    pub(crate) writers: usize,
     /// Where it is told that a sync of the directory failed; `None` during recovery, which then
     /// fails as a whole.
     pub(crate) commit: Option<&'a Commit>,
@@ -60,6 +63,7 @@ impl Shared {
             limiter: Arc::clone(&self.limiter),
             created_ms: self.database_time_ms(),
             spawn: self.options.env.spawn,
+            writers: 1,
             commit: Some(&self.commit),
         }
     }

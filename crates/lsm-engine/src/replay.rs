@@ -104,6 +104,8 @@ impl Recovery<'_> {
             limiter: Arc::clone(&self.limiter),
             created_ms: self.now_ms,
             spawn: self.options.env.spawn,
+            // Nobody has anything else to do before a database is open.
+            writers: self.options.background_threads,
             commit: None,
         }
     }
@@ -226,7 +228,7 @@ impl Recovery<'_> {
         let origin = if is_repair { Origin::Repair } else { Origin::Flush };
         let older = if is_repair { Older::Unknown } else { keyspace.older() };
         let written = write_memtable_of(
-            self.workshop(),
+            &self.workshop(),
             &keyspace.core,
             &keyspace.memtable,
             retention,

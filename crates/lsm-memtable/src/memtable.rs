@@ -237,6 +237,11 @@ impl Memtable {
         MemtableCursor::new(Arc::clone(self))
     }
 
+    /// [`MemtableOptions::capacity_bytes`].
+    pub fn capacity_bytes(&self) -> usize {
+        self.capacity_bytes
+    }
+
     /// Bytes of keys and values, and of the bounds of range deletes.
     pub fn data_bytes(&self) -> usize {
         self.counts.data_bytes.load(Ordering::Relaxed)
@@ -283,6 +288,12 @@ impl Memtable {
         if !self.is_frozen.swap(true, Ordering::AcqRel) {
             self.order.freeze(&self.arena, &mut end.order);
         }
+    }
+
+    /// Up to `count` keys of entries that are about as many entries apart from each other, in order, to cut
+    /// a memtable into parts: of one that is frozen and [organized](Self::organize) they are spread over all.
+    pub fn sample_keys(&self, count: usize) -> Vec<Vec<u8>> {
+        self.order.sample(count).map(|position| self.arena.entry(position).key.to_vec()).collect()
     }
 
     pub(crate) fn is_frozen(&self) -> bool {

@@ -266,6 +266,16 @@ impl Order {
         true
     }
 
+    /// Up to `count` entries of the longest piece, as far apart from each other as may be.
+    pub(crate) fn sample(&self, count: usize) -> impl Iterator<Item = Position> + use<> {
+        let present = self.present.load();
+        let longest = present.pieces.iter().max_by_key(|piece| piece.len()).cloned();
+        let entries = longest.as_ref().map_or(0, |piece| piece.len());
+        let stride = entries.div_ceil(count.max(1)).max(1);
+        let indices = (0..entries).skip(stride - 1).step_by(stride);
+        indices.filter_map(move |index| longest.as_ref()?.slot(index).map(|slot| slot.position))
+    }
+
     /// Bytes that pieces and tail take.
     pub(crate) fn allocated_bytes(&self) -> usize {
         let present = self.present.load();

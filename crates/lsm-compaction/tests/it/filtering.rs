@@ -59,7 +59,8 @@ fn survivors(
     let mut retention = retention
         .filtering(Some(Arc::new(ByLetter)))
         .folding(Some(Arc::new(Append { is_associative: true })));
-    let stats = for_each_survivor(&mut cursor, &mut retention, nothing_older, &|| false, take);
+    let stats =
+        for_each_survivor(&mut cursor, None, &mut retention, nothing_older, &|| false, take);
     (kept, stats.expect("memory does not fail"))
 }
 
@@ -220,7 +221,7 @@ fn check_large(key: &str, fetched: Option<&'static str>, expected: Option<Entry<
         kept = Some(OwnedEntry::from(entry));
         Ok::<(), std::convert::Infallible>(())
     };
-    let stats = for_each_survivor(&mut cursor, &mut retention, |_| true, &|| false, take);
+    let stats = for_each_survivor(&mut cursor, None, &mut retention, |_| true, &|| false, take);
     let failures = stats.expect("memory does not fail").filter_failures;
     assert_eq!(kept, expected.map(OwnedEntry::from));
     assert_eq!(failures, u64::from(fetched.is_none() && key != "k"));

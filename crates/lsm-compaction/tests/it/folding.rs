@@ -64,7 +64,7 @@ fn survivors(
         kept.push(OwnedEntry::from(entry));
         Ok::<(), std::convert::Infallible>(())
     };
-    let stats = for_each_survivor(&mut cursor, retention, nothing_older, &|| false, take);
+    let stats = for_each_survivor(&mut cursor, None, retention, nothing_older, &|| false, take);
     (kept, stats.expect("memory does not fail"))
 }
 

@@ -168,13 +168,14 @@ impl<'a> Copy<'a> {
                 limiter: Arc::clone(&self.shared.limiter),
                 created_ms: self.cut.database_time_ms,
                 spawn: self.shared.options.env.spawn,
+                writers: 1,
                 // A sync that fails here says nothing of the source's directory.
                 commit: None,
             };
             // Nobody has a snapshot of the copy.
             let retention = Retention::new(Vec::new(), self.cut.database_time_ms);
             let older = self.older(&core, &edits);
-            let written = write_memtable(workshop, &core, &memtable, retention, &older)?;
+            let written = write_memtable(&workshop, &core, &memtable, retention, &older)?;
             if !written.records().is_empty() {
                 edits.push((core.id, flush_edit(&written)));
             }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use lsm_compaction::{Retention, TableSink};
+use lsm_compaction::{Retention, Slice, TableSink};
 use lsm_entry::{Cursor, Entry, Fragments, MAX_SEQ_NO, MergingCursor, SeqNo, key_hash};
 use lsm_io::{Identity, OpenMode};
 use lsm_manifest::{FileKind, KeyspaceState, Manifest, ManifestState, file_name, parse_file_name};
@@ -374,6 +374,7 @@ impl Builder<'_> {
         let nothing_older = |_: &[u8]| false;
         write_entries(
             &mut cursor,
+            &Slice::default(),
             &mut outputs,
             &mut retention,
             nothing_older,

@@ -125,3 +125,56 @@ fn threads_without_work_help_with_a_merge() {
     assert!(meeting.0.here.lock().expect("nobody panicked").len() >= 3);
     assert_eq!(content(&db), left);
 }
+
+/// What the log of a database holds that is never closed: keys, deletes, and a range delete over the middle.
+fn fill_log(db: &Db) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    for n in 0..200 {
+        db.put(key(n), vec![b'o'; 100]).expect("writes");
+    }
+    db.delete_range(key(50)..key(150)).expect("writes");
+    for n in (0..200).step_by(3) {
+        db.delete(key(n)).expect("writes");
+        db.put(key(n + 1), vec![b'n'; 20]).expect("writes");
+    }
+    content(db)
+}
+
+#[test]
+fn what_an_open_finds_in_a_full_log_is_one_run_of_a_table_for_each_thread() {
+    for is_threaded in [false, true] {
+        let fs = SimFs::new(0);
+        let roomy = |options| Options { memtable_bytes: Some(64 << 10), ..options };
+        let db = Db::open_with("db", roomy(tiny_options(&fs))).expect("opens");
+        let left = fill_log(&db);
+        let image = fs.kill_image();
+        let options = if is_threaded { threaded(&image) } else { tiny_options(&image) };
+        let db = Db::open_with("db", roomy(options)).expect("opens again");
+        assert_eq!(content(&db), left, "threads: {is_threaded}");
+        let shape = db.default_keyspace().shape();
+        assert_eq!(shape.runs.len(), 1, "{shape:?}");
+        let tables = &shape.runs[0].tables;
+        assert_eq!(tables.len(), 2, "{shape:?}");
+        db.compact_range::<&[u8]>(..).expect("merges");
+        assert_eq!(content(&db), left, "threads: {is_threaded}");
+    }
+}
+
+#[test]
+fn a_failure_in_any_slice_of_a_replay_fails_the_open_and_leaves_no_table() {
+    let fs = SimFs::new(0);
+    let db = Db::open_with("db", tiny_options(&fs)).expect("opens");
+    let left = fill_log(&db);
+    let mut failures = 0;
+    for write in 1.. {
+        let image = fs.kill_image();
+        image.fail(nth(write).write_of("*.sst"));
+        let opened = Db::open_with("db", tiny_options(&image));
+        let Err(error) = opened else { break };
+        assert_eq!(error.kind(), ErrorKind::Io, "write {write}: {error}");
+        assert_eq!(tables(&image), 0, "write {write}");
+        failures += 1;
+        let db = Db::open_with("db", tiny_options(&image)).expect("opens after all");
+        assert_eq!(content(&db), left, "write {write}");
+    }
+    assert!(failures >= 2, "{failures} writes failed");
+}
