@@ -301,6 +301,7 @@ impl Shared {
         self.snapshots.meet(self.database_time_ms());
         if self.rest.look(self.commit.appended(), self.database_time_ms()) {
             self.background.wake_compaction();
+            self.budget.spare.release();
         }
         self.seal_by_age();
         self.seal_by_log_size();

@@ -13,13 +13,14 @@
 //! | cursors | when one is made or dropped, by estimate | the same |
 //! | open blob files, large values read from them | when one is opened, read or dropped | the same |
 //! | memtables that only readers hold | with the memtables | the same |
+//! | what flushed memtables leave to the next | by itself, one memtable at most | giving it back to the system, also when writing pauses |
 //!
 //! All keyspaces share the memtables' part, so many of them need no more memory than one.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use lsm_memtable::Memtable;
+use lsm_memtable::{Memtable, SpareMemory};
 use lsm_sstable::BlockCache;
 
 use crate::commit::Order;
@@ -62,6 +63,8 @@ pub(crate) struct Budget {
     sealed: Mutex<Vec<Weak<Memtable>>>,
     /// Bytes of those that no view needs any more, when they were last counted.
     held_bytes: AtomicU64,
+    /// What flushed memtables leave to those that come.
+    pub(crate) spare: Arc<SpareMemory>,
 }
 
 /// What takes memory now, in bytes.
@@ -79,6 +82,8 @@ pub struct MemoryMetrics {
     pub sealed_memtable_bytes: u64,
     /// Memtables that are flushed already, but that some reader still holds.
     pub held_memtable_bytes: u64,
+    /// What flushed memtables have left to the next.
+    pub spare_memtable_bytes: u64,
     /// The most that memtables may take together, at present.
     pub memtable_bytes_max: u64,
     /// Blocks in the cache.
@@ -100,6 +105,7 @@ impl MemoryMetrics {
         self.active_memtable_bytes
             + self.sealed_memtable_bytes
             + self.held_memtable_bytes
+            + self.spare_memtable_bytes
             + self.cache_bytes
             + self.table_bytes
             + self.cursor_bytes
@@ -125,6 +131,7 @@ impl Budget {
             blob_bytes: Arc::default(),
             sealed: Mutex::default(),
             held_bytes: AtomicU64::new(0),
+            spare: SpareMemory::new(options.spare_memtable_bytes()),
         })
     }
 
@@ -224,6 +231,14 @@ impl Budget {
             self.cache.set_capacity(left);
         }
     }
+
+    /// Keeps nothing for memtables to come that those which are there may need.
+    fn balance_spare(&self, memtables: MemtableBytes) {
+        let held = self.held_bytes.load(Ordering::Relaxed) + self.spare.bytes() as u64;
+        if memtables.active + memtables.sealed + held > self.memtable_bytes_max() {
+            self.spare.release();
+        }
+    }
 }
 
 /// What memtables take that views need.
@@ -294,6 +309,7 @@ impl Shared {
         let bytes = MemtableBytes::of(cores);
         self.budget.count_held(bytes.sealed);
         self.budget.balance();
+        self.budget.balance_spare(bytes);
         bytes
     }
 
@@ -307,6 +323,7 @@ impl Shared {
             active_memtable_bytes: memtables.active,
             sealed_memtable_bytes: memtables.sealed,
             held_memtable_bytes: budget.held_bytes.load(Ordering::Relaxed),
+            spare_memtable_bytes: budget.spare.bytes() as u64,
             memtable_bytes_max: budget.memtable_bytes_max(),
             cache_bytes: budget.cache.used_bytes(),
             cache_bytes_max: budget.cache.capacity_bytes(),

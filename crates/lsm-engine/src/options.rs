@@ -171,6 +171,11 @@ impl Options {
         MemtableOptions { capacity_bytes, hash_seed }
     }
 
+    /// What flushed memtables may leave to the next: the memory of one, its index included.
+    pub(crate) fn spare_memtable_bytes(&self) -> usize {
+        usize::try_from(self.effective_memtable_bytes() / 4 * 5).unwrap_or(usize::MAX)
+    }
+
     /// The part of `memory_bytes` that the cache takes, with what belongs to open tables and cursors.
     pub(crate) fn cache_part_bytes(&self) -> u64 {
         self.effective_cache_bytes().min(self.memory_bytes / 8 * 7)

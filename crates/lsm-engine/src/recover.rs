@@ -300,7 +300,8 @@ fn recover(
     let mut keyspaces = Vec::new();
     for keyspace in &state.keyspaces {
         let tree = Tree::new(Arc::clone(&keyspace.version), None, &tables);
-        let active = Memtable::new(options.memtable_options(recovery.hash_seed, 0));
+        let memtable_options = options.memtable_options(recovery.hash_seed, 0);
+        let active = Memtable::with_spare(memtable_options, &tables.budget.spare);
         let core = new_core(keyspace, View::opened(Arc::new(active), tree))?;
         let memtable = recovery.new_memtable(0);
         keyspaces.push(Replayed::new(core, keyspace.flushed_through, memtable));

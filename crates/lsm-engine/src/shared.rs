@@ -96,7 +96,8 @@ impl Shared {
 
     /// An empty memtable with room for at least `data_bytes`.
     pub(crate) fn new_memtable(&self, data_bytes: u64) -> Arc<Memtable> {
-        Arc::new(Memtable::new(self.options.memtable_options(self.hash_seed, data_bytes)))
+        let options = self.options.memtable_options(self.hash_seed, data_bytes);
+        Arc::new(Memtable::with_spare(options, &self.budget.spare))
     }
 
     /// Whether writes can be taken at all; sees to it that the database has begun.

@@ -11,9 +11,11 @@
 use std::cell::UnsafeCell;
 use std::fmt;
 use std::mem::MaybeUninit;
+use std::sync::Arc;
 
 use lsm_entry::{Entry, SeqNo, Tag};
 
+use crate::spare::SpareMemory;
 use crate::sync::OnceLock;
 
 /// Bytes before key and value.
@@ -70,10 +72,12 @@ pub(crate) struct Arena {
     chunks: Box<[OnceLock<Chunk>]>,
     /// How long chunks grow.
     largest_chunk_bytes: usize,
+    /// Where chunks come from and go to, if they can.
+    spare: Option<Arc<SpareMemory>>,
 }
 
 /// A byte that is written once, by one thread, while others may look at its neighbours.
-type Cell = UnsafeCell<MaybeUninit<u8>>;
+pub(crate) type Cell = UnsafeCell<MaybeUninit<u8>>;
 
 struct Chunk {
     cells: Box<[Cell]>,
@@ -81,20 +85,23 @@ struct Chunk {
     watch: crate::modelled::Watch,
 }
 
+/// Memory as it comes from the allocator: pages that nobody writes to are never touched.
+fn fresh_cells(bytes: usize) -> Box<[Cell]> {
+    let cells = Box::<[Cell]>::new_uninit_slice(bytes);
+    // SAFETY: a cell is a `MaybeUninit`, which needs no initialisation.
+    unsafe { cells.assume_init() }
+}
+
 // SAFETY: bytes are written by the one writer before their position is published (a release store
 // that every reader's acquire load pairs with), and only read afterwards.
 unsafe impl Sync for Chunk {}
 
 impl Chunk {
-    /// Memory as it comes from the allocator: pages that nobody writes to are never touched.
-    fn new(bytes: usize) -> Self {
-        let cells = Box::<[Cell]>::new_uninit_slice(bytes);
-        // SAFETY: a cell is a `MaybeUninit`, which needs no initialisation.
-        let cells = unsafe { cells.assume_init() };
+    fn new(cells: Box<[Cell]>) -> Self {
         Self {
-            cells,
             #[cfg(loom)]
-            watch: crate::modelled::Watch::new(bytes),
+            watch: crate::modelled::Watch::new(cells.len()),
+            cells,
         }
     }
 }
@@ -133,7 +140,7 @@ impl ArenaEnd {
 
 impl Arena {
     /// An empty arena that takes entries of `capacity_bytes` in all, headers and padding included.
-    pub(crate) fn new(capacity_bytes: usize) -> Self {
+    pub(crate) fn new(capacity_bytes: usize, spare: Option<Arc<SpareMemory>>) -> Self {
         let largest_chunk_bytes = (capacity_bytes / 16)
             .clamp(LARGEST_CHUNK_BYTES_MIN, LARGEST_CHUNK_BYTES_MAX)
             .next_power_of_two();
@@ -141,7 +148,8 @@ impl Arena {
         // Of full-length chunks at least three quarters are used, so there are less than twice as
         // many as the capacity holds; four times as many entries are long enough for their own.
         let chunks = doublings + 6 * capacity_bytes.div_ceil(largest_chunk_bytes) + 2;
-        Self { chunks: (0..chunks).map(|_| OnceLock::new()).collect(), largest_chunk_bytes }
+        let chunks = (0..chunks).map(|_| OnceLock::new()).collect();
+        Self { chunks, largest_chunk_bytes, spare }
     }
 
     /// Bytes of the table of chunks.
@@ -231,7 +239,9 @@ impl Arena {
     #[cold]
     fn new_chunk(&self, end: &mut ArenaEnd, bytes: usize) -> usize {
         let number = end.chunks;
-        let is_new = self.chunks[number].set(Chunk::new(bytes)).is_ok();
+        let spare = self.spare.as_ref().and_then(|spare| spare.take_chunk(bytes));
+        let cells = spare.unwrap_or_else(|| fresh_cells(bytes));
+        let is_new = self.chunks[number].set(Chunk::new(cells)).is_ok();
         assert!(is_new, "an arena has one end");
         end.chunks += 1;
         end.allocated_bytes += bytes;
@@ -290,6 +300,17 @@ impl Arena {
     }
 }
 
+/// What is long enough to be worth it is left to the memtables that come.
+#[cfg(not(loom))]
+impl Drop for Arena {
+    fn drop(&mut self) {
+        let Some(spare) = &self.spare else { return };
+        for chunk in self.chunks.iter_mut().filter_map(OnceLock::take) {
+            spare.keep_chunk(chunk.cells);
+        }
+    }
+}
+
 impl fmt::Debug for Arena {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let chunks = self.chunks.iter().filter_map(OnceLock::get).map(|chunk| chunk.cells.len());
@@ -323,7 +344,7 @@ mod tests {
 
     #[test]
     fn entries_of_every_length_read_back() {
-        let arena = Arena::new(64 << 20);
+        let arena = Arena::new(64 << 20, None);
         let mut end = ArenaEnd::new();
         let mut twin = Twin::default();
         for length in [0, 1, 7, 8, 4096, 100, 300_000, 3, 9_000_000, 50, 4_000_000, 65_535] {
@@ -336,7 +357,7 @@ mod tests {
 
     #[test]
     fn a_giant_first_entry_is_not_written_over() {
-        let arena = Arena::new(1 << 20);
+        let arena = Arena::new(1 << 20, None);
         let mut end = ArenaEnd::new();
         let mut twin = Twin::default();
         twin.append(&arena, &mut end, Entry::put(b"giant", 1, &vec![9; 1 << 20]));
@@ -347,13 +368,13 @@ mod tests {
     #[test]
     fn chunks_suffice_however_the_capacity_is_used_up() {
         for capacity_bytes in [1 << 10, 100_000, 3 << 20] {
-            let largest = Arena::new(capacity_bytes).largest_chunk_bytes;
+            let largest = Arena::new(capacity_bytes, None).largest_chunk_bytes;
             // Lengths that waste as much as can be: just too long for the rest of a chunk, or just
             // long enough for a chunk of their own.
             for length in
                 [100, largest / 5, largest / 4 - 40, largest / 4, largest / 4 + 1, largest]
             {
-                let arena = Arena::new(capacity_bytes);
+                let arena = Arena::new(capacity_bytes, None);
                 let mut end = ArenaEnd::new();
                 let value = vec![0; length.saturating_sub(HEADER_BYTES)];
                 let entry = Entry::put(b"", 1, &value);
@@ -366,7 +387,7 @@ mod tests {
 
     #[test]
     fn an_arena_takes_little_more_than_its_entries() {
-        let arena = Arena::new(64 << 20);
+        let arena = Arena::new(64 << 20, None);
         let mut end = ArenaEnd::new();
         let value = [7; 100];
         for written in 0..400_000 {
@@ -379,7 +400,7 @@ mod tests {
 
     #[test]
     fn readers_see_whole_entries_beside_the_writer() {
-        let arena = Arena::new(4 << 20);
+        let arena = Arena::new(4 << 20, None);
         let newest = std::sync::atomic::AtomicU64::new(0);
         let written = 20_000;
         std::thread::scope(|scope| {

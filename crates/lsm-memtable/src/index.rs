@@ -7,8 +7,10 @@
 #![allow(unsafe_code)] // One of the few files that may: lazily zeroed memory, and a prefetch.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::arena::Position;
+use crate::spare::SpareMemory;
 use crate::sync::OnceLock;
 use crate::sync::atomic::{AtomicU64, Ordering};
 
@@ -24,6 +26,8 @@ pub(crate) struct Index {
     /// How many keys each segment takes before the next is begun.
     segment_keys: [usize; SEGMENTS],
     seed: u64,
+    /// Where slots come from and go to, if they can.
+    spare: Option<Arc<SpareMemory>>,
 }
 
 /// Where the writer stands. Each index has one.
@@ -44,7 +48,7 @@ pub(crate) struct Place {
 impl Index {
     /// An index with room for `keys_max` keys. `seed` is mixed into every hash, so that nobody
     /// outside knows which keys fall together.
-    pub(crate) fn new(keys_max: usize, seed: u64) -> Self {
+    pub(crate) fn new(keys_max: usize, seed: u64, spare: Option<Arc<SpareMemory>>) -> Self {
         let mut left = keys_max;
         let mut take = |keys: usize| {
             let keys = keys.min(left);
@@ -55,7 +59,7 @@ impl Index {
         // then, and few of the keys of a full memtable lie outside the last.
         let segment_keys =
             [take(FIRST_SEGMENT_KEYS), take(keys_max / 128), take(keys_max / 8), take(usize::MAX)];
-        Self { segments: std::array::from_fn(|_| OnceLock::new()), segment_keys, seed }
+        Self { segments: std::array::from_fn(|_| OnceLock::new()), segment_keys, seed, spare }
     }
 
     /// The newest version of the key with this hash that `look` recognises: what `look` made of it,
@@ -105,8 +109,9 @@ impl Index {
             end.keys = 0;
             assert!(end.segment < SEGMENTS, "has_room bounds the number of keys");
         }
-        let slots = self.segments[end.segment]
-            .get_or_init(|| blank_slots(slot_count(end.segment, self.segment_keys[end.segment])));
+        let slots = self.segments[end.segment].get_or_init(|| {
+            self.new_slots(slot_count(end.segment, self.segment_keys[end.segment]))
+        });
         let mixed = self.mix(hash);
         let mut slot = home(slots.len(), mixed);
         while slots[slot].load(Ordering::Relaxed) != 0 {
@@ -115,6 +120,11 @@ impl Index {
         end.keys += 1;
         // Order: as in `replace`.
         slots[slot].store(tag(mixed) | position.to_bits(), Ordering::Release);
+    }
+
+    fn new_slots(&self, count: usize) -> Box<[AtomicU64]> {
+        let spare = self.spare.as_ref().and_then(|spare| spare.take_slots(count));
+        spare.unwrap_or_else(|| blank_slots(count))
     }
 
     /// Begins loading the slots of a hash.
@@ -183,6 +193,17 @@ fn blank_slots(count: usize) -> Box<[AtomicU64]> {
     (0..count).map(|_| AtomicU64::new(0)).collect()
 }
 
+/// What is long enough to be worth it is left to the memtables that come.
+#[cfg(not(loom))]
+impl Drop for Index {
+    fn drop(&mut self) {
+        let Some(spare) = &self.spare else { return };
+        for slots in self.segments.iter_mut().filter_map(OnceLock::take) {
+            spare.keep_slots(slots);
+        }
+    }
+}
+
 impl fmt::Debug for Index {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let slots = self.segments.iter().filter_map(OnceLock::get).map(|slots| slots.len());
@@ -209,7 +230,7 @@ mod tests {
     /// `k + 1000 * n`.
     #[track_caller]
     fn check_against_map(keys: u64, hash: impl Fn(u64) -> u64) {
-        let index = Index::new(keys as usize, 42);
+        let index = Index::new(keys as usize, 42, None);
         let mut end = IndexEnd::default();
         let mut twin = HashMap::new();
         for step in 1..=4 * keys {
@@ -239,7 +260,7 @@ mod tests {
     #[test]
     fn exactly_as_many_keys_fit_as_there_is_room_for() {
         for keys_max in [1, 191, 192, 193, 1000, 30_000] {
-            let index = Index::new(keys_max, 0);
+            let index = Index::new(keys_max, 0, None);
             let mut end = IndexEnd::default();
             for key in 1..=keys_max as u64 {
                 index.insert(&mut end, key, position(key));
@@ -254,7 +275,7 @@ mod tests {
 
     #[test]
     fn segments_come_into_being_as_they_are_needed() {
-        let index = Index::new(1 << 20, 0);
+        let index = Index::new(1 << 20, 0, None);
         let mut end = IndexEnd::default();
         assert_eq!(index.allocated_bytes(), 0);
         index.insert(&mut end, 1, position(1));

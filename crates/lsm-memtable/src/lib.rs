@@ -21,7 +21,8 @@
 //! To see where entries live, open `arena.rs`; how a point read finds one, `index.rs`; how order is
 //! kept, `order.rs`, then `piece.rs`, `tail.rs` and `prefix.rs`; how it is walked, `cursor.rs`; where range
 //! deletes are, `range_deletes.rs`; what
-//! an insertion does in which order, `writer.rs`; what threads share, `sync.rs`.
+//! an insertion does in which order, `writer.rs`; where memory comes from and goes to, `spare.rs`; what
+//! threads share, `sync.rs`.
 
 mod arena;
 mod cursor;
@@ -31,6 +32,7 @@ mod order;
 mod piece;
 mod prefix;
 mod range_deletes;
+mod spare;
 mod tail;
 mod writer;
 
@@ -45,6 +47,7 @@ pub mod fuzz;
 
 pub use cursor::MemtableCursor;
 pub use memtable::{Memtable, MemtableOptions};
+pub use spare::SpareMemory;
 pub use writer::MemtableWriter;
 
 /// Runs the README's example as a test.

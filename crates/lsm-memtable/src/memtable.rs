@@ -9,6 +9,7 @@ use crate::cursor::MemtableCursor;
 use crate::index::{Index, IndexEnd};
 use crate::order::{Order, OrderEnd};
 use crate::range_deletes::RangeDeletes;
+use crate::spare::SpareMemory;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::writer::MemtableWriter;
@@ -102,7 +103,12 @@ pub(crate) struct Counts {
 impl Memtable {
     /// An empty memtable: a few KiB, whatever its capacity.
     pub fn new(options: MemtableOptions) -> Self {
-        Self::with_index(options, true)
+        Self::with_index(options, true, None)
+    }
+
+    /// The same, living from the memory that others have left, and leaving its own.
+    pub fn with_spare(options: MemtableOptions, spare: &Arc<SpareMemory>) -> Self {
+        Self::with_index(options, true, Some(Arc::clone(spare)))
     }
 
     /// An empty memtable that is filled, [frozen](Self::freeze), and read by cursors only then. What is
@@ -123,17 +129,21 @@ impl Memtable {
     /// assert_eq!(cursor.entry(), Some(Entry::put(b"a", 2, b"v")));
     /// ```
     pub fn gathering(options: MemtableOptions) -> Self {
-        Self::with_index(options, false)
+        Self::with_index(options, false, None)
     }
 
-    fn with_index(options: MemtableOptions, has_index: bool) -> Self {
+    fn with_index(
+        options: MemtableOptions,
+        has_index: bool,
+        spare: Option<Arc<SpareMemory>>,
+    ) -> Self {
         let capacity_bytes = options.capacity_bytes.min(CAPACITY_BYTES_MAX);
         let keys_max = capacity_bytes / CAPACITY_BYTES_PER_KEY + KEYS_MIN;
         let (order, order_end) = Order::new(!has_index);
         let end = End { arena: ArenaEnd::new(), index: IndexEnd::default(), order: order_end };
         Self {
-            arena: Arena::new(capacity_bytes),
-            index: Index::new(keys_max, options.hash_seed),
+            arena: Arena::new(capacity_bytes, spare.clone()),
+            index: Index::new(keys_max, options.hash_seed, spare),
             order,
             range_deletes: RangeDeletes::new(),
             capacity_bytes,

@@ -1,7 +1,10 @@
 //! One budget for everything that is kept in memory.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use lsm_engine::{
-    Db, Durability, Keyspace, MemoryMetrics, Options, PressureCause, ReadMode, Reads,
+    Db, Durability, Env, Keyspace, MemoryMetrics, Options, PressureCause, ReadMode, Reads, Step,
 };
 use lsm_io::{CrashPolicy, SimFs};
 
@@ -92,6 +95,34 @@ fn a_write_waits_where_memtables_take_all_that_they_may() {
     assert!(held_up.is_some_and(|stall| stall.writes > 0), "{stalls:?}");
     db.settle().expect("settles");
     assert_eq!(db.metrics().pressure.cause(), None);
+}
+
+#[test]
+fn what_memtables_leave_behind_is_used_again_and_given_back_in_a_pause() {
+    let fs = SimFs::new(0);
+    let options = Options { memtable_bytes: Some(2 << 20), ..options(&fs, 64 << 20) };
+    let clock = Arc::new(AtomicU64::new(1_000_000));
+    let now = Arc::clone(&clock);
+    let env = Env { clock: Arc::new(move || now.load(Ordering::Relaxed)), ..options.env };
+    let db = Db::open_with("db", Options { env, ..options }).expect("opens");
+    let spare = || db.metrics().memory.spare_memtable_bytes;
+    let fill = |from: u32| {
+        for n in from..from + 2000 {
+            db.put_with(key(n), vec![7; 1000], Durability::Memory.into()).expect("writes");
+        }
+    };
+    fill(0);
+    db.flush().expect("flushes");
+    let left = spare();
+    assert!(left >= 1 << 20, "{left} bytes");
+    fill(2000);
+    assert!(spare() < left / 2, "of {left} bytes {} are not used", spare());
+    db.flush().expect("flushes");
+    assert!(spare() >= left, "{} bytes", spare());
+    db.step(Step::Log).expect("looks at the clock");
+    clock.fetch_add(5_000, Ordering::Relaxed);
+    db.step(Step::Log).expect("looks at the clock");
+    assert_eq!(spare(), 0, "writing pauses");
 }
 
 #[test]
