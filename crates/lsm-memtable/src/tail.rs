@@ -61,10 +61,10 @@ impl Tail {
         len + 1 == self.slots.len()
     }
 
-    /// What is in it now, oldest first.
-    pub(crate) fn slots(&self) -> impl Iterator<Item = Slot> + '_ {
+    /// What is in it now, oldest first, without the first `from` entries.
+    fn slots(&self, from: usize) -> impl Iterator<Item = Slot> + '_ {
         let len = self.len.load(Ordering::Acquire);
-        self.slots[..len].iter().filter_map(|slot| {
+        self.slots[from..len].iter().filter_map(|slot| {
             let position = Position::from_bits(slot.position.load(Ordering::Relaxed))?;
             Some(Slot { digest: slot.digest.load(Ordering::Relaxed), position })
         })
@@ -87,7 +87,7 @@ impl Tail {
     /// The same of what came after the first `from` entries.
     fn sort(&self, arena: &Arena, from: usize) -> Piece {
         let mut slots = Vec::with_capacity(self.slots.len().min(SHORT_ENTRIES));
-        slots.extend(self.slots().skip(from));
+        slots.extend(self.slots(from));
         Piece::of_any(arena, self.prefix_bytes, slots)
     }
 
