@@ -35,7 +35,7 @@
 //! | how a scan passes over where everything is dead | `gaps.rs`, `sweep.rs` |
 //! | how a moment is kept readable | `snapshot.rs`, `view.rs` |
 //! | how ranges are deleted, and what that hides from a scan | `delete_range.rs`, `covered.rs` |
-//! | how a sealed memtable becomes a table | `flush.rs`, `older.rs` |
+//! | how a sealed memtable becomes a table | `flush.rs`, `write_memtable.rs`, `older.rs` |
 //! | how tables are merged | `compact.rs` |
 //! | what a program's own filter is asked meanwhile | `value_filter.rs` |
 //! | when writing pauses, and what waits for that | `rest.rs` |
@@ -152,6 +152,7 @@ mod verify;
 mod view;
 mod waiter;
 mod write;
+mod write_memtable;
 
 #[cfg(any(test, feature = "testing"))]
 pub use background::Step;

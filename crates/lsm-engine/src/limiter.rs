@@ -108,6 +108,11 @@ impl File for LimitedFile {
         self.file.write_at(offset, bytes)
     }
 
+    fn write_at_cached(&self, offset: u64, bytes: &[u8]) -> lsm_io::Result<()> {
+        self.limiter.pay(bytes.len(), self.priority);
+        self.file.write_at_cached(offset, bytes)
+    }
+
     fn sync(&self) -> Result<()> {
         self.file.sync()
     }

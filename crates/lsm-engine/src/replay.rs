@@ -16,7 +16,6 @@ use lsm_wal::{FRAME_HEADER_BYTES, FrameKind, FrameRef, LogReport, RecoveryMode};
 use crate::batch::DEFAULT_KEYSPACE;
 use crate::budget::ENTRY_OVERHEAD_BYTES;
 use crate::error::Result;
-use crate::flush::write_memtable_of;
 use crate::keyspace::KeyspaceCore;
 use crate::limiter::RateLimiter;
 use crate::note::Note;
@@ -24,6 +23,7 @@ use crate::older::Older;
 use crate::options::Options;
 use crate::outputs::{Workshop, WrittenTables};
 use crate::spans::span;
+use crate::write_memtable::write_memtable_of;
 
 /// A keyspace under recovery: what the log brings for it.
 pub(crate) struct Replayed {

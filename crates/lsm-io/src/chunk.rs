@@ -13,6 +13,8 @@ pub struct ChunkWriter {
     chunk_bytes: usize,
     written_bytes: u64,
     hash: Xxh3,
+    /// Whether what comes now goes through the page cache in any case.
+    is_cached: bool,
     /// What follows the bytes written; whoever appends to it calls `settle` now and then.
     pub buffer: Vec<u8>,
 }
@@ -21,7 +23,8 @@ impl ChunkWriter {
     /// Writes `file`, which is empty.
     pub fn new(file: SharedFile, chunk_bytes: usize) -> Self {
         let chunk_bytes = chunk_bytes.max(1);
-        Self { file, chunk_bytes, written_bytes: 0, hash: Xxh3::new(), buffer: Vec::new() }
+        let (hash, buffer) = (Xxh3::new(), Vec::new());
+        Self { file, chunk_bytes, written_bytes: 0, hash, is_cached: false, buffer }
     }
 
     /// The file.
@@ -33,6 +36,12 @@ impl ChunkWriter {
     #[inline]
     pub fn position(&self) -> u64 {
         self.written_bytes + self.buffer.len() as u64
+    }
+
+    /// What is appended from now on goes through the page cache, also in a file that goes past it: for what
+    /// whoever opens the file reads first.
+    pub fn cache_rest(&mut self) {
+        self.is_cached = true;
     }
 
     /// Appends zeros up to the next multiple of `alignment`.
@@ -69,7 +78,10 @@ impl ChunkWriter {
 
     fn write(&mut self, count: usize) -> Result<()> {
         for chunk in self.buffer[..count].chunks(self.chunk_bytes) {
-            self.file.write_at(self.written_bytes, chunk)?;
+            match self.is_cached {
+                true => self.file.write_at_cached(self.written_bytes, chunk)?,
+                false => self.file.write_at(self.written_bytes, chunk)?,
+            }
             self.hash.update(chunk);
             self.written_bytes += chunk.len() as u64;
         }

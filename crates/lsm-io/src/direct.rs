@@ -188,6 +188,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_to_be_found_in_the_cache_goes_into_it() {
+        let temp = tempfile::tempdir().expect("a directory");
+        let (fs, path) = (StdFs::shared(), temp.path().join("f"));
+        let file = fs.open_direct(&path, OpenMode::CreateNew).expect("created");
+        let bytes = bytes_of(2 << 20);
+        file.write_at_cached(0, &bytes).expect("written");
+        file.sync().expect("synced");
+        assert!(file.is_in_memory());
+        assert!(std::fs::read(&path).expect("read") == bytes);
+    }
+
+    #[test]
     fn a_buffer_is_aligned_and_takes_whatever_it_is_given() {
         let mut buffer = AlignedBuffer::default();
         for len in [0, 5, 4096, 100_000, 3] {

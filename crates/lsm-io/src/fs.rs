@@ -169,6 +169,15 @@ pub trait File: fmt::Debug + Send + Sync {
     /// `Io`; part of the bytes may have been written.
     fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<()>;
 
+    /// The same, through the page cache also where the file was opened for transfers past it: for what whoever
+    /// opens the file reads first.
+    ///
+    /// # Errors
+    /// Those of [`write_at`](Self::write_at).
+    fn write_at_cached(&self, offset: u64, bytes: &[u8]) -> Result<()> {
+        self.write_at(offset, bytes)
+    }
+
     /// Makes bytes and length durable (`fdatasync`).
     ///
     /// # Errors

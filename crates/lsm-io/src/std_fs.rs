@@ -198,6 +198,22 @@ struct StdFile {
 }
 
 impl StdFile {
+    /// Writes past the cache what `direct` can, and the rest through it.
+    fn write(&self, offset: u64, bytes: &[u8], direct: Option<&DirectFile>) -> Result<()> {
+        let mut cached_from = offset;
+        let mut write = || -> io::Result<()> {
+            let past_cache = direct.map_or(Ok(0), |direct| direct.write_at(offset, bytes))?;
+            cached_from += past_cache as u64;
+            self.file.write_all_at(&bytes[past_cache..], cached_from)
+        };
+        let written = write();
+        let end = offset.saturating_add(bytes.len() as u64);
+        write_back::follow(&self.file, cached_from..end);
+        // Order: after the write, so that no sync takes the note before there is anything to sync.
+        self.growth.note_write(end);
+        self.failed("write", written)
+    }
+
     fn failed<T>(&self, action: &'static str, outcome: io::Result<T>) -> Result<T> {
         outcome.map_err(|source| Error::io(action, &self.path, source))
     }
@@ -224,21 +240,11 @@ impl File for StdFile {
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<()> {
-        let mut cached_from = offset;
-        let mut write = || -> io::Result<()> {
-            let past_cache = match &self.direct {
-                Some(direct) => direct.write_at(offset, bytes)?,
-                None => 0,
-            };
-            cached_from += past_cache as u64;
-            self.file.write_all_at(&bytes[past_cache..], cached_from)
-        };
-        let written = write();
-        let end = offset.saturating_add(bytes.len() as u64);
-        write_back::follow(&self.file, cached_from..end);
-        // Order: after the write, so that no sync takes the note before there is anything to sync.
-        self.growth.note_write(end);
-        self.failed("write", written)
+        self.write(offset, bytes, self.direct.as_ref())
+    }
+
+    fn write_at_cached(&self, offset: u64, bytes: &[u8]) -> Result<()> {
+        self.write(offset, bytes, None)
     }
 
     fn sync(&self) -> Result<()> {

@@ -126,6 +126,10 @@ impl File for WriteBehind {
         }
     }
 
+    fn write_at_cached(&self, offset: u64, bytes: &[u8]) -> Result<()> {
+        self.written()?.write_at_cached(offset, bytes)
+    }
+
     fn sync(&self) -> Result<()> {
         self.written()?.sync()
     }

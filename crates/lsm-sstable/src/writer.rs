@@ -172,6 +172,7 @@ impl TableWriter {
             self.finish_block()?;
         }
         let stored_bytes = self.out.position();
+        self.out.cache_rest();
         self.range_deletes.iter().for_each(|fragment| self.tally.count_range_deletes(fragment));
 
         let filter = match self.filter.take() {

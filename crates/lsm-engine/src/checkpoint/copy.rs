@@ -16,13 +16,14 @@ use lsm_wal::{Log, Pending, PreparedSegment};
 use super::cut::{Cut, CutFile};
 use super::{CheckpointProgress, CheckpointReport};
 use crate::error::{Error, ErrorKind, Result};
-use crate::flush::{flush_edit, write_memtable};
+use crate::flush::flush_edit;
 use crate::keyspace::KeyspaceCore;
 use crate::limiter::{LimitedFile, Priority};
 use crate::older::Older;
 use crate::outputs::Workshop;
 use crate::recover::apply;
 use crate::shared::Shared;
+use crate::write_memtable::write_memtable;
 
 /// The copy's log holds nothing but that it is closed, and is never written again.
 const SEGMENT_BYTES: u64 = 256;

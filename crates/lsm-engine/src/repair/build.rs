@@ -23,7 +23,7 @@ use super::tables::{open_damaged, visit_whole_blocks};
 use super::{RepairOptions, listing_of_lost};
 use crate::attempt::Attempt;
 use crate::error::{Error, Result};
-use crate::flush::{as_newest_run, write_entries};
+use crate::flush::as_newest_run;
 use crate::lease::time_behind_lease;
 use crate::limiter::{Priority, RateLimiter};
 use crate::options::{KeyspaceOptions, Options};
@@ -34,6 +34,7 @@ use crate::segments::FIRST_SEGMENT_BYTES;
 use crate::tables::TableStore;
 use crate::verify::Files;
 use crate::view::{Tree, View};
+use crate::write_memtable::write_entries;
 
 /// Steps 4 to 7 of a repair.
 pub(super) fn build(
