@@ -6,6 +6,7 @@ mod gathering;
 mod model;
 mod range_deletes;
 mod room;
+mod spare;
 mod support;
 mod tails;
 mod versions;
