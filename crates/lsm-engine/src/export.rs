@@ -89,7 +89,7 @@ impl Keyspace {
             file_numbers: &file_numbers,
             limiter: Arc::clone(&shared.limiter),
             created_ms: shared.database_time_ms(),
-            spawn: shared.options.env.spawn,
+            options: &shared.options,
             writers: 1,
             // A sync that fails here says nothing of the database's directory.
             commit: None,

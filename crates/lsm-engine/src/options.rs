@@ -22,13 +22,15 @@ pub use self::listing::OptionRow;
 pub use self::saved::fuzz_options;
 pub use self::write::{Durability, WriteOptions};
 
-use crate::env::Env;
+use crate::env::{Env, Spawn};
 use crate::error::{Error, Result};
 use crate::events::Listener;
 use crate::history::Retention;
 use crate::reserve::RESERVE_BYTES_MIN;
 
 const MIB: u64 = 1 << 20;
+/// How much of a table is written at once past the page cache, at most.
+const DIRECT_PIECE_BYTES_MAX: usize = 2 << 20;
 
 /// Where the blocks of uncompressed tables are read from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -169,6 +171,23 @@ impl Options {
         let capacity = self.effective_memtable_bytes().max(data_bytes);
         let capacity_bytes = usize::try_from(capacity).unwrap_or(usize::MAX);
         MemtableOptions { capacity_bytes, hash_seed }
+    }
+
+    /// How much of a table is written at once past the page cache: the more, the longer the memtables, for a few
+    /// such pieces are held of each table that is being written.
+    pub(crate) fn direct_piece_bytes(&self) -> usize {
+        (self.effective_memtable_bytes() as usize / 32).clamp(64 << 10, DIRECT_PIECE_BYTES_MAX)
+    }
+
+    /// The same of each table that is read by a merge.
+    pub(crate) fn direct_window_bytes(&self) -> usize {
+        (self.effective_memtable_bytes() as usize / 256).clamp(16 << 10, 256 << 10)
+    }
+
+    /// Whether threads write and read ahead past the page cache, which takes four times the memory: not where that
+    /// is short.
+    pub(crate) fn direct_threads(&self) -> bool {
+        self.env.spawn == Spawn::Threads && self.direct_piece_bytes() == DIRECT_PIECE_BYTES_MAX
     }
 
     /// What flushed memtables may leave to the next: the memory of one, its index included.

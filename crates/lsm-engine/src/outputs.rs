@@ -18,10 +18,9 @@ use lsm_version::{BlobRecord, TableRecord};
 pub(crate) use self::separate::Moving;
 use self::separate::Separator;
 use crate::commit::Commit;
-use crate::env::Spawn;
 use crate::error::Result;
 use crate::limiter::{LimitedFile, Priority, RateLimiter};
-use crate::options::KeyspaceOptions;
+use crate::options::{KeyspaceOptions, Options};
 use crate::shared::Shared;
 
 /// Where tables are written, under which numbers, and how fast.
@@ -33,8 +32,7 @@ pub(crate) struct Workshop<'a> {
     pub(crate) file_numbers: &'a AtomicU64,
     pub(crate) limiter: Arc<RateLimiter>,
     pub(crate) created_ms: u64,
-    /// Whether there may be threads that write tables while these are being built.
-    pub(crate) spawn: Spawn,
+    pub(crate) options: &'a Options,
     /// How many threads may write one memtable, a slice of its keys each.
     pub(crate) writers: usize,
     /// Where it is told that a sync of the directory failed; `None` during recovery, which then
@@ -62,7 +60,7 @@ impl Shared {
             file_numbers: &self.file_numbers,
             limiter: Arc::clone(&self.limiter),
             created_ms: self.database_time_ms(),
-            spawn: self.options.env.spawn,
+            options: &self.options,
             writers: 1,
             commit: Some(&self.commit),
         }
@@ -208,7 +206,7 @@ impl<'a> Outputs<'a> {
             };
             self.files.paths.push(path);
             // Past the cache the disk itself is waited for.
-            if self.spec.past_cache && shop.spawn == Spawn::Threads {
+            if self.spec.past_cache && shop.options.direct_threads() {
                 file = Arc::new(WriteBehind::new(file));
             }
             let limiter = Arc::clone(&shop.limiter);
@@ -219,6 +217,10 @@ impl<'a> Outputs<'a> {
                 compression: self.spec.options.compression_at(self.spec.level),
                 filter_bits_per_key: self.spec.options.filter_bits_per_key,
                 ..TableOptions::default()
+            };
+            let options = match self.spec.past_cache {
+                true => TableOptions { chunk_bytes: shop.options.direct_piece_bytes(), ..options },
+                false => options,
             };
             let info = TableInfo {
                 keyspace_id: self.spec.keyspace_id,

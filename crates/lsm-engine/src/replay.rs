@@ -103,7 +103,7 @@ impl Recovery<'_> {
             file_numbers: &self.file_numbers,
             limiter: Arc::clone(&self.limiter),
             created_ms: self.now_ms,
-            spawn: self.options.env.spawn,
+            options: self.options,
             // Nobody has anything else to do before a database is open.
             writers: self.options.background_threads,
             commit: None,

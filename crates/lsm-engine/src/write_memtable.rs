@@ -87,7 +87,7 @@ pub(crate) fn write_memtable_of(
         outputs.finish()
     };
     let slices = slices_of(memtable, workshop.writers);
-    if workshop.spawn != Spawn::Threads {
+    if workshop.options.env.spawn != Spawn::Threads {
         return joined(slices.iter().map(write));
     }
     let [others @ .., last] = slices.as_slice() else { unreachable!("there is a slice at least") };

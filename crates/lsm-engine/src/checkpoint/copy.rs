@@ -168,7 +168,7 @@ impl<'a> Copy<'a> {
                 file_numbers: &self.file_numbers,
                 limiter: Arc::clone(&self.shared.limiter),
                 created_ms: self.cut.database_time_ms,
-                spawn: self.shared.options.env.spawn,
+                options: &self.shared.options,
                 writers: 1,
                 // A sync that fails here says nothing of the source's directory.
                 commit: None,
