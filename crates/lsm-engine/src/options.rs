@@ -29,8 +29,8 @@ use crate::history::Retention;
 use crate::reserve::RESERVE_BYTES_MIN;
 
 const MIB: u64 = 1 << 20;
-/// How much of a table is written at once past the page cache, at most.
-const DIRECT_PIECE_BYTES_MAX: usize = 2 << 20;
+/// The smallest budget with which tables go past the page cache.
+const PAST_CACHE_MEMORY_BYTES_MIN: u64 = 128 * MIB;
 
 /// Where the blocks of uncompressed tables are read from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -173,21 +173,10 @@ impl Options {
         MemtableOptions { capacity_bytes, hash_seed }
     }
 
-    /// How much of a table is written at once past the page cache: the more, the longer the memtables, for a few
-    /// such pieces are held of each table that is being written.
-    pub(crate) fn direct_piece_bytes(&self) -> usize {
-        (self.effective_memtable_bytes() as usize / 32).clamp(64 << 10, DIRECT_PIECE_BYTES_MAX)
-    }
-
-    /// The same of each table that is read by a merge.
-    pub(crate) fn direct_window_bytes(&self) -> usize {
-        (self.effective_memtable_bytes() as usize / 256).clamp(16 << 10, 256 << 10)
-    }
-
-    /// Whether threads write and read ahead past the page cache, which takes four times the memory: not where that
-    /// is short.
-    pub(crate) fn direct_threads(&self) -> bool {
-        self.env.spawn == Spawn::Threads && self.direct_piece_bytes() == DIRECT_PIECE_BYTES_MAX
+    /// Whether tables may go past the page cache: where there is memory for what that takes beside the budget, some 40
+    /// MiB with all threads at work. In a simulation it takes none, and everything is to be tried.
+    pub(crate) fn may_go_past_cache(&self) -> bool {
+        self.env.spawn != Spawn::Threads || self.memory_bytes >= PAST_CACHE_MEMORY_BYTES_MIN
     }
 
     /// What flushed memtables may leave to the next: the memory of one, its index included.

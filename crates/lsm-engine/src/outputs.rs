@@ -18,6 +18,7 @@ use lsm_version::{BlobRecord, TableRecord};
 pub(crate) use self::separate::Moving;
 use self::separate::Separator;
 use crate::commit::Commit;
+use crate::env::Spawn;
 use crate::error::Result;
 use crate::limiter::{LimitedFile, Priority, RateLimiter};
 use crate::options::{KeyspaceOptions, Options};
@@ -200,13 +201,14 @@ impl<'a> Outputs<'a> {
             let shop = &self.workshop;
             let number = shop.file_numbers.fetch_add(1, Ordering::Relaxed);
             let path = shop.dir.join(file_name(FileKind::Table, number));
-            let mut file = match self.spec.past_cache {
+            let past_cache = self.spec.past_cache && shop.options.may_go_past_cache();
+            let mut file = match past_cache {
                 true => shop.fs.open_direct(&path, OpenMode::CreateNew)?,
                 false => shop.fs.open(&path, OpenMode::CreateNew)?,
             };
             self.files.paths.push(path);
             // Past the cache the disk itself is waited for.
-            if self.spec.past_cache && shop.options.direct_threads() {
+            if past_cache && shop.options.env.spawn == Spawn::Threads {
                 file = Arc::new(WriteBehind::new(file));
             }
             let limiter = Arc::clone(&shop.limiter);
@@ -217,10 +219,6 @@ impl<'a> Outputs<'a> {
                 compression: self.spec.options.compression_at(self.spec.level),
                 filter_bits_per_key: self.spec.options.filter_bits_per_key,
                 ..TableOptions::default()
-            };
-            let options = match self.spec.past_cache {
-                true => TableOptions { chunk_bytes: shop.options.direct_piece_bytes(), ..options },
-                false => options,
             };
             let info = TableInfo {
                 keyspace_id: self.spec.keyspace_id,

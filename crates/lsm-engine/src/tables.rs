@@ -13,6 +13,7 @@ use lsm_version::TableRecord;
 
 use crate::blobs::OpenBlobs;
 use crate::budget::Budget;
+use crate::env::Spawn;
 use crate::options::{Options, ReadMode};
 
 /// Where tables live and how they are read; shared by all keyspaces.
@@ -22,9 +23,10 @@ pub(crate) struct TableStore {
     pub(crate) dir: PathBuf,
     pub(crate) budget: Arc<Budget>,
     pub(crate) read_mode: ReadMode,
-    /// How much of a table a merge reads at once past the page cache, and whether a thread reads ahead.
-    window_bytes: usize,
-    reads_ahead: bool,
+    /// Whether merges may read past the page cache.
+    may_go_past_cache: bool,
+    /// Whether there may be threads that read ahead.
+    may_spawn: bool,
     /// What this process may use of memory, if the system tells.
     memory_limit_bytes: Option<u64>,
     /// The files of all tables that some view holds.
@@ -48,8 +50,8 @@ impl TableStore {
             dir: dir.to_owned(),
             budget: Budget::new(options),
             read_mode: options.read_mode,
-            window_bytes: options.direct_window_bytes(),
-            reads_ahead: options.direct_threads(),
+            may_go_past_cache: options.may_go_past_cache(),
+            may_spawn: options.env.spawn == Spawn::Threads,
             memory_limit_bytes: lsm_io::memory_limit_bytes(),
             live_bytes: AtomicU64::new(0),
             garbage,
@@ -148,13 +150,13 @@ impl LiveTable {
     /// A cursor for whoever walks over the table once: what is in no cache stays out of it.
     pub(crate) fn cursor_for_merge(&self) -> lsm_io::Result<TableCursor> {
         let table = self.table()?;
-        if table.is_in_memory() {
+        if !self.store.may_go_past_cache || table.is_in_memory() {
             return Ok(table.cursor());
         }
         let file =
             self.store.fs.open_direct(&self.store.path(self.record.number), OpenMode::Read)?;
-        let reader = DirectReader::new(file, self.store.window_bytes)?;
-        let reader = if self.store.reads_ahead { reader.reading_ahead() } else { reader };
+        let reader = DirectReader::new(file)?;
+        let reader = if self.store.may_spawn { reader.reading_ahead() } else { reader };
         Ok(table.cursor().reading_by(reader))
     }
 

@@ -177,7 +177,7 @@ mod tests {
             assert_eq!(file.len().expect("told"), bytes.len() as u64);
             assert!(std::fs::read(&path).expect("read") == bytes, "cut at {cut}");
             let reading = fs.open_direct(&path, OpenMode::Read).expect("opened");
-            let mut reader = DirectReader::new(reading, 100_000).expect("made");
+            let mut reader = DirectReader::new(reading).expect("made");
             for start in (0..bytes.len()).step_by(4096 * 3 + 17) {
                 let end = (start + 5000).min(bytes.len());
                 let read = reader.get(start as u64..end as u64).expect("read");

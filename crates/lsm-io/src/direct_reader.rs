@@ -13,6 +13,9 @@ use std::thread::JoinHandle;
 use crate::direct::{AlignedBuffer, DIRECT_ALIGNMENT};
 use crate::{Result, SharedFile};
 
+/// How much of the file is read at once: enough that the disk is asked seldom, and little beside what a
+/// merge of many tables takes otherwise.
+const WINDOW_BYTES: usize = 256 << 10;
 /// What of a window is left when the next begins, at most: a block that lies in both.
 const LEFT_BYTES_MAX: usize = 64 << 10;
 
@@ -25,10 +28,7 @@ const LEFT_BYTES_MAX: usize = 64 << 10;
 /// let fs = SimFs::new(0);
 /// let file = fs.open(Path::new("1.table"), OpenMode::CreateNew)?;
 /// file.write_at(0, b"first block, second block")?;
-/// let mut reader = DirectReader::new(
-///     fs.open_direct(Path::new("1.table"), OpenMode::Read)?,
-///     64 << 10,
-/// )?;
+/// let mut reader = DirectReader::new(fs.open_direct(Path::new("1.table"), OpenMode::Read)?)?;
 /// assert_eq!(reader.get(0..11)?, b"first block");
 /// assert_eq!(reader.get(13..25)?, b"second block");
 /// # Ok::<(), lsm_io::Error>(())
@@ -37,8 +37,6 @@ const LEFT_BYTES_MAX: usize = 64 << 10;
 pub struct DirectReader {
     file: SharedFile,
     file_bytes: u64,
-    /// How much is read at once.
-    window_bytes: u64,
     window: Window,
     /// Whether there may be a thread that reads on.
     may_read_ahead: bool,
@@ -66,16 +64,14 @@ struct Ahead {
 }
 
 impl DirectReader {
-    /// Reads `file`, which does not change any more, about `window_bytes` at once: it holds them and 64 KiB, and
-    /// twice that while it [reads ahead](Self::reading_ahead).
+    /// Reads `file`, which does not change any more.
     ///
     /// # Errors
     /// `Io`.
-    pub fn new(file: SharedFile, window_bytes: usize) -> Result<Self> {
+    pub fn new(file: SharedFile) -> Result<Self> {
         let file_bytes = file.len()?;
-        let window_bytes = window_bytes.next_multiple_of(DIRECT_ALIGNMENT) as u64;
         let window = Window::default();
-        Ok(Self { file, file_bytes, window_bytes, window, may_read_ahead: false, ahead: None })
+        Ok(Self { file, file_bytes, window, may_read_ahead: false, ahead: None })
     }
 
     /// The same, with a thread that reads the next window while the last one is being worked on, once the
@@ -106,7 +102,7 @@ impl DirectReader {
         let goes_on = held.start <= start && start <= held.end;
         let is_next = goes_on
             && held.end - start <= LEFT_BYTES_MAX as u64
-            && end <= held.end + self.window_bytes;
+            && end <= held.end + WINDOW_BYTES as u64;
         match &mut self.ahead {
             Some(ahead) if is_next && ahead.next == Some(held.end) => {
                 let mut next = ahead.take()?;
@@ -117,7 +113,7 @@ impl DirectReader {
             _ => {
                 let start = start - start % DIRECT_ALIGNMENT as u64;
                 let bytes = (end - start).next_multiple_of(DIRECT_ALIGNMENT as u64);
-                let bytes = bytes.max(self.window_bytes);
+                let bytes = bytes.max(WINDOW_BYTES as u64);
                 self.window.fill(&self.file, start, bytes.min(self.file_bytes - start))?;
                 if goes_on && !held.is_empty() {
                     self.read_on()?;
@@ -130,7 +126,7 @@ impl DirectReader {
     /// Has the next window read.
     fn read_on(&mut self) -> Result<()> {
         if self.may_read_ahead && self.ahead.is_none() {
-            self.ahead = Ahead::start(&self.file, self.file_bytes, self.window_bytes);
+            self.ahead = Ahead::start(&self.file, self.file_bytes);
         }
         let Some(ahead) = &mut self.ahead else { return Ok(()) };
         let emptied = if ahead.next.is_some() { ahead.take()? } else { Window::default() };
@@ -169,13 +165,13 @@ impl Window {
 
 impl Ahead {
     /// `None` where the system gives no thread.
-    fn start(file: &SharedFile, file_bytes: u64, window_bytes: u64) -> Option<Self> {
+    fn start(file: &SharedFile, file_bytes: u64) -> Option<Self> {
         let (wanted, asked) = sync_channel::<(Window, u64)>(1);
         let (found, read) = sync_channel(1);
         let file = SharedFile::clone(file);
         let work = move || {
             for (mut window, start) in asked {
-                let bytes = window_bytes.min(file_bytes - start);
+                let bytes = (WINDOW_BYTES as u64).min(file_bytes - start);
                 let outcome = window.fill(&file, start, bytes).map(|()| window);
                 if found.send(outcome).is_err() {
                     return;
@@ -217,15 +213,13 @@ mod tests {
 
     use super::*;
 
-    const WINDOW_BYTES: usize = 256 << 10;
-
     /// A file of so many bytes, of which neighbours differ.
     fn file_of(fs: &SimFs, bytes: usize) -> (Vec<u8>, DirectReader) {
         let bytes: Vec<u8> = (0..bytes).map(|at| (at / 1000) as u8 ^ at as u8).collect();
         let path = Path::new("f");
         fs.open(path, OpenMode::CreateNew).expect("created").write_at(0, &bytes).expect("written");
         let file = fs.open_direct(path, OpenMode::Read).expect("opened");
-        (bytes, DirectReader::new(file, WINDOW_BYTES).expect("made"))
+        (bytes, DirectReader::new(file).expect("made"))
     }
 
     #[track_caller]

@@ -181,7 +181,7 @@ fn check_table(seed: u64, keys: Keys, count: usize) {
 
             // Of two cursors one reads for itself, past the cache.
             let file = disk.fs.open_direct(PATH.as_ref(), OpenMode::Read).expect("opens");
-            let reader = DirectReader::new(file, 4096).expect("made");
+            let reader = DirectReader::new(file).expect("made");
             let (cursor, mut model) = (table.cursor(), VecCursor::new(entries.clone()));
             let mut cursor = if rng.below(2) == 0 { cursor } else { cursor.reading_by(reader) };
             assert_eq!(cursor.entry(), None, "a cursor starts at an end");
