@@ -25,8 +25,8 @@ use crate::outputs::{OutputSpec, Outputs, Workshop, WrittenTables};
 
 /// Tables of level 0 are cut at this size, which only oversized memtables reach.
 const FLUSHED_TABLE_BYTES: u64 = 256 << 20;
-/// A memtable is written by several threads where there is more for each than this part of what it takes.
-const SLICES_MAX: usize = 8;
+/// Into so many slices a full memtable could be cut at most: smaller ones are not worth a table each.
+const SLICES_OF_FULL_MEMTABLE: usize = 8;
 /// Keys that it is sampled at for each slice: they differ by less than so great a part.
 const SAMPLES_PER_SLICE: usize = 32;
 
@@ -111,7 +111,7 @@ pub(crate) fn write_memtable_of(
 /// Parts of a frozen memtable of about as many entries, one for each of so many writers, if there is
 /// something for all of them to do.
 fn slices_of(memtable: &Memtable, writers: usize) -> Vec<Slice> {
-    let slice_bytes_min = memtable.capacity_bytes() / SLICES_MAX;
+    let slice_bytes_min = memtable.capacity_bytes() / SLICES_OF_FULL_MEMTABLE;
     let count = writers.min(memtable.data_bytes() / slice_bytes_min.max(1));
     if count <= 1 {
         return vec![Slice::default()];
