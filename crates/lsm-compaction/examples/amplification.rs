@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use lsm_compaction::{Action, CompactionPolicy, PlanInput};
+use lsm_compaction::{Action, CompactionPolicy, PlanInput, Traffic};
 use lsm_version::{Place, TableRecord, Version, VersionEdit};
 
 /// Each simulated key stands for this many bytes: so few keys make a large tree.
@@ -63,7 +63,7 @@ impl Tree {
                 running: &[],
                 snapshots: &[],
                 now_ms: 0,
-                is_at_rest: true,
+                traffic: Traffic::Rest,
             };
             let Some(plan) = policy.as_policy().plan(&input) else { return };
             let mut edit = VersionEdit::default();

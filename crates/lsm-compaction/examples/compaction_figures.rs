@@ -10,7 +10,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
 
-use lsm_compaction::{CompactionPolicy, PlanInput, Retention, Slice, TableSink, merge};
+use lsm_compaction::{CompactionPolicy, PlanInput, Retention, Slice, TableSink, Traffic, merge};
 use lsm_entry::{Entry, OwnedEntry, RangeDelete, VecCursor};
 use lsm_version::{Place, TableRecord, Version, VersionEdit};
 
@@ -58,7 +58,7 @@ fn measure_plan(tables: u64) {
             running: &[],
             snapshots: &[],
             now_ms: 0,
-            is_at_rest: true,
+            traffic: Traffic::Rest,
         };
         assert!(black_box(policy.as_policy().plan(&input)).is_some(), "level 0 is full");
     });
@@ -79,7 +79,7 @@ fn measure_merge(what: &str, entries: usize, versions: usize, snapshots: &[u64])
     }
     let version = Version::parse("L0: a-f c-k d-e b-g\nL6: a-e g-m p-t");
     let input =
-        PlanInput { version: &version, running: &[], snapshots, now_ms: 0, is_at_rest: true };
+        PlanInput { version: &version, running: &[], snapshots, now_ms: 0, traffic: Traffic::Rest };
     let plan = CompactionPolicy::default().as_policy().plan(&input).expect("level 0 is full");
     let mut cursor = VecCursor::new(sorted);
     let mut kept = 0;

@@ -8,7 +8,7 @@
 //! quarter.
 
 use crate::plan::Plan;
-use crate::policy::PlanInput;
+use crate::policy::{PlanInput, Traffic};
 use crate::range::{RangePlan, plan_range};
 
 /// What a lookup costs for each run beyond the first, in nanoseconds: a filter and a fence.
@@ -24,12 +24,12 @@ const BYTES_MAX: u64 = 4 << 30;
 /// else is running. For policies that keep one run a level.
 ///
 /// ```
-/// use lsm_compaction::{PlanInput, plan_collapse};
+/// use lsm_compaction::{PlanInput, Traffic, plan_collapse};
 /// use lsm_version::Version;
 ///
 /// let version = Version::default();
 /// let input =
-///     PlanInput { version: &version, running: &[], snapshots: &[], now_ms: 0, is_at_rest: true };
+///     PlanInput { version: &version, running: &[], snapshots: &[], now_ms: 0, traffic: Traffic::Rest };
 /// assert_eq!(plan_collapse(&input, u64::MAX, 64 << 20), None);
 /// ```
 pub fn plan_collapse(input: &PlanInput<'_>, lookups: u64, output_table_bytes: u64) -> Option<Plan> {
@@ -40,7 +40,7 @@ pub fn plan_collapse(input: &PlanInput<'_>, lookups: u64, output_table_bytes: u6
         return None;
     }
     let spent = u128::from(lookups) * (runs as u128 - 1) * LOOKUP_NANOS;
-    let cheaper = if input.is_at_rest { CHEAPER_AT_REST } else { 1 };
+    let cheaper = if input.traffic == Traffic::Rest { CHEAPER_AT_REST } else { 1 };
     if spent * cheaper < u128::from(bytes) * MERGE_NANOS_PER_BYTE {
         return None;
     }

@@ -12,7 +12,7 @@
 use lsm_version::{Level, Place, Version};
 
 use crate::plan::{Action, Plan, PlanInputRun, Planner};
-use crate::policy::{PlanInput, Policy};
+use crate::policy::{PlanInput, Policy, Traffic};
 
 /// How the FIFO policy behaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,7 +79,7 @@ impl Policy for FifoOptions {
         planner.make(Action::Merge, inputs, output, reason)
     }
 
-    fn debt_bytes(&self, version: &Version) -> u64 {
+    fn debt_bytes(&self, version: &Version, _traffic: Traffic) -> u64 {
         let level_zero: &Level = version.level(0);
         // Dropping costs nothing; only runs beyond twice the limit are a debt.
         if level_zero.runs.len() as u64 > 2 * self.runs { level_zero.bytes() } else { 0 }

@@ -149,8 +149,13 @@ mod tests {
         let table = Arc::clone(&after.level(3).runs[0].tables[0]);
         let running = plan_ingest(&policy, &before, &[], &[table], 2000).running;
         let plan = |running: &[RunningPlan]| {
-            let input =
-                PlanInput { version: &after, running, snapshots: &[], now_ms: 0, is_at_rest: true };
+            let input = PlanInput {
+                version: &after,
+                running,
+                snapshots: &[],
+                now_ms: 0,
+                traffic: crate::policy::Traffic::Rest,
+            };
             policy.as_policy().plan(&input)
         };
         assert!(plan(&[]).is_some(), "the policy wants nothing in level 3");

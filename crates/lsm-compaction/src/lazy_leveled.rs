@@ -7,7 +7,7 @@ use lsm_version::{LEVELS, Place, Version};
 
 use crate::leveled::plan_clean;
 use crate::plan::{Action, Plan, Planner, bounds};
-use crate::policy::{PlanInput, Policy};
+use crate::policy::{PlanInput, Policy, Traffic};
 use crate::tiered::plan_level;
 
 const BOTTOM: usize = LEVELS - 1;
@@ -98,7 +98,7 @@ impl Policy for LazyLeveledOptions {
             .or_else(|| plan_clean(&planner, input))
     }
 
-    fn debt_bytes(&self, version: &Version) -> u64 {
+    fn debt_bytes(&self, version: &Version, _traffic: Traffic) -> u64 {
         let full = |level: usize, limit: u64| {
             let level = version.level(level);
             if level.runs.len() as u64 >= limit.max(1) { level.bytes() } else { 0 }

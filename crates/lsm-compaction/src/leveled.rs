@@ -4,18 +4,25 @@
 //! above a tenth of it, and so on up to the *base* level, into which level 0 is merged. So space
 //! beyond the live data is about a tenth, whatever the size.
 
-use lsm_version::{LEVELS, Place, TableRecord, Version};
+use lsm_version::{LEVELS, Level, Place, TableRecord, Version};
 
 use crate::plan::{Action, Plan, PlanInputRun, Planner, bounds};
-use crate::policy::{PlanInput, Policy};
+use crate::policy::{PlanInput, Policy, Traffic};
 
 /// The deepest level.
 const BOTTOM: usize = LEVELS - 1;
 
+/// How many times as many runs level 0 may hold while nobody reads: as many as a merge reads side by side
+/// with ease, and as readers who come can bear until they are merged.
+const UNREAD_RUNS: u64 = 5;
+/// But no more bytes than so many tables, so that this is soon.
+const UNREAD_TABLES: u64 = 32;
+
 /// How the leveled policy behaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeveledOptions {
-    /// Runs of level 0 at which they are merged. More: less merging, slower reads.
+    /// Runs of level 0 at which they are merged; five times as many while it is written and nobody reads
+    /// it. More: less merging, slower reads.
     pub level_zero_runs: u64,
     /// How much larger a level is than the one above. More: less levels and less space, more
     /// merging in each.
@@ -75,11 +82,37 @@ impl LeveledOptions {
         Shape { base, targets }
     }
 
+    fn level_zero_runs_max(&self, traffic: Traffic) -> u64 {
+        match traffic {
+            Traffic::WritesAlone => self.level_zero_runs.saturating_mul(UNREAD_RUNS),
+            Traffic::Rest | Traffic::WritesAndReads => self.level_zero_runs,
+        }
+    }
+
+    fn is_level_zero_full(&self, level_zero: &Level, traffic: Traffic) -> bool {
+        let runs = level_zero.runs.len() as u64;
+        let is_large = level_zero.bytes() >= self.unread_bytes_max();
+        runs >= self.level_zero_runs_max(traffic) || runs >= self.level_zero_runs && is_large
+    }
+
+    fn unread_bytes_max(&self) -> u64 {
+        self.table_bytes.saturating_mul(UNREAD_TABLES)
+    }
+
+    fn why_full(&self, level_zero: &Level, traffic: Traffic) -> String {
+        let (runs, limit) = (level_zero.runs.len() as u64, self.level_zero_runs_max(traffic));
+        if runs >= limit {
+            return format!("level 0 holds {runs} runs and its limit is {limit}");
+        }
+        let (bytes, limit) = (level_zero.bytes(), self.unread_bytes_max());
+        format!("level 0 holds {bytes} bytes and its limit is {limit} while nobody reads it")
+    }
+
     fn plan_level_zero(
         &self,
         planner: &Planner<'_>,
         base: usize,
-        is_at_rest: bool,
+        traffic: Traffic,
     ) -> Option<Plan> {
         let version = planner.version;
         let runs = &version.level(0).runs;
@@ -89,9 +122,9 @@ impl LeveledOptions {
         }
         let oldest = runs.last()?;
         let bytes = version.level_bytes(0);
-        let is_full = runs.len() as u64 >= self.level_zero_runs;
+        let is_full = self.is_level_zero_full(version.level(0), traffic);
         let bottom = version.level_bytes(BOTTOM);
-        let is_slack = is_at_rest
+        let is_slack = traffic == Traffic::Rest
             && runs.len() > 1
             && bytes >= self.table_bytes
             && u128::from(bytes) * 100 > u128::from(bottom) * u128::from(self.slack_percent);
@@ -106,8 +139,7 @@ impl LeveledOptions {
             return planner.make(Action::Move, oldest_input, output, reason);
         }
         let reason = if is_full {
-            let limit = self.level_zero_runs;
-            format!("level 0 holds {} runs and its limit is {limit}", runs.len())
+            self.why_full(version.level(0), traffic)
         } else if is_slack {
             format!(
                 "level 0 holds {bytes} bytes, over {} % of the bottom's {bottom}",
@@ -195,7 +227,7 @@ impl Policy for LeveledOptions {
         // another policy, or a smaller tree, left above the base: they are older.
         let is_filled = |level: &usize| !input.version.level(*level).runs.is_empty();
         let below = (1..shape.base).find(is_filled).unwrap_or(shape.base);
-        if let Some(plan) = self.plan_level_zero(&planner, below, input.is_at_rest) {
+        if let Some(plan) = self.plan_level_zero(&planner, below, input.traffic) {
             return Some(plan);
         }
         for level in 1..BOTTOM {
@@ -211,11 +243,11 @@ impl Policy for LeveledOptions {
         plan_clean(&planner, input)
     }
 
-    fn debt_bytes(&self, version: &Version) -> u64 {
+    fn debt_bytes(&self, version: &Version, traffic: Traffic) -> u64 {
         let shape = self.shape(version);
         let excess = |level: usize| version.level_bytes(level).saturating_sub(shape.targets[level]);
         let level_zero = version.level(0);
-        let is_full = level_zero.runs.len() as u64 >= self.level_zero_runs;
+        let is_full = self.is_level_zero_full(level_zero, traffic);
         let level_zero_bytes = if is_full { level_zero.bytes() } else { 0 };
         level_zero_bytes + (1..BOTTOM).map(excess).sum::<u64>()
     }

@@ -1,13 +1,13 @@
 //! Which tables to merge and which entries survive; no I/O, no threads.
 //!
 //! ```
-//! use lsm_compaction::{CompactionPolicy, PlanInput};
+//! use lsm_compaction::{CompactionPolicy, PlanInput, Traffic};
 //! use lsm_version::Version;
 //!
 //! let version = Version::parse("L0: a-f c-k d-e b-g\nL6: a-e g-m p-t");
 //! let policy = CompactionPolicy::default();
 //! let input =
-//!     PlanInput { version: &version, running: &[], snapshots: &[], now_ms: 0, is_at_rest: true };
+//!     PlanInput { version: &version, running: &[], snapshots: &[], now_ms: 0, traffic: Traffic::Rest };
 //! let plan = policy.as_policy().plan(&input).expect("level 0 is full");
 //! assert_eq!(plan.output.level, 6);
 //! assert_eq!(plan.reason, "level 0 holds 4 runs and its limit is 4");
@@ -62,7 +62,7 @@ pub use leveled::LeveledOptions;
 pub use merge::{TableSink, merge};
 pub use operator::{MAX_VALUE_BYTES, MergeOperator, fold_operands};
 pub use plan::{Action, Plan, PlanInputRun, RunningPlan};
-pub use policy::{CompactionPolicy, PlanInput, Policy};
+pub use policy::{CompactionPolicy, PlanInput, Policy, Traffic};
 pub use pressure::{Backlog, Pressure, PressureCause, PressureLimits, pressure};
 pub use range::{RangePlan, plan_range};
 pub use read_times::ReadTimes;

@@ -23,9 +23,21 @@ pub struct PlanInput<'a> {
     pub snapshots: &'a [SeqNo],
     /// Database time, in milliseconds since 1970.
     pub now_ms: u64,
-    /// Whether nothing is being written: what saves space is worth its merging then, while else the next
-    /// tables would have it merged again.
-    pub is_at_rest: bool,
+    /// What the tree is used for meanwhile.
+    pub traffic: Traffic,
+}
+
+/// What a tree is used for at the moment: it decides what merging is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Traffic {
+    /// Nothing is written: what saves space is worth its merging now, for no further tables will have it
+    /// merged again.
+    Rest,
+    /// It is written, and nobody reads it: many runs slow nobody down, and what is merged later is merged
+    /// less often.
+    WritesAlone,
+    /// It is written and read.
+    WritesAndReads,
 }
 
 /// Chooses what to merge.
@@ -35,7 +47,7 @@ pub trait Policy: fmt::Debug + Send + Sync {
     fn plan(&self, input: &PlanInput<'_>) -> Option<Plan>;
 
     /// About how many bytes have to be merged before the tree is in shape.
-    fn debt_bytes(&self, version: &Version) -> u64;
+    fn debt_bytes(&self, version: &Version, traffic: Traffic) -> u64;
 }
 
 /// A compaction policy and its options. The text form is that of saved options:

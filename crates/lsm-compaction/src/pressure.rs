@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::policy::Traffic;
+
 /// What a write feels.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Pressure {
@@ -130,6 +132,16 @@ impl Default for PressureLimits {
             debt_memtables: (24, 96),
             delay_ns_per_kib_max: 40_000,
         }
+    }
+}
+
+impl PressureLimits {
+    /// The same for a tree that is used so: while nobody reads it, level 0 may hold twice as many runs.
+    #[must_use]
+    pub fn under(&self, traffic: Traffic) -> Self {
+        let times = if traffic == Traffic::WritesAlone { 2 } else { 1 };
+        let (slow, stop) = self.level_zero_runs;
+        Self { level_zero_runs: (slow * times, stop * times), ..self.clone() }
     }
 }
 

@@ -4,7 +4,7 @@ use lsm_version::{LEVELS, Place, Version};
 
 use crate::leveled::plan_clean;
 use crate::plan::{Action, Plan, Planner};
-use crate::policy::{PlanInput, Policy};
+use crate::policy::{PlanInput, Policy, Traffic};
 
 const BOTTOM: usize = LEVELS - 1;
 
@@ -56,7 +56,7 @@ impl Policy for TieredOptions {
         full.or_else(|| plan_clean(&planner, input))
     }
 
-    fn debt_bytes(&self, version: &Version) -> u64 {
+    fn debt_bytes(&self, version: &Version, _traffic: Traffic) -> u64 {
         let is_full = |level: &&lsm_version::Level| level.runs.len() as u64 >= self.runs.max(2);
         version.levels().iter().filter(is_full).map(lsm_version::Level::bytes).sum()
     }

@@ -113,7 +113,13 @@ mod tests {
     }
 
     fn plan(version: &Version, snapshots: &[u64], age_limit_ms: Option<u64>) -> Option<String> {
-        let input = PlanInput { version, running: &[], snapshots, now_ms: 5000, is_at_rest: true };
+        let input = PlanInput {
+            version,
+            running: &[],
+            snapshots,
+            now_ms: 5000,
+            traffic: crate::policy::Traffic::Rest,
+        };
         plan_tombstones(&input, age_limit_ms, 100).map(|plan| plan.reason)
     }
 

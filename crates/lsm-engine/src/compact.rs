@@ -169,8 +169,8 @@ impl Shared {
             if gone.is_some() {
                 return gone;
             }
-            let is_at_rest = self.rest.has_come(self.commit.appended(), now_ms);
-            let input = PlanInput { version, running, snapshots, now_ms, is_at_rest };
+            let traffic = self.traffic(core, now_ms);
+            let input = PlanInput { version, running, snapshots, now_ms, traffic };
             let policy = &options.compaction;
             let is_fifo = matches!(policy, CompactionPolicy::Fifo(_));
             if !is_fifo {

@@ -407,7 +407,8 @@ impl Trees {
             let first = view.unflushed().map(|(first, _)| first);
             trees.first_unflushed = trees.first_unflushed.into_iter().chain(first).min();
             let policy = &core.options().compaction;
-            trees.debt_bytes += policy.as_policy().debt_bytes(&view.tree.version);
+            let traffic = shared.traffic(&core, shared.database_time_ms());
+            trees.debt_bytes += policy.as_policy().debt_bytes(&view.tree.version, traffic);
             let bottom = view.tree.runs.iter().map(|run| run.level).max();
             trees.blobs.note(&view.tree.version);
             for run in &view.tree.runs {

@@ -235,13 +235,14 @@ impl Shared {
         for core in cores {
             let view = core.view.load();
             let version = &view.tree.version;
+            let traffic = self.traffic(&core, self.database_time_ms());
             let backlog = Backlog {
                 sealed_memtables: view.sealed.len(),
                 memtable_bytes,
                 level_zero_runs: version.level(0).runs.len(),
-                debt_bytes: core.options().compaction.as_policy().debt_bytes(version),
+                debt_bytes: core.options().compaction.as_policy().debt_bytes(version, traffic),
             };
-            let present = pressure(&backlog, &limits);
+            let present = pressure(&backlog, &limits.under(traffic));
             if present.is_worse_than(&worst) {
                 worst = present;
             }

@@ -1,5 +1,6 @@
 //! Whether a keyspace is read while it is written: only then are its new tables worth a place in the page
-//! cache (docs/decisions/0038-what-nobody-reads-goes-past-the-page-cache.md).
+//! cache (docs/decisions/0038-what-nobody-reads-goes-past-the-page-cache.md), and few runs worth their merging
+//! (docs/decisions/0042-what-nobody-reads-is-merged-late.md).
 //!
 //! ```text
 //!   sealed         sealed         now
@@ -8,6 +9,11 @@
 //! ```
 
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use lsm_compaction::Traffic;
+
+use crate::keyspace::KeyspaceCore;
+use crate::shared::Shared;
 
 /// One lookup for so much that was written, and a keyspace is read.
 const BYTES_A_LOOKUP: u64 = 64 << 10;
@@ -33,6 +39,19 @@ impl Readership {
     pub(crate) fn is_there(&self, lookups: u64) -> bool {
         let since = lookups.saturating_sub(self.at_seal_before.load(Ordering::Relaxed));
         since >= (self.sealed_bytes.load(Ordering::Relaxed) / BYTES_A_LOOKUP).max(1)
+    }
+}
+
+impl Shared {
+    /// What a keyspace is used for by now.
+    pub(crate) fn traffic(&self, core: &KeyspaceCore, now_ms: u64) -> Traffic {
+        if self.rest.has_come(self.commit.appended(), now_ms) {
+            Traffic::Rest
+        } else if core.is_read() {
+            Traffic::WritesAndReads
+        } else {
+            Traffic::WritesAlone
+        }
     }
 }
 

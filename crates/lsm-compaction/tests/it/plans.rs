@@ -3,7 +3,7 @@
 use expect_test::{Expect, expect};
 use lsm_compaction::{
     Action, CompactionPolicy, FifoOptions, LeveledOptions, Plan, PlanInput, Policy, RangePlan,
-    plan_blobs, plan_collapse, plan_overdue_blobs, plan_range,
+    Traffic, plan_blobs, plan_collapse, plan_overdue_blobs, plan_range,
 };
 use lsm_version::picture::picture_table;
 use lsm_version::{BlobRecord, BlobShare, TableRecord, Version, VersionEdit};
@@ -25,15 +25,14 @@ fn show(plan: Option<Plan>) -> String {
 
 #[track_caller]
 fn check_plan(policy: &str, picture: &str, expected: &Expect) {
-    check_plan_at(true, policy, picture, expected);
+    check_plan_at(Traffic::Rest, policy, picture, expected);
 }
 
 #[track_caller]
-fn check_plan_at(is_at_rest: bool, policy: &str, picture: &str, expected: &Expect) {
+fn check_plan_at(traffic: Traffic, policy: &str, picture: &str, expected: &Expect) {
     let version = Version::parse(picture);
     let policy: CompactionPolicy = policy.parse().expect("a policy");
-    let input =
-        PlanInput { version: &version, running: &[], snapshots: &[], now_ms: 0, is_at_rest };
+    let input = PlanInput { version: &version, running: &[], snapshots: &[], now_ms: 0, traffic };
     expected.assert_eq(&show(policy.as_policy().plan(&input)));
 }
 
@@ -54,12 +53,53 @@ fn a_full_level_zero_merges_with_what_it_overlaps() {
 }
 
 #[test]
+fn level_zero_holds_more_while_nobody_reads_it() {
+    let policy = "leveled(level_zero_runs=2, table_bytes=100)";
+    let nine = "L0: a-b b-c c-d d-e e-f f-g g-h h-i i-j
+         L6: a-z:900";
+    let nothing = expect!["nothing to do\n"];
+    check_plan_at(Traffic::WritesAlone, policy, nine, &nothing);
+    check_plan_at(Traffic::WritesAndReads, policy, nine, &expect![[r#"
+        merge L0 a-b, L0 b-c, L0 c-d, L0 d-e, L0 e-f, L0 f-g, L0 g-h, L0 h-i, L0 i-j, L6 a-z:900 into L6
+        because level 0 holds 9 runs and its limit is 2
+    "#]]);
+    check_plan_at(
+        Traffic::WritesAlone,
+        policy,
+        "L0: a-b b-c c-d d-e e-f f-g g-h h-i i-j j-k
+         L6: a-z:900",
+        &expect![[r#"
+            merge L0 a-b, L0 b-c, L0 c-d, L0 d-e, L0 e-f, L0 f-g, L0 g-h, L0 h-i, L0 i-j, L0 j-k, L6 a-z:900 into L6
+            because level 0 holds 10 runs and its limit is 10
+        "#]],
+    );
+    check_plan_at(
+        Traffic::WritesAlone,
+        policy,
+        "L0: a-b:1600 b-c:1600
+         L6: a-z:900",
+        &expect![[r#"
+            merge L0 a-b:1600, L0 b-c:1600, L6 a-z:900 into L6
+            because level 0 holds 3200 bytes and its limit is 3200 while nobody reads it
+        "#]],
+    );
+    // One run is not merged with itself, however large.
+    check_plan_at(
+        Traffic::WritesAlone,
+        policy,
+        "L0: a-b:3200
+         L6: a-z:900",
+        &nothing,
+    );
+}
+
+#[test]
 fn a_level_zero_of_few_runs_is_merged_for_its_space_once_nothing_is_written() {
     let policy = "leveled(level_zero_runs=4, slack_percent=15, table_bytes=100)";
     let picture = "L0: a-f c-k
          L6: a-z:900";
     check_plan_at(
-        true,
+        Traffic::Rest,
         policy,
         picture,
         &expect![[r#"
@@ -67,7 +107,7 @@ fn a_level_zero_of_few_runs_is_merged_for_its_space_once_nothing_is_written() {
             because level 0 holds 200 bytes, over 15 % of the bottom's 900
         "#]],
     );
-    check_plan_at(false, policy, picture, &expect!["nothing to do\n"]);
+    check_plan_at(Traffic::WritesAndReads, policy, picture, &expect!["nothing to do\n"]);
 }
 
 #[test]
@@ -191,8 +231,13 @@ fn fifo_counts_the_large_values_of_its_tables() {
     };
     let version = version.apply(&edit).expect("fits");
     let fifo = FifoOptions { bytes_max: 379, ..FifoOptions::default() };
-    let input =
-        PlanInput { version: &version, running: &[], snapshots: &[], now_ms: 0, is_at_rest: true };
+    let input = PlanInput {
+        version: &version,
+        running: &[],
+        snapshots: &[],
+        now_ms: 0,
+        traffic: Traffic::Rest,
+    };
     let plan = fifo.plan(&input).expect("it is too much");
     assert_eq!(plan.reason, "there are 380 bytes and the limit is 379");
 }
@@ -256,15 +301,20 @@ fn a_range_takes_every_table_that_hangs_over_its_ends() {
 fn runs_are_merged_once_reading_them_apart_has_cost_as_much() {
     // 600 bytes: 1200 ns to merge, 600 ns for a lookup in three runs.
     let version = Version::parse("L0: a-f c-k\nL6: a-e g-m p-t x-z");
-    let input =
-        PlanInput { version: &version, running: &[], snapshots: &[], now_ms: 0, is_at_rest: false };
+    let input = PlanInput {
+        version: &version,
+        running: &[],
+        snapshots: &[],
+        now_ms: 0,
+        traffic: Traffic::WritesAndReads,
+    };
     assert_eq!(plan_collapse(&input, 1, 100), None);
     expect![[r#"
         merge L0 a-f, L0 c-k, L6 a-e, L6 g-m, L6 p-t, L6 x-z into L6
         because 2 lookups in 3 runs have cost what merging their 600 bytes does
     "#]]
     .assert_eq(&show(plan_collapse(&input, 2, 100)));
-    let at_rest = PlanInput { is_at_rest: true, ..input };
+    let at_rest = PlanInput { traffic: Traffic::Rest, ..input };
     assert!(plan_collapse(&at_rest, 1, 100).is_some(), "300 ns while nothing is written");
     let running = [plan_collapse(&input, 2, 100).expect("worth it").as_running()];
     let busy = PlanInput { running: &running, ..input };
@@ -281,8 +331,13 @@ fn a_running_plan_is_waited_for() {
         level_zero_runs: 2,
         ..LeveledOptions::default()
     });
-    let input =
-        PlanInput { version: &version, running: &[], snapshots: &[], now_ms: 0, is_at_rest: true };
+    let input = PlanInput {
+        version: &version,
+        running: &[],
+        snapshots: &[],
+        now_ms: 0,
+        traffic: Traffic::Rest,
+    };
     let running = [policy.as_policy().plan(&input).expect("level 0 is full").as_running()];
     let again = PlanInput { running: &running, ..input };
     assert_eq!(policy.as_policy().plan(&again), None);
@@ -305,8 +360,13 @@ fn tombstones_at_the_bottom_go_when_no_snapshot_needs_them() {
     version = version.apply(&edit).expect("fits");
     let policy = CompactionPolicy::default();
     let plan = |snapshots: &[u64]| {
-        let input =
-            PlanInput { version: &version, running: &[], snapshots, now_ms: 0, is_at_rest: true };
+        let input = PlanInput {
+            version: &version,
+            running: &[],
+            snapshots,
+            now_ms: 0,
+            traffic: Traffic::Rest,
+        };
         policy.as_policy().plan(&input)
     };
     assert_eq!(plan(&[1]), None, "a snapshot may still see what they hide");
@@ -330,8 +390,13 @@ fn what_stands_in_newer_runs_of_a_level_keeps_no_tombstone_of_its_oldest() {
     };
     let version = version.apply(&edit).expect("fits");
     let policy: CompactionPolicy = "lazy_leveled".parse().expect("a policy");
-    let input =
-        PlanInput { version: &version, running: &[], snapshots: &[], now_ms: 0, is_at_rest: true };
+    let input = PlanInput {
+        version: &version,
+        running: &[],
+        snapshots: &[],
+        now_ms: 0,
+        traffic: Traffic::Rest,
+    };
     let plan = policy.as_policy().plan(&input).expect("there are tombstones to drop");
     assert_eq!(plan.inputs[0].tables[0].number, 2);
     assert!(plan.nothing_older(b"c"));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lsm_compaction::{Action, CompactionPolicy, Plan, PlanInput, RunningPlan};
+use lsm_compaction::{Action, CompactionPolicy, Plan, PlanInput, RunningPlan, Traffic};
 use lsm_version::{Place, TableRecord, Version, VersionEdit};
 
 use crate::rng::Rng;
@@ -99,8 +99,13 @@ fn random_policy(rng: &mut Rng) -> CompactionPolicy {
 }
 
 fn next_plan(tree: &Tree, policy: &CompactionPolicy, running: &[RunningPlan]) -> Option<Plan> {
-    let input =
-        PlanInput { version: &tree.version, running, snapshots: &[], now_ms: 0, is_at_rest: true };
+    let input = PlanInput {
+        version: &tree.version,
+        running,
+        snapshots: &[],
+        now_ms: 0,
+        traffic: Traffic::Rest,
+    };
     policy.as_policy().plan(&input)
 }
 

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 
 use lsm_compaction::{
-    CompactionPolicy, Plan, PlanInput, Retention, Sample, Slice, TableSink, merge,
+    CompactionPolicy, Plan, PlanInput, Retention, Sample, Slice, TableSink, Traffic, merge,
 };
 use lsm_entry::{Entry, Fragments, OwnedEntry, RangeDelete, Tag, VecCursor, last_key_below};
 use lsm_version::Version;
@@ -68,8 +68,13 @@ impl TableSink for Tables {
 /// A plan for a merge into the deepest level: what is under it does not matter here.
 fn plan(table_entries: u64) -> Plan {
     let version = Version::parse("L0: a-f c-k d-e b-g\nL6: a-e g-m p-t");
-    let input =
-        PlanInput { version: &version, running: &[], snapshots: &[], now_ms: 0, is_at_rest: true };
+    let input = PlanInput {
+        version: &version,
+        running: &[],
+        snapshots: &[],
+        now_ms: 0,
+        traffic: Traffic::Rest,
+    };
     let plan = CompactionPolicy::default().as_policy().plan(&input).expect("level 0 is full");
     Plan { output_table_bytes: table_entries, ..plan }
 }

@@ -176,11 +176,31 @@ fn a_damaged_table_keeps_no_other_keyspace_from_its_turn() {
         }
     }
     fill(&b, 6);
+    // What nobody reads is merged much later.
+    for keyspace in [db.default_keyspace(), &b] {
+        keyspace.get(key(100)).expect("reads");
+    }
     let failures = (0..20).filter(|_| db.step(Step::Compact).is_err()).count();
     assert!(b.shape().runs.len() <= 3, "{:?}", b.shape());
     assert!(failures <= 2, "what is damaged is left alone after {failures} attempts");
     let error = db.compact_range::<&[u8]>(..).expect_err("does not wait for ever");
     assert_eq!(error.kind(), ErrorKind::Corrupt);
+}
+
+#[test]
+fn few_runs_are_kept_for_those_who_read_alone() {
+    let db = open(&SimFs::new(1));
+    let runs = || db.default_keyspace().shape().runs.len();
+    fill(db.default_keyspace(), 10);
+    while db.step(Step::Compact).expect("nothing fails") {}
+    assert_eq!(runs(), 10);
+    db.get(key(100)).expect("reads");
+    while db.step(Step::Compact).expect("nothing fails") {}
+    assert_eq!(runs(), 1);
+    // Two memtables later it is forgotten.
+    fill(db.default_keyspace(), 10);
+    while db.step(Step::Compact).expect("nothing fails") {}
+    assert_eq!(runs(), 11);
 }
 
 #[test]

@@ -14,10 +14,10 @@ fn busy(fs: &SimFs) -> Db {
     for n in 0..3000 {
         let durability = if n % 8 == 0 { Durability::Disk } else { Durability::Memory };
         db.put_with(key(n * 7 % 1500), [n as u8; 100], durability.into()).expect("writes");
+        db.get(key(n)).expect("reads");
         while db.step(Step::Compact).expect("merges") {}
     }
     for n in 0..3000 {
-        db.get(key(n)).expect("reads");
         db.cursor().seek(key(n)).expect("seeks");
     }
     db
