@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use lsm_manifest::{FileKind, file_name};
+use lsm_memtable::Memtable;
 
 use crate::age_limit::AgeLimit;
 use crate::env::Spawn;
@@ -293,6 +294,7 @@ impl Shared {
             self.commit.reach(Goal::Visible(self.commit.appended()))?;
         }
         let mut did_work = self.prepare_ahead()?;
+        self.prepare_memtables(Memtable::prepare_entries);
         did_work |= self.give_up_old_history();
         did_work |= self.part_with_old_log()?;
         did_work |= self.tidy_segments()?;
@@ -307,6 +309,16 @@ impl Shared {
         self.seal_by_log_size();
         did_work |= self.keep_reserve();
         Ok(did_work)
+    }
+
+    /// Makes memory ready for what is written next, unless writing pauses: spare memory is given back then.
+    pub(crate) fn prepare_memtables(&self, prepare: impl Fn(&Memtable) -> bool) {
+        if self.rest.is_pause(self.commit.appended(), self.database_time_ms()) {
+            return;
+        }
+        for core in self.live_keyspaces() {
+            prepare(&core.view.load().active);
+        }
     }
 
     /// Removes dead files. One that cannot be removed is tried again later.

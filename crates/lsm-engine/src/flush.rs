@@ -37,6 +37,8 @@ impl Shared {
     /// Flushes the oldest sealed memtable of some keyspace, the one with the oldest data first.
     /// Background work; `false` if there was none.
     pub(crate) fn flush_step(&self) -> Result<bool> {
+        // First: the writer needs it before the flush is done.
+        self.prepare_memtables(Memtable::prepare_index);
         let with_sealed = self.live_keyspaces().into_iter().filter_map(|core| {
             let oldest = core.view.load().sealed.last().cloned()?;
             let first = oldest.seq_no_range().map_or(0, |(first, _)| first);

@@ -254,6 +254,10 @@ impl Shared {
         if !order.log().fits(self.options.log_segment_bytes as usize / 2) {
             self.want_segment();
         }
+        if self.budget.spare.take_shortage() {
+            self.background.wake_log();
+            self.background.wake_flush();
+        }
         Ok(first + batch.records - 1)
     }
 

@@ -10,11 +10,11 @@
 
 use std::cell::UnsafeCell;
 use std::fmt;
-use std::mem::MaybeUninit;
 use std::sync::Arc;
 
 use lsm_entry::{Entry, SeqNo, Tag};
 
+use crate::memory::{Cell, Memory, is_long};
 use crate::spare::SpareMemory;
 use crate::sync::OnceLock;
 
@@ -70,26 +70,17 @@ impl Position {
 /// Append-only memory for entries, made chunk by chunk.
 pub(crate) struct Arena {
     chunks: Box<[OnceLock<Chunk>]>,
+    capacity_bytes: usize,
     /// How long chunks grow.
     largest_chunk_bytes: usize,
     /// Where chunks come from and go to, if they can.
     spare: Option<Arc<SpareMemory>>,
 }
 
-/// A byte that is written once, by one thread, while others may look at its neighbours.
-pub(crate) type Cell = UnsafeCell<MaybeUninit<u8>>;
-
 struct Chunk {
-    cells: Box<[Cell]>,
+    cells: Memory<Cell>,
     #[cfg(loom)]
     watch: crate::modelled::Watch,
-}
-
-/// Memory as it comes from the allocator: pages that nobody writes to are never touched.
-fn fresh_cells(bytes: usize) -> Box<[Cell]> {
-    let cells = Box::<[Cell]>::new_uninit_slice(bytes);
-    // SAFETY: a cell is a `MaybeUninit`, which needs no initialisation.
-    unsafe { cells.assume_init() }
 }
 
 // SAFETY: bytes are written by the one writer before their position is published (a release store
@@ -97,7 +88,7 @@ fn fresh_cells(bytes: usize) -> Box<[Cell]> {
 unsafe impl Sync for Chunk {}
 
 impl Chunk {
-    fn new(cells: Box<[Cell]>) -> Self {
+    fn new(cells: Memory<Cell>) -> Self {
         Self {
             #[cfg(loom)]
             watch: crate::modelled::Watch::new(cells.len()),
@@ -149,7 +140,7 @@ impl Arena {
         // many as the capacity holds; four times as many entries are long enough for their own.
         let chunks = doublings + 6 * capacity_bytes.div_ceil(largest_chunk_bytes) + 2;
         let chunks = (0..chunks).map(|_| OnceLock::new()).collect();
-        Self { chunks, largest_chunk_bytes, spare }
+        Self { chunks, capacity_bytes, largest_chunk_bytes, spare }
     }
 
     /// Bytes of the table of chunks.
@@ -239,13 +230,27 @@ impl Arena {
     #[cold]
     fn new_chunk(&self, end: &mut ArenaEnd, bytes: usize) -> usize {
         let number = end.chunks;
-        let spare = self.spare.as_ref().and_then(|spare| spare.take_chunk(bytes));
-        let cells = spare.unwrap_or_else(|| fresh_cells(bytes));
+        let spare = self.spare.as_ref().inspect(|spare| {
+            if is_long::<Cell>(2 * bytes) {
+                spare.note_shortage();
+            }
+        });
+        let spare = spare.and_then(|spare| spare.take_chunk(bytes));
+        let cells = spare.unwrap_or_else(|| Memory::blank(bytes));
         let is_new = self.chunks[number].set(Chunk::new(cells)).is_ok();
         assert!(is_new, "an arena has one end");
         end.chunks += 1;
         end.allocated_bytes += bytes;
         number
+    }
+
+    /// Has another chunk made if it is long and will be needed soon, for an arena of which so much is
+    /// allocated; `false` if there was nothing to do.
+    pub(crate) fn prepare(&self, allocated_bytes: usize) -> bool {
+        let bytes = self.largest_chunk_bytes;
+        let is_next = allocated_bytes >= bytes / 2 && allocated_bytes < self.capacity_bytes;
+        let spare = self.spare.as_ref().filter(|_| is_next && is_long::<Cell>(bytes));
+        spare.is_some_and(|spare| spare.stock_chunk(bytes))
     }
 
     /// The entry at a published position, and the next older version of its key.

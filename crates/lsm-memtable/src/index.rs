@@ -4,12 +4,13 @@
 //! segment that is full is followed by a longer one, four in all, and each key keeps the slot that
 //! it got with its first version. So nothing is ever copied, and a reader needs no more than an
 //! acquire load.
-#![allow(unsafe_code)] // One of the few files that may: lazily zeroed memory, and a prefetch.
+#![allow(unsafe_code)] // One of the few files that may: a prefetch.
 
 use std::fmt;
 use std::sync::Arc;
 
 use crate::arena::Position;
+use crate::memory::{Memory, is_long};
 use crate::spare::SpareMemory;
 use crate::sync::OnceLock;
 use crate::sync::atomic::{AtomicU64, Ordering};
@@ -22,7 +23,7 @@ const POSITION_BITS: u64 = (1 << 48) - 1;
 
 /// The hash index of a memtable. One writer; readers need only acquire loads.
 pub(crate) struct Index {
-    segments: [OnceLock<Box<[AtomicU64]>>; SEGMENTS],
+    segments: [OnceLock<Memory<AtomicU64>>; SEGMENTS],
     /// How many keys each segment takes before the next is begun.
     segment_keys: [usize; SEGMENTS],
     seed: u64,
@@ -109,9 +110,7 @@ impl Index {
             end.keys = 0;
             assert!(end.segment < SEGMENTS, "has_room bounds the number of keys");
         }
-        let slots = self.segments[end.segment].get_or_init(|| {
-            self.new_slots(slot_count(end.segment, self.segment_keys[end.segment]))
-        });
+        let slots = self.segments[end.segment].get_or_init(|| self.new_segment(end.segment));
         let mixed = self.mix(hash);
         let mut slot = home(slots.len(), mixed);
         while slots[slot].load(Ordering::Relaxed) != 0 {
@@ -122,9 +121,28 @@ impl Index {
         slots[slot].store(tag(mixed) | position.to_bits(), Ordering::Release);
     }
 
-    fn new_slots(&self, count: usize) -> Box<[AtomicU64]> {
-        let spare = self.spare.as_ref().and_then(|spare| spare.take_slots(count));
-        spare.unwrap_or_else(|| blank_slots(count))
+    #[cold]
+    fn new_segment(&self, segment: usize) -> Memory<AtomicU64> {
+        let count = self.slots_of(segment);
+        let Some(spare) = &self.spare else { return Memory::blank(count) };
+        if segment + 2 >= SEGMENTS {
+            spare.note_shortage();
+        }
+        spare.take_slots(count).unwrap_or_else(|| Memory::blank(count))
+    }
+
+    /// How many slots a segment has.
+    fn slots_of(&self, segment: usize) -> usize {
+        slot_count(segment, self.segment_keys[segment])
+    }
+
+    /// Has a last segment made if it is long, and one is needed soon by this index or the next; `false` if there
+    /// was nothing to do.
+    pub(crate) fn prepare(&self) -> bool {
+        let slots = self.slots_of(SEGMENTS - 1);
+        let has_grown = self.segments[SEGMENTS - 2].get().is_some();
+        let spare = self.spare.as_ref().filter(|_| has_grown && is_long::<AtomicU64>(slots));
+        spare.is_some_and(|spare| spare.stock_slots(slots))
     }
 
     /// Begins loading the slots of a hash.
@@ -177,20 +195,6 @@ fn following(slots: usize, slot: usize) -> usize {
 #[inline]
 fn tag(mixed: u64) -> u64 {
     (mixed << 24) & !POSITION_BITS
-}
-
-#[cfg(not(loom))]
-fn blank_slots(count: usize) -> Box<[AtomicU64]> {
-    // Zeroed memory of this length comes from the system untouched.
-    let slots = Box::<[AtomicU64]>::new_zeroed_slice(count);
-    // SAFETY: zero is a valid `AtomicU64`.
-    unsafe { slots.assume_init() }
-}
-
-/// Slots that loom watches are made one by one.
-#[cfg(loom)]
-fn blank_slots(count: usize) -> Box<[AtomicU64]> {
-    (0..count).map(|_| AtomicU64::new(0)).collect()
 }
 
 /// What is long enough to be worth it is left to the memtables that come.

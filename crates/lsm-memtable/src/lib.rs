@@ -21,12 +21,14 @@
 //! To see where entries live, open `arena.rs`; how a point read finds one, `index.rs`; how order is
 //! kept, `order.rs`, then `piece.rs`, `tail.rs` and `prefix.rs`; how it is walked, `cursor.rs`; where range
 //! deletes are, `range_deletes.rs`; what
-//! an insertion does in which order, `writer.rs`; where memory comes from and goes to, `spare.rs`; what
+//! an insertion does in which order, `writer.rs`; where memory comes from, `memory.rs`, and where it goes to,
+//! `spare.rs`; what
 //! threads share, `sync.rs`.
 
 mod arena;
 mod cursor;
 mod index;
+mod memory;
 mod memtable;
 mod order;
 mod piece;

@@ -300,6 +300,19 @@ impl Memtable {
         }
     }
 
+    /// Has memory made that entries will soon need, and kept with what others have left: so the writer waits neither
+    /// for the system to clear it, nor for a host to give it. For a thread in the background, once
+    /// [`SpareMemory::take_shortage`] says so. `false` if there was nothing to do.
+    pub fn prepare_entries(&self) -> bool {
+        self.arena.prepare(self.counts.arena_bytes.load(Ordering::Relaxed))
+    }
+
+    /// The same for the index, which is needed at once and takes longer: so one is made when the index of this one
+    /// grows, be it for this memtable or the next.
+    pub fn prepare_index(&self) -> bool {
+        self.index.prepare()
+    }
+
     /// Up to `count` keys of entries that are about as many entries apart from each other, in order, to cut
     /// a memtable into parts: of one that is frozen and [organized](Self::organize) they are spread over all.
     pub fn sample_keys(&self, count: usize) -> Vec<Vec<u8>> {

@@ -6,8 +6,8 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::arena::Cell;
-use crate::sync::atomic::AtomicU64;
+use crate::memory::{Cell, Memory};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Shorter pieces are left to the allocator, which keeps such itself.
 const PIECE_BYTES_MIN: usize = 64 << 10;
@@ -35,20 +35,22 @@ const PIECE_BYTES_MIN: usize = 64 << 10;
 pub struct SpareMemory {
     bytes_max: usize,
     kept: Mutex<Kept>,
+    /// A memtable has begun a piece that is followed by a long one.
+    is_short: AtomicBool,
 }
 
 #[derive(Default)]
 struct Kept {
     bytes: usize,
-    chunks: Vec<Box<[Cell]>>,
+    chunks: Vec<Memory<Cell>>,
     /// Of indexes, all of them 0.
-    slots: Vec<Box<[AtomicU64]>>,
+    slots: Vec<Memory<AtomicU64>>,
 }
 
 impl SpareMemory {
     /// Keeps up to `bytes_max` bytes.
     pub fn new(bytes_max: usize) -> Arc<Self> {
-        Arc::new(Self { bytes_max, kept: Mutex::default() })
+        Arc::new(Self { bytes_max, kept: Mutex::default(), is_short: AtomicBool::new(false) })
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -67,8 +69,46 @@ impl SpareMemory {
         drop(kept);
     }
 
+    /// Whether a memtable will soon need a long piece of memory, and nobody was told yet: time to
+    /// prepare it ([`Memtable::prepare_entries`](crate::Memtable::prepare_entries) and
+    /// [`prepare_index`](crate::Memtable::prepare_index)). Costs one load.
+    #[inline]
+    pub fn take_shortage(&self) -> bool {
+        self.is_short.load(Ordering::Relaxed) && self.is_short.swap(false, Ordering::Relaxed)
+    }
+
+    pub(crate) fn note_shortage(&self) {
+        self.is_short.store(true, Ordering::Relaxed);
+    }
+
+    /// Sees to it that a chunk of so many bytes is kept if it may; `false` if there was nothing to do.
+    pub(crate) fn stock_chunk(&self, bytes: usize) -> bool {
+        let is_wanted = {
+            let kept = self.kept();
+            self.has_room(&kept, bytes) && kept.chunks.iter().all(|chunk| chunk.len() != bytes)
+        };
+        // Made without the lock, for it takes a while.
+        if is_wanted {
+            self.keep_chunk(Memory::ready(bytes));
+        }
+        is_wanted
+    }
+
+    /// The same for so many slots.
+    pub(crate) fn stock_slots(&self, count: usize) -> bool {
+        let bytes = size_of::<AtomicU64>() * count;
+        let is_wanted = {
+            let kept = self.kept();
+            self.has_room(&kept, bytes) && kept.slots.iter().all(|slots| slots.len() != count)
+        };
+        if is_wanted {
+            self.keep_blank_slots(Memory::ready(count));
+        }
+        is_wanted
+    }
+
     /// A chunk of exactly so many bytes, with whatever was in it.
-    pub(crate) fn take_chunk(&self, bytes: usize) -> Option<Box<[Cell]>> {
+    pub(crate) fn take_chunk(&self, bytes: usize) -> Option<Memory<Cell>> {
         let mut kept = self.kept();
         let place = kept.chunks.iter().position(|chunk| chunk.len() == bytes)?;
         kept.bytes -= bytes;
@@ -76,7 +116,7 @@ impl SpareMemory {
     }
 
     /// Exactly so many slots, all of them 0.
-    pub(crate) fn take_slots(&self, count: usize) -> Option<Box<[AtomicU64]>> {
+    pub(crate) fn take_slots(&self, count: usize) -> Option<Memory<AtomicU64>> {
         let mut kept = self.kept();
         let place = kept.slots.iter().position(|slots| slots.len() == count)?;
         kept.bytes -= size_of::<AtomicU64>() * count;
@@ -84,13 +124,11 @@ impl SpareMemory {
     }
 
     /// Whether there is room for a piece of so many bytes.
-    #[cfg(not(loom))]
     fn has_room(&self, kept: &Kept, bytes: usize) -> bool {
         bytes >= PIECE_BYTES_MIN && kept.bytes + bytes <= self.bytes_max
     }
 
-    #[cfg(not(loom))]
-    pub(crate) fn keep_chunk(&self, chunk: Box<[Cell]>) {
+    pub(crate) fn keep_chunk(&self, chunk: Memory<Cell>) {
         let mut kept = self.kept();
         if self.has_room(&kept, chunk.len()) {
             kept.bytes += chunk.len();
@@ -99,13 +137,18 @@ impl SpareMemory {
     }
 
     #[cfg(not(loom))]
-    pub(crate) fn keep_slots(&self, mut slots: Box<[AtomicU64]>) {
+    pub(crate) fn keep_slots(&self, slots: Memory<AtomicU64>) {
         let bytes = size_of_val(&*slots);
         if !self.has_room(&self.kept(), bytes) {
             return;
         }
         // Not under the lock, for it takes a while.
-        slots.iter_mut().for_each(|slot| *slot.get_mut() = 0);
+        slots.iter().for_each(|slot| slot.store(0, Ordering::Relaxed));
+        self.keep_blank_slots(slots);
+    }
+
+    fn keep_blank_slots(&self, slots: Memory<AtomicU64>) {
+        let bytes = size_of_val(&*slots);
         let mut kept = self.kept();
         if self.has_room(&kept, bytes) {
             kept.bytes += bytes;

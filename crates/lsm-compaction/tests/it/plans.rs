@@ -59,10 +59,15 @@ fn level_zero_holds_more_while_nobody_reads_it() {
          L6: a-z:900";
     let nothing = expect!["nothing to do\n"];
     check_plan_at(Traffic::WritesAlone, policy, nine, &nothing);
-    check_plan_at(Traffic::WritesAndReads, policy, nine, &expect![[r#"
+    check_plan_at(
+        Traffic::WritesAndReads,
+        policy,
+        nine,
+        &expect![[r#"
         merge L0 a-b, L0 b-c, L0 c-d, L0 d-e, L0 e-f, L0 f-g, L0 g-h, L0 h-i, L0 i-j, L6 a-z:900 into L6
         because level 0 holds 9 runs and its limit is 2
-    "#]]);
+    "#]],
+    );
     check_plan_at(
         Traffic::WritesAlone,
         policy,

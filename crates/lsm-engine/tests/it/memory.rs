@@ -126,6 +126,31 @@ fn what_memtables_leave_behind_is_used_again_and_given_back_in_a_pause() {
 }
 
 #[test]
+fn memory_is_made_ready_for_a_memtable_that_grows_and_for_nobody_in_a_pause() {
+    let fs = SimFs::new(0);
+    let clock = Arc::new(AtomicU64::new(1_000_000));
+    let now = Arc::clone(&clock);
+    let options = Options { memtable_bytes: Some(16 << 20), ..options(&fs, 256 << 20) };
+    let env = Env { clock: Arc::new(move || now.load(Ordering::Relaxed)), ..options.env };
+    let db = Db::open_with("db", Options { env, ..options }).expect("opens");
+    let spare = || db.metrics().memory.spare_memtable_bytes;
+    for n in 0..3000 {
+        db.put_with(key(n), vec![7; 1000], Durability::Memory.into()).expect("writes");
+    }
+    assert_eq!(spare(), 0);
+    db.step(Step::Log).expect("makes a chunk");
+    let chunk = spare();
+    assert!(chunk >= 1 << 20, "{chunk} bytes");
+    db.step(Step::Flush).expect("makes slots");
+    assert!(spare() >= chunk + (2 << 20), "{} bytes", spare());
+    clock.fetch_add(5_000, Ordering::Relaxed);
+    for step in [Step::Log, Step::Log, Step::Flush, Step::Log] {
+        db.step(step).expect("nothing fails");
+    }
+    assert_eq!(spare(), 0, "writing pauses");
+}
+
+#[test]
 fn filters_and_indexes_take_from_the_cache_and_give_back() {
     let fs = SimFs::new(0);
     let options = Options { read_mode: ReadMode::Cached, ..options(&fs, MEMORY_BYTES) };

@@ -62,3 +62,39 @@ fn no_more_is_kept_than_is_allowed() {
     spare.release();
     assert_eq!(spare.bytes(), 0);
 }
+
+#[test]
+fn what_is_made_ready_is_what_the_writer_takes_next() {
+    // Chunks of 1 MiB, and an index that ends with a segment of 2.
+    const CAPACITY_BYTES: usize = 16 << 20;
+    let spare = SpareMemory::new(CAPACITY_BYTES);
+    let memtable = Arc::new(Memtable::with_spare(options(CAPACITY_BYTES), &spare));
+    let (mut shortages, mut number) = (0, 0);
+    while memtable.has_room(1, 116) {
+        let key = key(0, number);
+        memtable.writer().insert(Entry::put(&key, number + 1, &[7; 100]), key_hash(&key));
+        number += 1;
+        if spare.take_shortage() {
+            assert!(!spare.take_shortage(), "told once");
+            shortages += 1;
+            let before = spare.bytes();
+            let is_any_made = memtable.prepare_entries() | memtable.prepare_index();
+            assert_eq!(spare.bytes() > before, is_any_made);
+            assert!(!memtable.prepare_entries() && !memtable.prepare_index(), "one is enough");
+        }
+    }
+    assert!((10..30).contains(&shortages), "{shortages} long pieces of memory");
+    assert!((1 << 20..6 << 20).contains(&spare.bytes()), "{} bytes are left over", spare.bytes());
+    for number in 0..number {
+        let key = key(0, number);
+        assert!(memtable.get(&key, key_hash(&key), MAX_SEQ_NO).is_some());
+    }
+}
+
+#[test]
+fn nothing_is_made_ready_where_nothing_may_be_kept() {
+    let spare = SpareMemory::new(0);
+    let memtable = filled(&spare, 0, 10_000);
+    assert!(!memtable.prepare_entries() && !memtable.prepare_index());
+    assert_eq!(spare.bytes(), 0);
+}
