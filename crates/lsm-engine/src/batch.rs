@@ -153,7 +153,7 @@ impl WriteBatch {
 
     pub(crate) fn add(&mut self, keyspace: Option<&Keyspace>, tag: Tag, key: &[u8], value: &[u8]) {
         let id = self.select(keyspace);
-        self.add_here(id, tag, None, key, value);
+        self.add_here(id, tag, None, key, value, key_hash(key));
     }
 
     pub(crate) fn add_ttl(
@@ -164,7 +164,7 @@ impl WriteBatch {
         ttl: Duration,
     ) {
         let id = self.select(keyspace);
-        self.add_here(id, Tag::PUT, Some(ttl_ms(ttl)), key, value);
+        self.add_here(id, Tag::PUT, Some(ttl_ms(ttl)), key, value, key_hash(key));
     }
 
     /// Selects the keyspace that the next entries go to; returns its id.
@@ -189,8 +189,17 @@ impl WriteBatch {
         id
     }
 
-    /// Adds an entry to the keyspace selected last, with its time to live if it has one.
-    fn add_here(&mut self, id: u32, tag: Tag, ttl_ms: Option<u64>, key: &[u8], value: &[u8]) {
+    /// Adds an entry to the keyspace selected last, with its time to live if it has one. `hash` is its
+    /// key's.
+    fn add_here(
+        &mut self,
+        id: u32,
+        tag: Tag,
+        ttl_ms: Option<u64>,
+        key: &[u8],
+        value: &[u8],
+        hash: u64,
+    ) {
         if key.len() > MAX_KEY_BYTES {
             self.note_mistake(|| {
                 format!("key of {} bytes; a key has at most {MAX_KEY_BYTES}", key.len())
@@ -216,14 +225,15 @@ impl WriteBatch {
         }
         self.records += 1;
         self.operands += usize::from(tag == Tag::MERGE);
-        self.hashes.push(key_hash(key));
+        self.hashes.push(hash);
         if let Some(stretch) = self.stretches.last_mut() {
             stretch.entries += 1;
             stretch.bytes += key.len() + value.len() + if ttl_ms.is_some() { 8 } else { 0 };
         }
     }
 
-    /// The only entry of a scratch batch, in keyspace `id`, whose core the caller passes along.
+    /// The only entry of a scratch batch, in keyspace `id`, whose core the caller passes along; and its
+    /// key's hash.
     pub(crate) fn add_single(
         &mut self,
         id: u32,
@@ -231,6 +241,7 @@ impl WriteBatch {
         ttl: Option<Duration>,
         key: &[u8],
         value: &[u8],
+        hash: u64,
     ) {
         if id != DEFAULT_KEYSPACE {
             encode_keyspace(&mut self.payload, id);
@@ -242,7 +253,7 @@ impl WriteBatch {
                 bytes: 0,
             });
         }
-        self.add_here(id, tag, ttl.map(ttl_ms), key, value);
+        self.add_here(id, tag, ttl.map(ttl_ms), key, value, hash);
     }
 
     /// The same batch as it is written at `now_ms`: with the time of expiry wherever a time to live

@@ -23,7 +23,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lsm_entry::{Entry, Record, Records, SeqNo, Tag, ValueKind};
+use lsm_entry::{Entry, Record, Records, SeqNo, Tag, ValueKind, key_hash};
 use lsm_wal::{FrameKind, PayloadHash, PreparedSegment, hash_payload};
 
 use crate::batch::{DEFAULT_KEYSPACE, KeyspaceStretch, WriteBatch};
@@ -66,9 +66,12 @@ impl Shared {
         value: &[u8],
         options: WriteOptions,
     ) -> Result<SeqNo> {
+        let hash = key_hash(key);
+        // What the entry needs of the memtable is on its way meanwhile.
+        core.view.load().active.prefetch(hash);
         SCRATCH.with_borrow_mut(|batch| {
             batch.clear();
-            batch.add_single(core.id, tag, ttl, key, value);
+            batch.add_single(core.id, tag, ttl, key, value, hash);
             let result = self.write_batch(batch, Some(core), options);
             // One huge value must not stay allocated for the life of the thread.
             if batch.payload.capacity() > 1 << 20 {
@@ -145,8 +148,8 @@ impl Shared {
         if batch.operands > 0 {
             check_operands(batch, shares)?;
         }
-        if let ([share], [hash, ..]) = (shares, batch.hashes.as_slice()) {
-            // What the first entry needs of the memtable is on its way meanwhile.
+        if let ([share], [hash, _, ..]) = (shares, batch.hashes.as_slice()) {
+            // The same for the first entry of many.
             share.core.view.load().active.prefetch(*hash);
         }
         self.admit(batch.payload.len(), options.deadline_from_now())?;
