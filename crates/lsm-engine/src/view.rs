@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::slice;
 use std::sync::Arc;
 
-use lsm_entry::{SeqNo, common_prefix, digest};
+use lsm_entry::{SeqNo, begins_with, common_prefix, digest};
 use lsm_memtable::Memtable;
 use lsm_version::Version;
 
@@ -190,7 +190,7 @@ impl LiveRun {
     /// The digest of what follows the prefix, or how keys stand to the bounds that do not begin with it.
     #[inline(always)]
     fn digest_of(&self, key: &[u8]) -> Result<u64, Ordering> {
-        if key.starts_with(&self.prefix) {
+        if begins_with(key, &self.prefix) {
             return Ok(digest(key, self.prefix.len()));
         }
         Err(key.cmp(self.prefix.as_slice()))

@@ -19,6 +19,23 @@ pub fn digest(key: &[u8], skip: usize) -> u64 {
     bits.checked_shl(missing_bits).unwrap_or(0)
 }
 
+/// Whether `key` begins with `prefix`: the same as [`starts_with`](slice::starts_with), for prefixes that are
+/// mostly empty.
+///
+/// An empty vector points nowhere, and to compare zero bytes with what is there takes some processors 150 ns: the C
+/// library loads them masked, and where nothing is mapped the load is taken back. So it is not asked.
+///
+/// ```
+/// use lsm_entry::begins_with;
+///
+/// assert!(begins_with(b"key", b"") && begins_with(b"key", b"ke"));
+/// assert!(!begins_with(b"key", b"kez") && !begins_with(b"key", b"keys"));
+/// ```
+#[inline]
+pub fn begins_with(key: &[u8], prefix: &[u8]) -> bool {
+    prefix.is_empty() || key.starts_with(prefix)
+}
+
 /// How many bytes two keys have in common at their start.
 #[inline]
 pub fn common_prefix(one: &[u8], other: &[u8]) -> usize {

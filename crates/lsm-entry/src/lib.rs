@@ -33,7 +33,7 @@ mod vec_cursor;
 
 pub use blob_ref::{BlobRef, BlobShare};
 pub use cursor::{Cursor, Direction, Stretch};
-pub use digest::{common_prefix, digest};
+pub use digest::{begins_with, common_prefix, digest};
 pub use entry::{Entry, MAX_KEY_BYTES, MAX_SEQ_NO, SeqNo, compare_internal, key_hash};
 pub use expiring::Expiring;
 pub use fragments::{Fragment, Fragments, Surroundings};

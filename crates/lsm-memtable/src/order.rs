@@ -19,7 +19,7 @@
 
 use std::sync::{Arc, PoisonError};
 
-use lsm_entry::{Entry, SeqNo, common_prefix, digest};
+use lsm_entry::{Entry, SeqNo, begins_with, common_prefix, digest};
 
 use crate::arena::{Arena, Position};
 use crate::piece::{Piece, Slot};
@@ -78,7 +78,7 @@ impl OrderEnd {
     pub(crate) fn gather(&mut self, key: &[u8], position: Position) {
         if self.first.is_none() {
             (self.first, self.prefix) = (Some(position), key.to_vec());
-        } else if !key.starts_with(&self.prefix) {
+        } else if !begins_with(key, &self.prefix) {
             self.prefix.truncate(common_prefix(&self.prefix, key));
         }
         self.gathered.get_or_insert_default().push(position);
@@ -170,7 +170,7 @@ impl Order {
     /// Adds an entry whose bytes are written. Only the writer calls it.
     #[inline]
     pub(crate) fn add(&self, arena: &Arena, end: &mut OrderEnd, key: &[u8], position: Position) {
-        if !key.starts_with(&end.prefix) || end.first.is_none() {
+        if !begins_with(key, &end.prefix) || end.first.is_none() {
             self.shorten_prefix(arena, end, key, position);
         }
         let slot = Slot { digest: digest(key, end.prefix.len()), position };
