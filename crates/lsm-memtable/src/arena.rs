@@ -185,6 +185,7 @@ impl Arena {
             let target = target.add(entry.key.len());
             std::ptr::copy_nonoverlapping(entry.value.as_ptr(), target, entry.value.len());
         }
+        self.prefetch_next(position.chunk(), position.offset() + length, length);
         position
     }
 
@@ -284,6 +285,23 @@ impl Arena {
         // SAFETY: the bytes of a published entry are written, and not written again (see the file
         // comment).
         unsafe { std::slice::from_raw_parts(UnsafeCell::raw_get(cells.as_ptr()).cast(), length) }
+    }
+
+    /// Begins loading where the next entry will lie, behind `offset`: as a rule it is as long as the last. The
+    /// writer is released soon, and waits then until every line that was stored to is there.
+    #[inline]
+    fn prefetch_next(&self, chunk: usize, offset: usize, length: usize) {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(chunk) = self.chunks[chunk].get() {
+            use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
+            let line = chunk.cells.as_ptr().cast::<i8>().wrapping_add(offset);
+            for ahead in 1..=PREFETCHED_LINES.min(length.div_ceil(64)) {
+                // SAFETY: a prefetch is a hint: it neither faults nor reads, whatever the address.
+                unsafe { _mm_prefetch::<_MM_HINT_ET0>(line.wrapping_add(64 * ahead)) };
+            }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = (chunk, offset, length);
     }
 
     /// Begins loading an entry.
