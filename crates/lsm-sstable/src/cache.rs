@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::block::BlockLayout;
+use crate::simd;
+use crate::source::FRONT_LINES;
 
 /// Shards of a large cache; a small one has fewer, so that blocks fit into a shard.
 const SHARDS_MAX: u64 = 16;
@@ -73,6 +75,8 @@ struct Shard {
 struct Slot {
     key: BlockKey,
     block: Option<Arc<CachedBlock>>,
+    /// Where the block's bytes are, to be asked for before its handle is there.
+    bytes_at: usize,
     is_marked: bool,
 }
 
@@ -122,6 +126,7 @@ impl BlockCache {
         };
         shard.hits += 1;
         let slot = shard.slots.get_mut(place)?;
+        simd::prefetch_at(slot.bytes_at, FRONT_LINES);
         slot.is_marked = true;
         slot.block.clone()
     }
@@ -173,7 +178,8 @@ impl Shard {
     }
 
     fn put(&mut self, key: BlockKey, block: Arc<CachedBlock>, bytes: u64) {
-        let slot = Slot { key, block: Some(block), is_marked: false };
+        let bytes_at = block.bytes().as_ptr().addr();
+        let slot = Slot { key, block: Some(block), bytes_at, is_marked: false };
         let place = match self.vacant.pop() {
             Some(place) => {
                 self.slots[place] = slot;

@@ -114,6 +114,20 @@ pub(crate) fn prefetch<T>(items: &[T], lines: usize) {
     let _ = (items, lines);
 }
 
+/// The same for what lies at an address, whether or not anything does.
+#[inline(always)]
+pub(crate) fn prefetch_at(address: usize, lines: usize) {
+    #[cfg(target_arch = "x86_64")]
+    for line in 0..lines {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        let place = std::ptr::without_provenance::<i8>(address.wrapping_add(line * LINE_BYTES));
+        // SAFETY: a prefetch is a hint: it neither faults nor reads, whatever the address.
+        unsafe { _mm_prefetch(place, _MM_HINT_T0) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (address, lines);
+}
+
 #[inline(always)]
 fn descend_by<T>(
     nodes: &[FenceNode],

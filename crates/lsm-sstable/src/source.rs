@@ -19,7 +19,7 @@ use crate::pinned::{Backing, PinnedSlice};
 use crate::simd;
 
 /// Cache lines asked for as soon as a block is known: its header, its tags, and what follows them.
-const FRONT_LINES: usize = 3;
+pub(crate) const FRONT_LINES: usize = 3;
 /// And before a seek or a scan reaches it: its digests, and the last of its entries.
 const BACK_LINES: usize = 5;
 const LINE_BYTES: u64 = 64;
