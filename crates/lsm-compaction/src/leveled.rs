@@ -12,17 +12,18 @@ use crate::policy::{PlanInput, Policy, Traffic};
 /// The deepest level.
 const BOTTOM: usize = LEVELS - 1;
 
-/// How many times as many runs level 0 may hold while nobody reads: as many as a merge reads side by side
-/// with ease, and as readers who come can bear until they are merged.
-const UNREAD_RUNS: u64 = 5;
-/// But no more bytes than so many tables, so that this is soon.
-const UNREAD_TABLES: u64 = 32;
+/// How many times as many runs level 0 may hold while nobody reads.
+const UNREAD_TIMES: u64 = 5;
+/// But no more than so many: writes are slowed soon after, and readers who come meet them.
+const UNREAD_RUNS_MAX: u64 = 20;
+/// And no more bytes than so many tables, so that they are soon merged then.
+const UNREAD_TABLES_MAX: u64 = 32;
 
 /// How the leveled policy behaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeveledOptions {
-    /// Runs of level 0 at which they are merged; five times as many while it is written and nobody reads
-    /// it. More: less merging, slower reads.
+    /// Runs of level 0 at which they are merged; while it is written and nobody reads it, five times as many,
+    /// up to 20. More: less merging, slower reads.
     pub level_zero_runs: u64,
     /// How much larger a level is than the one above. More: less levels and less space, more
     /// merging in each.
@@ -84,7 +85,10 @@ impl LeveledOptions {
 
     fn level_zero_runs_max(&self, traffic: Traffic) -> u64 {
         match traffic {
-            Traffic::WritesAlone => self.level_zero_runs.saturating_mul(UNREAD_RUNS),
+            Traffic::WritesAlone => {
+                let many = self.level_zero_runs.saturating_mul(UNREAD_TIMES);
+                many.min(UNREAD_RUNS_MAX).max(self.level_zero_runs)
+            }
             Traffic::Rest | Traffic::WritesAndReads => self.level_zero_runs,
         }
     }
@@ -96,7 +100,7 @@ impl LeveledOptions {
     }
 
     fn unread_bytes_max(&self) -> u64 {
-        self.table_bytes.saturating_mul(UNREAD_TABLES)
+        self.table_bytes.saturating_mul(UNREAD_TABLES_MAX)
     }
 
     fn why_full(&self, level_zero: &Level, traffic: Traffic) -> String {

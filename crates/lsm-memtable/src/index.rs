@@ -125,7 +125,7 @@ impl Index {
     fn new_segment(&self, segment: usize) -> Memory<AtomicU64> {
         let count = self.slots_of(segment);
         let Some(spare) = &self.spare else { return Memory::blank(count) };
-        if segment + 2 >= SEGMENTS {
+        if segment + 2 >= SEGMENTS && is_long::<AtomicU64>(self.slots_of(SEGMENTS - 1)) {
             spare.note_shortage();
         }
         spare.take_slots(count).unwrap_or_else(|| Memory::blank(count))
