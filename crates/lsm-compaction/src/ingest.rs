@@ -86,7 +86,7 @@ fn level_of(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::PlanInput;
+    use crate::policy::{PlanInput, Traffic};
 
     #[track_caller]
     fn check_levels(policy: &str, version: &str, running: &[RunningPlan], expected: &[usize]) {
@@ -154,7 +154,7 @@ mod tests {
                 running,
                 snapshots: &[],
                 now_ms: 0,
-                traffic: crate::policy::Traffic::Rest,
+                traffic: Traffic::Rest,
             };
             policy.as_policy().plan(&input)
         };

@@ -137,6 +137,14 @@ impl Default for PressureLimits {
 
 impl PressureLimits {
     /// The same for a tree that is used so: while nobody reads it, level 0 may hold twice as many runs.
+    ///
+    /// ```
+    /// use lsm_compaction::{PressureLimits, Traffic};
+    ///
+    /// let limits = PressureLimits::default();
+    /// assert_eq!(limits.under(Traffic::WritesAlone).level_zero_runs, (24, 72));
+    /// assert_eq!(limits.under(Traffic::WritesAndReads), limits);
+    /// ```
     #[must_use]
     pub fn under(&self, traffic: Traffic) -> Self {
         let times = if traffic == Traffic::WritesAlone { 2 } else { 1 };

@@ -94,6 +94,7 @@ mod tests {
     use lsm_version::{Version, VersionEdit};
 
     use super::*;
+    use crate::policy::Traffic;
 
     /// The picture, with so many tombstones in its first table, written at 1000 ms.
     fn version(picture: &str, tombstones: u64) -> Version {
@@ -113,13 +114,8 @@ mod tests {
     }
 
     fn plan(version: &Version, snapshots: &[u64], age_limit_ms: Option<u64>) -> Option<String> {
-        let input = PlanInput {
-            version,
-            running: &[],
-            snapshots,
-            now_ms: 5000,
-            traffic: crate::policy::Traffic::Rest,
-        };
+        let input =
+            PlanInput { version, running: &[], snapshots, now_ms: 5000, traffic: Traffic::Rest };
         plan_tombstones(&input, age_limit_ms, 100).map(|plan| plan.reason)
     }
 

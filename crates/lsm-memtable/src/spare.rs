@@ -83,10 +83,8 @@ impl SpareMemory {
 
     /// Sees to it that a chunk of so many bytes is kept if it may; `false` if there was nothing to do.
     pub(crate) fn stock_chunk(&self, bytes: usize) -> bool {
-        let is_wanted = {
-            let kept = self.kept();
-            self.has_room(&kept, bytes) && kept.chunks.iter().all(|chunk| chunk.len() != bytes)
-        };
+        let is_there = |kept: &Kept| kept.chunks.iter().any(|chunk| chunk.len() == bytes);
+        let is_wanted = self.lacks(bytes, is_there);
         // Made without the lock, for it takes a while.
         if is_wanted {
             self.keep_chunk(Memory::ready(bytes));
@@ -97,14 +95,18 @@ impl SpareMemory {
     /// The same for so many slots.
     pub(crate) fn stock_slots(&self, count: usize) -> bool {
         let bytes = size_of::<AtomicU64>() * count;
-        let is_wanted = {
-            let kept = self.kept();
-            self.has_room(&kept, bytes) && kept.slots.iter().all(|slots| slots.len() != count)
-        };
+        let is_there = |kept: &Kept| kept.slots.iter().any(|slots| slots.len() == count);
+        let is_wanted = self.lacks(bytes, is_there);
         if is_wanted {
             self.keep_blank_slots(Memory::ready(count));
         }
         is_wanted
+    }
+
+    /// Whether there is no such piece, but room for its bytes.
+    fn lacks(&self, bytes: usize, is_there: impl Fn(&Kept) -> bool) -> bool {
+        let kept = self.kept();
+        self.has_room(&kept, bytes) && !is_there(&kept)
     }
 
     /// A chunk of exactly so many bytes, with whatever was in it.

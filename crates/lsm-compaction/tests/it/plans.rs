@@ -23,6 +23,11 @@ fn show(plan: Option<Plan>) -> String {
     format!("{verb} {} into L{}\nbecause {}\n", inputs.join(", "), plan.output.level, plan.reason)
 }
 
+/// What there is to plan for a tree to which nothing is written.
+fn at_rest(version: &Version) -> PlanInput<'_> {
+    PlanInput { version, running: &[], snapshots: &[], now_ms: 0, traffic: Traffic::Rest }
+}
+
 #[track_caller]
 fn check_plan(policy: &str, picture: &str, expected: &Expect) {
     check_plan_at(Traffic::Rest, policy, picture, expected);
@@ -32,7 +37,7 @@ fn check_plan(policy: &str, picture: &str, expected: &Expect) {
 fn check_plan_at(traffic: Traffic, policy: &str, picture: &str, expected: &Expect) {
     let version = Version::parse(picture);
     let policy: CompactionPolicy = policy.parse().expect("a policy");
-    let input = PlanInput { version: &version, running: &[], snapshots: &[], now_ms: 0, traffic };
+    let input = PlanInput { traffic, ..at_rest(&version) };
     expected.assert_eq(&show(policy.as_policy().plan(&input)));
 }
 
@@ -96,6 +101,23 @@ fn level_zero_holds_more_while_nobody_reads_it() {
          L6: a-z:900",
         &nothing,
     );
+}
+
+#[test]
+fn no_more_than_twenty_runs_gather_unless_as_many_are_wanted() {
+    for (wanted, limit) in [(3, 15), (5, 20), (30, 30)] {
+        let policy: CompactionPolicy =
+            format!("leveled(level_zero_runs={wanted})").parse().expect("a policy");
+        let plan = |runs: usize| {
+            let version =
+                Version::parse(&format!("L0: {}\nL6: a-z", ["a-f"; 30][..runs].join(" ")));
+            let input = PlanInput { traffic: Traffic::WritesAlone, ..at_rest(&version) };
+            policy.as_policy().plan(&input).map(|plan| plan.reason)
+        };
+        assert_eq!(plan(limit - 1), None);
+        let reason = format!("level 0 holds {limit} runs and its limit is {limit}");
+        assert_eq!(plan(limit), Some(reason));
+    }
 }
 
 #[test]
@@ -236,13 +258,7 @@ fn fifo_counts_the_large_values_of_its_tables() {
     };
     let version = version.apply(&edit).expect("fits");
     let fifo = FifoOptions { bytes_max: 379, ..FifoOptions::default() };
-    let input = PlanInput {
-        version: &version,
-        running: &[],
-        snapshots: &[],
-        now_ms: 0,
-        traffic: Traffic::Rest,
-    };
+    let input = at_rest(&version);
     let plan = fifo.plan(&input).expect("it is too much");
     assert_eq!(plan.reason, "there are 380 bytes and the limit is 379");
 }
@@ -306,21 +322,14 @@ fn a_range_takes_every_table_that_hangs_over_its_ends() {
 fn runs_are_merged_once_reading_them_apart_has_cost_as_much() {
     // 600 bytes: 1200 ns to merge, 600 ns for a lookup in three runs.
     let version = Version::parse("L0: a-f c-k\nL6: a-e g-m p-t x-z");
-    let input = PlanInput {
-        version: &version,
-        running: &[],
-        snapshots: &[],
-        now_ms: 0,
-        traffic: Traffic::WritesAndReads,
-    };
+    let input = PlanInput { traffic: Traffic::WritesAndReads, ..at_rest(&version) };
     assert_eq!(plan_collapse(&input, 1, 100), None);
     expect![[r#"
         merge L0 a-f, L0 c-k, L6 a-e, L6 g-m, L6 p-t, L6 x-z into L6
         because 2 lookups in 3 runs have cost what merging their 600 bytes does
     "#]]
     .assert_eq(&show(plan_collapse(&input, 2, 100)));
-    let at_rest = PlanInput { traffic: Traffic::Rest, ..input };
-    assert!(plan_collapse(&at_rest, 1, 100).is_some(), "300 ns while nothing is written");
+    assert!(plan_collapse(&at_rest(&version), 1, 100).is_some(), "300 ns while nothing is written");
     let running = [plan_collapse(&input, 2, 100).expect("worth it").as_running()];
     let busy = PlanInput { running: &running, ..input };
     assert_eq!(plan_collapse(&busy, u64::MAX, 100), None, "one after the other");
@@ -336,13 +345,7 @@ fn a_running_plan_is_waited_for() {
         level_zero_runs: 2,
         ..LeveledOptions::default()
     });
-    let input = PlanInput {
-        version: &version,
-        running: &[],
-        snapshots: &[],
-        now_ms: 0,
-        traffic: Traffic::Rest,
-    };
+    let input = at_rest(&version);
     let running = [policy.as_policy().plan(&input).expect("level 0 is full").as_running()];
     let again = PlanInput { running: &running, ..input };
     assert_eq!(policy.as_policy().plan(&again), None);
@@ -365,13 +368,7 @@ fn tombstones_at_the_bottom_go_when_no_snapshot_needs_them() {
     version = version.apply(&edit).expect("fits");
     let policy = CompactionPolicy::default();
     let plan = |snapshots: &[u64]| {
-        let input = PlanInput {
-            version: &version,
-            running: &[],
-            snapshots,
-            now_ms: 0,
-            traffic: Traffic::Rest,
-        };
+        let input = PlanInput { snapshots, ..at_rest(&version) };
         policy.as_policy().plan(&input)
     };
     assert_eq!(plan(&[1]), None, "a snapshot may still see what they hide");
@@ -395,13 +392,7 @@ fn what_stands_in_newer_runs_of_a_level_keeps_no_tombstone_of_its_oldest() {
     };
     let version = version.apply(&edit).expect("fits");
     let policy: CompactionPolicy = "lazy_leveled".parse().expect("a policy");
-    let input = PlanInput {
-        version: &version,
-        running: &[],
-        snapshots: &[],
-        now_ms: 0,
-        traffic: Traffic::Rest,
-    };
+    let input = at_rest(&version);
     let plan = policy.as_policy().plan(&input).expect("there are tombstones to drop");
     assert_eq!(plan.inputs[0].tables[0].number, 2);
     assert!(plan.nothing_older(b"c"));
