@@ -20,7 +20,10 @@ const UNSAFE_FILES: &[(&str, &str)] = &[
     ("crates/lsm-io/src/write_through.rs", "few bytes of a long file made durable, by system call"),
     ("crates/lsm-memtable/src/arena.rs", "entries that stay put while readers hold them"),
     ("crates/lsm-memtable/src/memory.rs", "memory of zero bits, in pages of the system"),
-    ("crates/lsm-memtable/src/index.rs", "a hash index read without a lock"),
+    (
+        "crates/lsm-memtable/src/prefetch.rs",
+        "lines of entries, slots and the index asked for ahead",
+    ),
     ("crates/lsm-sstable/src/simd.rs", "32 hash tags compared at once"),
     ("crates/lsm-sim/src/real/shutdown.rs", "a file system cut off from its disk, by system call"),
     ("benches/peers/src/lmdb.rs", "a peer whose interface is unsafe"),

@@ -49,6 +49,12 @@ pub trait Cursor {
     /// See [`seek_first`](Cursor::seek_first).
     fn seek(&mut self, key: &[u8], seq_no: SeqNo) -> Result<(), Self::Error>;
 
+    /// Begins loading what [`seek`](Self::seek) will look at, without waiting for it: so what several sources look
+    /// at is loaded at once. The same seek follows, or another preparation, or a movement to elsewhere.
+    fn prepare_seek(&mut self, key: &[u8], seq_no: SeqNo) {
+        let _ = (key, seq_no);
+    }
+
     /// Moves to the last entry at or before (`key`, `seq_no`) in internal order. With sequence
     /// number 0 that is the oldest entry of `key`, or the last entry of an earlier key.
     ///

@@ -376,7 +376,14 @@ impl<C: Cursor> Cursor for MergingCursor<C> {
     }
 
     fn seek(&mut self, key: &[u8], seq_no: SeqNo) -> Result<(), C::Error> {
+        self.prepare_seek(key, seq_no);
         self.place(Direction::Forward, |_, source| source.seek(key, seq_no))
+    }
+
+    fn prepare_seek(&mut self, key: &[u8], seq_no: SeqNo) {
+        if self.sources.len() > 1 {
+            self.sources.iter_mut().for_each(|source| source.prepare_seek(key, seq_no));
+        }
     }
 
     fn seek_for_prev(&mut self, key: &[u8], seq_no: SeqNo) -> Result<(), C::Error> {

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use lsm_entry::{Entry, SeqNo, Tag};
 
 use crate::memory::{Cell, Memory, is_long};
+use crate::prefetch;
 use crate::spare::SpareMemory;
 use crate::sync::OnceLock;
 
@@ -291,35 +292,22 @@ impl Arena {
     /// writer is released soon, and waits then until every line that was stored to is there.
     #[inline]
     fn prefetch_next(&self, chunk: usize, offset: usize, length: usize) {
-        #[cfg(target_arch = "x86_64")]
         if let Some(chunk) = self.chunks[chunk].get() {
-            use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
-            let line = chunk.cells.as_ptr().cast::<i8>().wrapping_add(offset);
-            for ahead in 1..=PREFETCHED_LINES.min(length.div_ceil(64)) {
-                // SAFETY: a prefetch is a hint: it neither faults nor reads, whatever the address.
-                unsafe { _mm_prefetch::<_MM_HINT_ET0>(line.wrapping_add(64 * ahead)) };
-            }
+            let next = chunk.cells.as_ptr().wrapping_add(offset).cast::<u8>();
+            let lines = PREFETCHED_LINES.min(length.div_ceil(prefetch::LINE_BYTES));
+            prefetch::for_stores(next.wrapping_add(prefetch::LINE_BYTES), lines);
         }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = (chunk, offset, length);
     }
 
     /// Begins loading an entry.
     #[inline]
     pub(crate) fn prefetch(&self, position: Position) {
-        #[cfg(target_arch = "x86_64")]
         if let Some(chunk) = self.chunks[position.chunk()].get() {
-            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            let line = chunk.cells.as_ptr().cast::<i8>().wrapping_add(position.offset());
-            // SAFETY: a prefetch is a hint: it neither faults nor reads, whatever the address.
-            unsafe {
-                for ahead in 0..PREFETCHED_LINES {
-                    _mm_prefetch::<_MM_HINT_T0>(line.wrapping_add(64 * ahead));
-                }
-            }
+            prefetch::for_loads(
+                chunk.cells.as_ptr().wrapping_add(position.offset()),
+                PREFETCHED_LINES,
+            );
         }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = position;
     }
 }
 

@@ -37,6 +37,8 @@ pub struct MemtableCursor {
     /// One for each piece, then one for the tail if it holds something.
     sources: Vec<Source>,
     direction: Direction,
+    /// Whether the sources know where the next seek will find their places.
+    is_prepared: bool,
     /// The source that is walked.
     winner: usize,
     /// The smallest head of the others.
@@ -53,26 +55,56 @@ struct Source {
     head: u64,
     /// No index of the piece at either end.
     index: usize,
+    /// Between which slots the seek that comes next will find its place.
+    sought: (usize, usize),
     rebase: Rebase,
 }
 
 impl MemtableCursor {
     pub(crate) fn new(memtable: Arc<Memtable>) -> Self {
         let present = memtable.order.present();
-        let first_key = present.first_key(&memtable.arena);
         let tail = present.sorted_tail(&memtable.arena);
+        let sources = Vec::with_capacity(present.pieces.len() + 1);
+        let direction = Direction::Forward;
+        let mut cursor = Self {
+            memtable,
+            present,
+            tail,
+            sources,
+            direction,
+            is_prepared: false,
+            winner: 0,
+            rival: END,
+            position: None,
+        };
+        cursor.list_sources();
+        cursor
+    }
+
+    /// Takes in what was inserted since it was made, for less than a new one costs. It is at an end then.
+    pub fn renew(&mut self) {
+        self.memtable.order.renew(&mut self.present);
+        self.tail = self.present.sorted_tail(&self.memtable.arena);
+        self.list_sources();
+    }
+
+    /// Lists the sources anew, each at its end.
+    fn list_sources(&mut self) {
+        let Self { present, tail, .. } = self;
+        let first_key = present.first_key(&self.memtable.arena);
         let source = |piece: &Piece| Source {
             head: END,
             index: piece.len(),
+            sought: (0, 0),
             rebase: piece.rebase(first_key, present.prefix_bytes),
         };
-        let mut sources = Vec::with_capacity(present.pieces.len() + 1);
-        sources.extend(present.pieces.iter().map(|piece| source(piece)));
+        self.sources.clear();
+        self.sources.extend(present.pieces.iter().map(|piece| source(piece)));
         if tail.len() > 0 {
-            sources.push(source(&tail));
+            self.sources.push(source(tail));
         }
-        let direction = Direction::Forward;
-        Self { memtable, present, tail, sources, direction, winner: 0, rival: END, position: None }
+        self.position = None;
+        self.is_prepared = false;
     }
 
     #[inline]
@@ -81,11 +113,12 @@ impl MemtableCursor {
     }
 
     /// Places every source where `find` says, to move in `direction` from there.
-    fn place(&mut self, direction: Direction, find: impl Fn(&Self, &Piece) -> usize) {
+    fn place(&mut self, direction: Direction, find: impl Fn(&Self, usize) -> usize) {
         self.direction = direction;
+        self.is_prepared = false;
         for number in 0..self.sources.len() {
             let piece = self.piece(number);
-            let index = find(self, piece);
+            let index = find(self, number);
             for ahead in 0..PREFETCH_PLACED {
                 self.prefetch(piece, index, ahead);
             }
@@ -94,12 +127,29 @@ impl MemtableCursor {
         self.choose();
     }
 
+    /// Finds out between which slots each source will have its place, and begins loading them.
+    fn narrow(&mut self, key: &[u8], seq_no: SeqNo) {
+        let probe = Probe::new(self.present.first_key(&self.memtable.arena), key, seq_no);
+        for number in 0..self.sources.len() {
+            let sought = self.piece(number).narrow(&probe);
+            self.sources[number].sought = (sought.start, sought.end);
+        }
+    }
+
     /// Places every source around an internal key.
     fn place_around(&mut self, direction: Direction, key: &[u8], seq_no: SeqNo) {
+        if !self.is_prepared {
+            self.narrow(key, seq_no);
+        }
         let probe = Probe::new(self.present.first_key(&self.memtable.arena), key, seq_no);
-        self.place(direction, |cursor, piece| match direction {
-            Direction::Forward => piece.seek(&cursor.memtable.arena, &probe),
-            Direction::Backward => piece.seek_for_prev(&cursor.memtable.arena, &probe),
+        self.place(direction, |cursor, number| {
+            let (start, end) = cursor.sources[number].sought;
+            let (piece, arena) = (cursor.piece(number), &cursor.memtable.arena);
+            let index = piece.seek_within(arena, &probe, start..end);
+            match direction {
+                Direction::Forward => index,
+                Direction::Backward => piece.at_or_before(arena, &probe, index),
+            }
         });
     }
 
@@ -206,7 +256,9 @@ impl Cursor for MemtableCursor {
     }
 
     fn seek_last(&mut self) -> Result<(), Infallible> {
-        self.place(Direction::Backward, |_, piece| piece.len().wrapping_sub(1));
+        self.place(Direction::Backward, |cursor, number| {
+            cursor.piece(number).len().wrapping_sub(1)
+        });
         Ok(())
     }
 
@@ -215,7 +267,13 @@ impl Cursor for MemtableCursor {
         Ok(())
     }
 
+    fn prepare_seek(&mut self, key: &[u8], seq_no: SeqNo) {
+        self.narrow(key, seq_no);
+        self.is_prepared = true;
+    }
+
     fn seek_for_prev(&mut self, key: &[u8], seq_no: SeqNo) -> Result<(), Infallible> {
+        self.is_prepared = false;
         self.place_around(Direction::Backward, key, seq_no);
         Ok(())
     }

@@ -40,7 +40,7 @@ struct Version {
 #[derive(Debug)]
 pub struct HeldCursor {
     cursor: MemtableCursor,
-    /// How many entries there were when it was made.
+    /// How many entries there were when it was made, or renewed.
     born: usize,
     here: Option<InternalKey>,
 }
@@ -54,6 +54,8 @@ pub enum Move {
     Last,
     /// To the first entry at or after an internal key.
     Seek(Vec<u8>, SeqNo),
+    /// The same, prepared.
+    PreparedSeek(Vec<u8>, SeqNo),
     /// To the last entry at or before an internal key.
     SeekForPrev(Vec<u8>, SeqNo),
     /// To the next entry.
@@ -108,14 +110,26 @@ impl Twin {
         HeldCursor { cursor: self.memtable.cursor(), born: self.len(), here: None }
     }
 
+    /// Has a cursor take in what is there now.
+    pub fn renew(&self, held: &mut HeldCursor) {
+        held.cursor.renew();
+        (held.born, held.here) = (self.len(), None);
+    }
+
     /// Moves a cursor, and holds where it is then against the map.
     #[track_caller]
     pub fn check_move(&self, held: &mut HeldCursor, movement: &Move) {
         let cursor = &mut held.cursor;
+        match movement {
+            Move::PreparedSeek(key, seq_no) => cursor.prepare_seek(key, *seq_no),
+            // What was prepared may be left.
+            Move::First | Move::Last | Move::SeekForPrev(..) => cursor.prepare_seek(STEM, 1),
+            Move::Seek(..) | Move::Next | Move::Prev => {}
+        }
         let Ok(()) = match movement {
             Move::First => cursor.seek_first(),
             Move::Last => cursor.seek_last(),
-            Move::Seek(key, seq_no) => cursor.seek(key, *seq_no),
+            Move::Seek(key, seq_no) | Move::PreparedSeek(key, seq_no) => cursor.seek(key, *seq_no),
             Move::SeekForPrev(key, seq_no) => cursor.seek_for_prev(key, *seq_no),
             Move::Next => cursor.next(),
             Move::Prev => cursor.prev(),
@@ -124,7 +138,9 @@ impl Twin {
         let (direction, from) = match movement {
             Move::First => (Direction::Forward, Unbounded),
             Move::Last => (Direction::Backward, Unbounded),
-            Move::Seek(key, seq_no) => (Direction::Forward, Included(internal_key(key, *seq_no))),
+            Move::Seek(key, seq_no) | Move::PreparedSeek(key, seq_no) => {
+                (Direction::Forward, Included(internal_key(key, *seq_no)))
+            }
             Move::SeekForPrev(key, seq_no) => {
                 (Direction::Backward, Included(internal_key(key, *seq_no)))
             }
@@ -230,14 +246,18 @@ pub fn fuzz_history(data: &[u8]) {
             }
             5 => while twin.memtable.organize() {},
             6 if argument == 0 => twin.memtable.freeze(),
-            6 | 7 => held = twin.cursor(),
+            6 => twin.renew(&mut held),
+            7 => held = twin.cursor(),
             8 => twin.check_get(&draw_key(&mut draw), MAX_SEQ_NO),
             9 => twin.check_get(&draw_key(&mut draw), draw_seq_no(&mut draw, seq_no)),
             choice => {
                 let movement = match choice {
                     10 => Move::First,
                     11 => Move::Last,
-                    12 => Move::Seek(draw_key(&mut draw), draw_seq_no(&mut draw, seq_no)),
+                    12 if argument & 1 == 0 => {
+                        Move::Seek(draw_key(&mut draw), draw_seq_no(&mut draw, seq_no))
+                    }
+                    12 => Move::PreparedSeek(draw_key(&mut draw), draw_seq_no(&mut draw, seq_no)),
                     13 => Move::SeekForPrev(draw_key(&mut draw), draw_seq_no(&mut draw, seq_no)),
                     14 => Move::Next,
                     _ => Move::Prev,

@@ -4,13 +4,13 @@
 //! segment that is full is followed by a longer one, four in all, and each key keeps the slot that
 //! it got with its first version. So nothing is ever copied, and a reader needs no more than an
 //! acquire load.
-#![allow(unsafe_code)] // One of the few files that may: a prefetch.
 
 use std::fmt;
 use std::sync::Arc;
 
 use crate::arena::Position;
 use crate::memory::{Memory, is_long};
+use crate::prefetch;
 use crate::spare::SpareMemory;
 use crate::sync::OnceLock;
 use crate::sync::atomic::{AtomicU64, Ordering};
@@ -148,15 +148,9 @@ impl Index {
     /// Begins loading the slots of a hash.
     #[inline]
     pub(crate) fn prefetch(&self, hash: u64) {
-        #[cfg(all(target_arch = "x86_64", not(loom)))]
         for slots in self.segments.iter().rev().filter_map(OnceLock::get) {
-            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            let slot = &slots[home(slots.len(), self.mix(hash))];
-            // SAFETY: a prefetch is a hint: it neither faults nor reads, and the address is live.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(slot.as_ptr().cast_const().cast()) };
+            prefetch::for_loads(&slots[home(slots.len(), self.mix(hash))], 1);
         }
-        #[cfg(not(all(target_arch = "x86_64", not(loom))))]
-        let _ = hash;
     }
 
     /// Bytes of the segments made so far.

@@ -21,7 +21,7 @@
 //! To see where entries live, open `arena.rs`; how a point read finds one, `index.rs`; how order is
 //! kept, `order.rs`, then `piece.rs`, `tail.rs` and `prefix.rs`; how it is walked, `cursor.rs`; where range
 //! deletes are, `range_deletes.rs`; what
-//! an insertion does in which order, `writer.rs`; where memory comes from, `memory.rs`, and where it goes to,
+//! an insertion does in which order, `writer.rs`; what is asked for ahead of its use, `prefetch.rs`; where memory comes from, `memory.rs`, and where it goes to,
 //! `spare.rs`; what
 //! threads share, `sync.rs`.
 
@@ -32,6 +32,7 @@ mod memory;
 mod memtable;
 mod order;
 mod piece;
+mod prefetch;
 mod prefix;
 mod range_deletes;
 mod spare;

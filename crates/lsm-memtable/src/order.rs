@@ -148,6 +148,15 @@ impl Order {
         self.present.load_full()
     }
 
+    /// Brings an order that was taken before up to the present.
+    pub(crate) fn renew(&self, before: &mut Arc<Present>) {
+        self.note_walk();
+        let present = self.present.load();
+        if !Arc::ptr_eq(before, &present) {
+            *before = Arc::clone(&present);
+        }
+    }
+
     /// Relaxed: the writer may take note whenever it likes.
     #[inline]
     fn note_walk(&self) {

@@ -3,10 +3,12 @@
 use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::fmt;
+use std::ops::Range;
 
 use lsm_entry::{compare_internal, digest};
 
 use crate::arena::{Arena, Position};
+use crate::prefetch;
 use crate::prefix::{Probe, Rebase, Standing};
 
 /// Slots from one fence to the next.
@@ -108,12 +110,39 @@ impl Piece {
 
     /// Index of the first entry at or after an internal key; the piece's length if there is none.
     pub(crate) fn seek(&self, arena: &Arena, probe: &Probe<'_>) -> usize {
+        self.seek_within(arena, probe, self.narrow(probe))
+    }
+
+    /// Between which slots the first entry at or after an internal key is, or behind the last of them; begins loading
+    /// them.
+    pub(crate) fn narrow(&self, probe: &Probe<'_>) -> Range<usize> {
         let wanted = match probe.standing(self.prefix_bytes) {
-            Standing::Below => return 0,
-            Standing::Above => return self.len(),
+            Standing::Below => return 0..0,
+            Standing::Above => return self.len()..self.len(),
             Standing::Among(digest) => digest,
         };
-        let start = self.seek_digest(wanted);
+        if self.fences.is_empty() {
+            return 0..self.len();
+        }
+        let fence = self.fences.partition_point(|fence| *fence < wanted);
+        let start = fence.saturating_sub(1) * FENCE_DISTANCE;
+        let end = (fence * FENCE_DISTANCE).min(self.len());
+        const SLOTS_A_LINE: usize = prefetch::LINE_BYTES / size_of::<Slot>();
+        prefetch::for_loads(&raw const self.slots[start], (end - start).div_ceil(SLOTS_A_LINE));
+        start..end
+    }
+
+    /// The index of [`seek`](Self::seek), which is known to be one of these or the one behind them.
+    pub(crate) fn seek_within(
+        &self,
+        arena: &Arena,
+        probe: &Probe<'_>,
+        within: Range<usize>,
+    ) -> usize {
+        let Standing::Among(wanted) = probe.standing(self.prefix_bytes) else {
+            return within.start;
+        };
+        let start = within.start + self.slots[within].partition_point(|slot| slot.digest < wanted);
         if self.slot(start).is_none_or(|slot| slot.digest != wanted) {
             return start;
         }
@@ -124,26 +153,14 @@ impl Piece {
         start + smaller
     }
 
-    /// Index of the last entry at or before an internal key; beyond every index if there is none.
-    pub(crate) fn seek_for_prev(&self, arena: &Arena, probe: &Probe<'_>) -> usize {
-        let index = self.seek(arena, probe);
+    /// Index of the last entry at or before an internal key, given that of the first at or after it; beyond every
+    /// index if there is none.
+    pub(crate) fn at_or_before(&self, arena: &Arena, probe: &Probe<'_>, index: usize) -> usize {
         let is_exact = self.slot(index).is_some_and(|slot| {
             probe.standing(self.prefix_bytes) == Standing::Among(slot.digest)
                 && compare_with(arena, slot, probe).is_eq()
         });
         if is_exact { index } else { index.wrapping_sub(1) }
-    }
-
-    /// Index of the first slot whose digest is not below `wanted`.
-    #[inline]
-    fn seek_digest(&self, wanted: u64) -> usize {
-        let (start, end) = if self.fences.is_empty() {
-            (0, self.len())
-        } else {
-            let fence = self.fences.partition_point(|fence| *fence < wanted);
-            (fence.saturating_sub(1) * FENCE_DISTANCE, (fence * FENCE_DISTANCE).min(self.len()))
-        };
-        start + self.slots[start..end].partition_point(|slot| slot.digest < wanted)
     }
 
     /// Bytes that it takes.

@@ -25,11 +25,21 @@ pub struct TableCursor {
     block: Option<HeldBlock>,
     number: usize,
     position: usize,
+    /// Where the seek that comes next will find its answer, if that is known.
+    sought: Option<Sought>,
     /// Blocks in which everything has expired by then are passed over.
     gone_by_ms: Option<u64>,
     ahead: ReadAhead,
     /// Where blocks are read instead of where readers of the table find them.
     apart: Option<Box<DirectReader>>,
+}
+
+/// Where the answer to a seek lies, or begins.
+#[derive(Clone, Copy, Debug)]
+enum Sought {
+    /// In the block that the cursor is in.
+    Here,
+    InBlock(usize),
 }
 
 /// Where in a block to arrive.
@@ -42,7 +52,16 @@ enum Edge {
 impl TableCursor {
     pub(crate) fn new(table: Arc<Table>) -> Self {
         let ahead = ReadAhead::default();
-        Self { table, block: None, number: 0, position: 0, gone_by_ms: None, ahead, apart: None }
+        Self {
+            table,
+            block: None,
+            number: 0,
+            position: 0,
+            sought: None,
+            gone_by_ms: None,
+            ahead,
+            apart: None,
+        }
     }
 
     /// The same for whoever walks over the table once: blocks are read by `reader` of the table's file, and
@@ -111,6 +130,12 @@ impl TableCursor {
         &self.table
     }
 
+    /// Lets go of the block that it is in; it is at an end then.
+    pub fn rest(&mut self) {
+        self.block = None;
+        self.sought = None;
+    }
+
     /// Moves into block `number`, or to an end where there is none such.
     fn enter(&mut self, number: Option<usize>, edge: Edge) -> Result<()> {
         let number = match edge {
@@ -119,6 +144,7 @@ impl TableCursor {
         };
         // Order: at an end before anything can fail, where an error then leaves the cursor.
         self.block = None;
+        self.sought = None;
         let Some(mut number) = number else { return Ok(()) };
         if matches!(edge, Edge::First) && self.is_gone(number) {
             number = self.first_alive(number)?;
@@ -182,6 +208,17 @@ impl TableCursor {
         }
     }
 
+    /// Where the answer to a seek lies; begins loading it.
+    fn look_for(&self, key: &[u8], seq_no: SeqNo) -> Sought {
+        if self.is_in_block(key, seq_no) {
+            return Sought::Here;
+        }
+        let number = self.table.locate(key, seq_no);
+        // The digests lie at the far end of the block: no need to read the header first.
+        self.prefetch(number);
+        Sought::InBlock(number)
+    }
+
     /// Whether the answer to a seek lies in the block that the cursor is in.
     fn is_in_block(&self, key: &[u8], seq_no: SeqNo) -> bool {
         let Some(block) = &self.block else { return false };
@@ -204,10 +241,8 @@ impl Cursor for TableCursor {
     }
 
     fn seek(&mut self, key: &[u8], seq_no: SeqNo) -> Result<()> {
-        if !self.is_in_block(key, seq_no) {
-            let number = self.table.locate(key, seq_no);
-            // The digests lie at the far end of the block: no need to read the header first.
-            self.prefetch(number);
+        let sought = self.sought.take().unwrap_or_else(|| self.look_for(key, seq_no));
+        if let Sought::InBlock(number) = sought {
             self.enter(Some(number), Edge::First)?;
         }
         // Versions of one key may fill blocks: those that end before the position are passed over.
@@ -223,7 +258,12 @@ impl Cursor for TableCursor {
         Ok(())
     }
 
+    fn prepare_seek(&mut self, key: &[u8], seq_no: SeqNo) {
+        self.sought = Some(self.look_for(key, seq_no));
+    }
+
     fn seek_for_prev(&mut self, key: &[u8], seq_no: SeqNo) -> Result<()> {
+        self.sought = None;
         self.seek(key, seq_no)?;
         if self.block.is_none() {
             return self.seek_last();

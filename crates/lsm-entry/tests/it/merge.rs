@@ -1,5 +1,6 @@
 //! Merging cursors against one flat, sorted list.
 
+use std::cell::RefCell;
 use std::convert::Infallible;
 
 use lsm_entry::{Cursor, Direction, Entry, MAX_SEQ_NO, MergingCursor, OwnedEntry, Tag, VecCursor};
@@ -244,6 +245,61 @@ impl Cursor for Failing {
     fn entry(&self) -> Option<Entry<'_>> {
         self.0.entry()
     }
+}
+
+/// A source that tells a log of what it is asked.
+struct Logged<'a> {
+    entries: VecCursor,
+    log: &'a RefCell<String>,
+}
+
+impl Cursor for Logged<'_> {
+    type Error = Infallible;
+
+    fn seek_first(&mut self) -> Result<(), Infallible> {
+        self.entries.seek_first()
+    }
+
+    fn seek_last(&mut self) -> Result<(), Infallible> {
+        self.entries.seek_last()
+    }
+
+    fn prepare_seek(&mut self, key: &[u8], seq_no: u64) {
+        self.log.borrow_mut().push_str(&format!("prepare {key:?} {seq_no}, "));
+    }
+
+    fn seek(&mut self, key: &[u8], seq_no: u64) -> Result<(), Infallible> {
+        self.log.borrow_mut().push_str(&format!("seek {key:?} {seq_no}, "));
+        self.entries.seek(key, seq_no)
+    }
+
+    fn seek_for_prev(&mut self, key: &[u8], seq_no: u64) -> Result<(), Infallible> {
+        self.entries.seek_for_prev(key, seq_no)
+    }
+
+    fn next(&mut self) -> Result<(), Infallible> {
+        self.entries.next()
+    }
+
+    fn prev(&mut self) -> Result<(), Infallible> {
+        self.entries.prev()
+    }
+
+    fn entry(&self) -> Option<Entry<'_>> {
+        self.entries.entry()
+    }
+}
+
+#[test]
+fn every_source_is_prepared_before_one_is_sought() {
+    let log = RefCell::new(String::new());
+    let source = |_| Logged { entries: VecCursor::new(Vec::new()), log: &log };
+    let mut merged = MergingCursor::new((0..2).map(source).collect());
+    let Ok(()) = merged.seek(&[7], 9);
+    assert_eq!(log.take(), "prepare [7] 9, prepare [7] 9, seek [7] 9, seek [7] 9, ");
+    let mut alone = MergingCursor::new(vec![source(0)]);
+    let Ok(()) = alone.seek(&[7], 9);
+    assert_eq!(log.take(), "seek [7] 9, ", "there is nothing to load beside it");
 }
 
 #[test]

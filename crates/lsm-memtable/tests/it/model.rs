@@ -80,7 +80,13 @@ impl History {
             70..75 => {
                 // A few at a time, so that old ones see much happen.
                 self.held.truncate(3);
-                self.held.insert(0, self.twin.cursor());
+                match self.held.pop().filter(|_| self.seq_no.is_multiple_of(2)) {
+                    Some(mut old) => {
+                        self.twin.renew(&mut old);
+                        self.held.insert(0, old);
+                    }
+                    None => self.held.insert(0, self.twin.cursor()),
+                }
             }
             75..99 => self.walk(),
             _ => {
@@ -110,7 +116,8 @@ impl History {
         let start = match self.rng.below(10) {
             0 => Some(Move::First),
             1 => Some(Move::Last),
-            2..5 => Some(Move::Seek(key, seq_no)),
+            2..4 => Some(Move::Seek(key, seq_no)),
+            4 => Some(Move::PreparedSeek(key, seq_no)),
             5..8 => Some(Move::SeekForPrev(key, seq_no)),
             _ => None,
         };

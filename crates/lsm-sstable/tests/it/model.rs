@@ -90,7 +90,17 @@ fn step(
 ) -> String {
     let (key, seq_no) = target(entries, keys, rng);
     let run = |outcome: lsm_io::Result<()>| outcome.expect("an undamaged table");
-    let Ok(()) = match rng.below(12) {
+    let choice = rng.below(12);
+    match choice {
+        2 => cursor.prepare_seek(&key, seq_no),
+        // What was prepared may be left.
+        0 | 1 | 4 => {
+            let (elsewhere, seq_no) = target(entries, keys, rng);
+            cursor.prepare_seek(&elsewhere, seq_no);
+        }
+        _ => {}
+    }
+    let Ok(()) = match choice {
         0 => {
             run(cursor.seek_first());
             model.seek_first()
