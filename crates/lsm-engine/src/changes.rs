@@ -23,6 +23,7 @@ use crate::error::{Error, Result};
 use crate::note::Note;
 use crate::read_only;
 use crate::shared::Shared;
+use crate::spread::Held;
 
 /// How long the iterator waits at once.
 const PATIENCE: Duration = Duration::from_secs(3600);
@@ -99,7 +100,7 @@ pub enum ChangeKind {
 /// As an [`Iterator`] it waits for each next change, and ends with an error; the database being closed
 /// is one. A task waits with [`next_change`](Self::next_change).
 pub struct Changes {
-    db: Arc<Handle>,
+    db: Held<Handle>,
     /// The number from which on nothing was told yet.
     next: SeqNo,
     /// Where it comes in the log.
@@ -173,7 +174,7 @@ impl Db {
         }
         let next = since + 1;
         shared.history.begin_following();
-        let db = Arc::clone(self.handle());
+        let db = self.handle().hold();
         let changes = Changes { db, next, place: None, names: HashMap::new(), has_ended: false };
         if !shared.is_read_only {
             shared.begin()?;

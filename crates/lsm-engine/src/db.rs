@@ -22,6 +22,7 @@ use crate::recover;
 use crate::recovery_report::RecoveryReport;
 use crate::shared::Shared;
 use crate::snapshot::Snapshot;
+use crate::spread::Spread;
 use crate::ticket::Ticket;
 use crate::waiter::Goal;
 
@@ -43,7 +44,7 @@ use crate::waiter::Goal;
 /// ```
 #[derive(Clone)]
 pub struct Db {
-    handle: Arc<Handle>,
+    handle: Spread<Handle>,
     default: Keyspace,
 }
 
@@ -106,13 +107,13 @@ impl Db {
     }
 
     fn from_shared(shared: Arc<Shared>) -> Self {
-        let core = Arc::clone(&shared.default_keyspace);
-        let handle = Arc::new(Handle { shared });
-        let default = Keyspace { db: Arc::clone(&handle), core };
+        let core = shared.default_keyspace.clone();
+        let handle = Spread::new(&Arc::new(Handle { shared }));
+        let default = Keyspace { db: handle.clone(), core };
         Self { handle, default }
     }
 
-    pub(crate) fn handle(&self) -> &Arc<Handle> {
+    pub(crate) fn handle(&self) -> &Spread<Handle> {
         &self.handle
     }
 
@@ -188,7 +189,7 @@ impl Db {
         if shared.commit.needs_leader() {
             shared.background.wake_log();
         }
-        Ok(Ticket { handle: Arc::clone(&self.handle), through })
+        Ok(Ticket { handle: self.handle.hold(), through })
     }
 
     /// Waits until everything up to `seq_no` is on disk, starting a sync if none covers it.

@@ -107,7 +107,7 @@ impl Keyspace {
             moving: None,
         };
         let mut outputs = Outputs::new(workshop, spec);
-        let mut cursor = EntryCursor::new(Registered::now(&self.db), &self.core);
+        let mut cursor = EntryCursor::new(Registered::now(&self.db), self.core.hold());
         let seq_no = cursor.seq_no();
         let scan = Scan::range(range);
         match &scan.lower {

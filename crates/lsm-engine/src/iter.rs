@@ -10,12 +10,13 @@ use crate::keyspace::KeyspaceCore;
 use crate::reads::Scan;
 use crate::scan::EntryCursor;
 use crate::snapshot::Registered;
+use crate::spread::Held;
 use crate::value::{Key, Value};
 
 /// The entries of a range, ascending, from both ends. It reads one moment, whatever is written
 /// meanwhile. After an error it yields nothing more.
 pub struct Iter {
-    core: Arc<KeyspaceCore>,
+    core: Held<KeyspaceCore>,
     moment: Registered,
     scan: Scan,
     front: Option<EntryCursor>,
@@ -29,9 +30,9 @@ pub struct Iter {
 }
 
 impl Iter {
-    pub(crate) fn new(moment: Registered, core: &Arc<KeyspaceCore>, scan: Scan) -> Self {
+    pub(crate) fn new(moment: Registered, core: Held<KeyspaceCore>, scan: Scan) -> Self {
         Self {
-            core: Arc::clone(core),
+            core,
             moment,
             scan,
             front: None,
@@ -60,8 +61,8 @@ impl Iter {
     fn begin(&self, other: Option<&EntryCursor>) -> EntryCursor {
         match other {
             Some(other) => other.beside(),
-            None if self.loads_values => EntryCursor::new(self.moment.clone(), &self.core),
-            None => EntryCursor::new(self.moment.clone(), &self.core).keys_only(),
+            None if self.loads_values => EntryCursor::new(self.moment.clone(), self.core.clone()),
+            None => EntryCursor::new(self.moment.clone(), self.core.clone()).keys_only(),
         }
     }
 

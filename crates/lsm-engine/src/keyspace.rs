@@ -17,8 +17,9 @@ use crate::operator::Operator;
 use crate::options::{KeyspaceOptions, WriteOptions};
 use crate::readership::Readership;
 use crate::reads::{Reads, Scan};
-use crate::scan::EntryCursor;
+use crate::scan::{EntryCursor, SpareStands};
 use crate::snapshot::Registered;
+use crate::spread::Spread;
 use crate::stats::Counter;
 use crate::sync::ArcSwap;
 use crate::value::Value;
@@ -33,6 +34,8 @@ pub(crate) struct KeyspaceCore {
     pub(crate) id: u32,
     pub(crate) name: String,
     pub(crate) view: ArcSwap<View>,
+    /// What cursors over the view have left to the next ones.
+    pub(crate) spare_stands: SpareStands,
     pub(crate) options: Mutex<Arc<KeyspaceOptions>>,
     /// [`KeyspaceOptions::ttl_ms`]; 0: none.
     pub(crate) ttl_ms: AtomicU64,
@@ -99,6 +102,7 @@ impl KeyspaceCore {
     /// Swaps the view for another made from it.
     pub(crate) fn swap_view(&self, change: impl Fn(&View) -> View) {
         self.view.rcu(|view| change(view));
+        self.spare_stands.clear();
     }
 
     /// Whether somebody reads it while it is written.
@@ -123,12 +127,12 @@ impl KeyspaceCore {
 /// [`Db`](crate::Db).
 #[derive(Clone)]
 pub struct Keyspace {
-    pub(crate) db: Arc<Handle>,
-    pub(crate) core: Arc<KeyspaceCore>,
+    pub(crate) db: Spread<Handle>,
+    pub(crate) core: Spread<KeyspaceCore>,
 }
 
 impl Keyspace {
-    pub(crate) fn core(&self) -> &Arc<KeyspaceCore> {
+    pub(crate) fn core(&self) -> &Spread<KeyspaceCore> {
         &self.core
     }
 
@@ -314,11 +318,11 @@ impl Reads for Keyspace {
     }
 
     fn scan(&self, scan: Scan) -> Iter {
-        Iter::new(Registered::now(&self.db), &self.core, scan)
+        Iter::new(Registered::now(&self.db), self.core.hold(), scan)
     }
 
     fn cursor(&self) -> EntryCursor {
-        EntryCursor::new(Registered::now(&self.db), &self.core)
+        EntryCursor::new(Registered::now(&self.db), self.core.hold())
     }
 }
 

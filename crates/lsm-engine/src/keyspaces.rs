@@ -13,6 +13,7 @@ use crate::keyspace::{Keyspace, KeyspaceCore, check_name};
 use crate::options::KeyspaceOptions;
 use crate::recover::new_core;
 use crate::shared::Shared;
+use crate::spread::Spread;
 use crate::view::{Tree, View};
 use crate::waiter::Goal;
 
@@ -44,7 +45,7 @@ impl Db {
         if core.value_filter().is_none() {
             core.take_filter(given.compaction_filter.as_ref(), may_miss)?;
         }
-        Ok(Keyspace { db: Arc::clone(self.handle()), core })
+        Ok(Keyspace { db: self.handle().clone(), core: Spread::new(&core) })
     }
 
     /// The keyspace called `name`, created with `options` if there is none. One that is there keeps
@@ -68,7 +69,7 @@ impl Db {
         if core.take_filter(given, may_miss)? && !shared.is_read_only {
             shared.set_options(&core, core.options().with_filter(given))?;
         }
-        Ok(Keyspace { db: Arc::clone(self.handle()), core })
+        Ok(Keyspace { db: self.handle().clone(), core: Spread::new(&core) })
     }
 
     /// The names of all keyspaces, the default one ("default") first.

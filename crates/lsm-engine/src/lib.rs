@@ -138,6 +138,7 @@ mod shared;
 mod snapshot;
 mod source;
 mod spans;
+mod spread;
 mod stats;
 mod swap;
 mod sweep;

@@ -36,6 +36,7 @@ use crate::replay::{Recovery, Replayed, replay_log};
 use crate::reserve::Reserve;
 use crate::residue::Residue;
 use crate::shared::Shared;
+use crate::spread::Spread;
 use crate::swap::no_database_at;
 use crate::sync::ArcSwap;
 use crate::tables::TableStore;
@@ -123,7 +124,7 @@ pub(crate) fn open(dir: &Path, options: Options) -> Result<Arc<Shared>> {
         manifest: Mutex::new(None),
         beginning: Beginning::over(),
         keyspaces: ArcSwap::from_pointee(found.keyspaces),
-        default_keyspace,
+        default_keyspace: Spread::new(&default_keyspace),
         snapshots: Default::default(),
         expiry: Expiry::read_only(),
         budget: Arc::clone(&tables.budget),

@@ -58,9 +58,11 @@ use crate::recovery_report::RecoveryReport;
 use crate::replay::{Recovery, Replayed, replay_log};
 use crate::reserve::Reserve;
 use crate::residue::Residue;
+use crate::scan::SpareStands;
 use crate::segments::Segments;
 use crate::shared::Shared;
 use crate::spans::span;
+use crate::spread::Spread;
 use crate::stats::{Counter, Stats};
 use crate::sync::ArcSwap;
 use crate::tables::TableStore;
@@ -239,6 +241,7 @@ pub(crate) fn new_core(state: &KeyspaceState, view: View) -> Result<Arc<Keyspace
         id: state.id,
         name: state.name.clone(),
         view: ArcSwap::from_pointee(view),
+        spare_stands: SpareStands::default(),
         options: Mutex::new(Arc::new(options)),
         ttl_ms: AtomicU64::new(ttl_ms),
         operator: OnceLock::new(),
@@ -452,7 +455,7 @@ fn recover(
         manifest: Mutex::new(manifest),
         beginning,
         keyspaces: ArcSwap::from_pointee(live),
-        default_keyspace,
+        default_keyspace: Spread::new(&default_keyspace),
         snapshots: Default::default(),
         expiry,
         budget: Arc::clone(&tables.budget),

@@ -40,6 +40,13 @@ impl RunCursor {
         self
     }
 
+    /// Lets go of the block that it is in; it is at an end then.
+    pub(crate) fn rest(&mut self) {
+        if let Some(cursor) = &mut self.cursor {
+            cursor.rest();
+        }
+    }
+
     /// Whether blocks of a table may be passed over.
     fn may_pass_over(&self, live: &LiveTable) -> bool {
         let record = live.record();
@@ -136,6 +143,18 @@ impl Cursor for RunCursor {
             }
             this.leave_forward()
         })
+    }
+
+    fn prepare_seek(&mut self, key: &[u8], seq_no: SeqNo) {
+        let table = self.run().seek(key);
+        let is_open = |live: &Arc<LiveTable>| live.table_if_open().is_some();
+        // The seek is what an error is told by.
+        if self.run().tables.get(table).is_some_and(is_open)
+            && self.enter(table).is_ok()
+            && let Some(cursor) = &mut self.cursor
+        {
+            cursor.prepare_seek(key, seq_no);
+        }
     }
 
     fn seek_for_prev(&mut self, key: &[u8], seq_no: SeqNo) -> Result<(), Error> {

@@ -12,31 +12,33 @@
 //!
 //! Here a cursor moves. To see which entry a movement ends at, open `scan/settle.rs`; where key and
 //! value of that entry are, `scan/entry.rs`, and `scan/large.rs` if a blob file holds the value; how
-//! many dead keys are passed over, `scan/dead.rs`.
+//! many dead keys are passed over, `scan/dead.rs`; what it leaves to the next cursor, `scan/stand.rs`.
 
 mod dead;
 mod entry;
 mod large;
 mod settle;
+mod stand;
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use lsm_entry::{Cursor, Direction, MAX_SEQ_NO, MergingCursor, SeqNo};
+use lsm_entry::{Cursor, Direction, MAX_SEQ_NO, SeqNo};
 
 use crate::error::{Error, Result};
 use crate::keyspace::KeyspaceCore;
 use crate::resolve::Operands;
 use crate::samples::Begun;
 use crate::snapshot::Registered;
-use crate::source::{Source, merge_view};
+use crate::spread::Held;
 use crate::sync::Guard;
-use crate::view::View;
 use dead::DeadRun;
 use entry::Position;
 use large::Large;
 use settle::is_same;
+use stand::OwnStand;
+pub(crate) use stand::SpareStands;
 
 /// Entries after which a scan looks whether its view is stale.
 const STALENESS_CHECK_ENTRIES: u32 = 256;
@@ -62,12 +64,8 @@ const SWAMP_ENTRIES: u64 = 4096;
 /// ```
 pub struct EntryCursor {
     moment: Registered,
-    core: Arc<KeyspaceCore>,
-    view: Arc<View>,
-    merged: MergingCursor<Source>,
-    /// Blocks of which everything has expired by then are passed over unread: as much of the moment's
-    /// time as was known when the sources were made.
-    gone_by_ms: Option<u64>,
+    core: Held<KeyspaceCore>,
+    stand: OwnStand,
     position: Position,
     /// Key of the current entry, kept while the sources move on past its older versions.
     key: Vec<u8>,
@@ -101,21 +99,20 @@ struct Plain {
 }
 
 impl EntryCursor {
-    pub(crate) fn new(moment: Registered, core: &Arc<KeyspaceCore>) -> Self {
-        // Order: register, then load the view (see the file comment).
-        let view = match &moment.held {
-            Some(held) => Arc::clone(held.view(core.id)),
-            None => core.view.load_full(),
-        };
+    pub(crate) fn new(moment: Registered, core: Held<KeyspaceCore>) -> Self {
+        let gone_by_ms = moment.db.shared.expiry.lease.known_by(moment.time_ms);
+        let stand = OwnStand::now(&core, &moment, gone_by_ms);
         // Order: the view before the flag (see `refresh_view`).
-        let refusal = moment.db.shared.check_own(core).err();
-        Self::over(moment, core, view, refusal)
+        let refusal = moment.db.shared.check_own(&core).err();
+        Self::on(stand, moment, core, refusal)
     }
 
     /// Another cursor over what this one reads, also if its keyspace was dropped meanwhile.
     pub(crate) fn beside(&self) -> Self {
-        let view = Arc::clone(&self.view);
-        let mut beside = Self::over(self.moment.clone(), &self.core, view, self.refusal.clone());
+        let view = Arc::clone(&self.stand.view);
+        let stand = OwnStand::over(view, &self.moment, self.known_ms());
+        let (moment, refusal) = (self.moment.clone(), self.refusal.clone());
+        let mut beside = Self::on(stand, moment, self.core.clone(), refusal);
         beside.large = self.large.alike();
         beside
     }
@@ -126,24 +123,21 @@ impl EntryCursor {
         self
     }
 
-    fn over(
+    fn on(
+        mut stand: OwnStand,
         moment: Registered,
-        core: &Arc<KeyspaceCore>,
-        view: Arc<View>,
+        core: Held<KeyspaceCore>,
         refusal: Option<Error>,
     ) -> Self {
-        let gone_by_ms = moment.db.shared.expiry.lease.known_by(moment.time_ms);
-        let merged = merge_view(&view, &moment, gone_by_ms);
-        let sources = view.tree.runs.len() + view.sealed.len() + 1;
+        let sources = stand.view.tree.runs.len() + stand.view.sealed.len() + 1;
         let budget_bytes = moment.db.shared.budget.cursor_opened(sources);
+        let key = stand.take_key();
         Self {
             moment,
-            core: Arc::clone(core),
-            view,
-            merged,
-            gone_by_ms,
+            core,
+            stand,
             position: Position::End,
-            key: Vec::new(),
+            key,
             value: Vec::new(),
             operands: Operands::default(),
             large: Large::wanted(),
@@ -173,7 +167,7 @@ impl EntryCursor {
     pub fn seek(&mut self, key: impl AsRef<[u8]>) -> Result<()> {
         let begun = Begun::counted(self.core.lookups.add(1));
         self.start()?;
-        self.merged.seek(key.as_ref(), self.moment.newest())?;
+        self.stand.merged.seek(key.as_ref(), self.moment.newest())?;
         let settled = self.settle_forward(false);
         self.moment.db.shared.samples.note_seek(&begun, &self.core.lookups);
         settled
@@ -185,7 +179,7 @@ impl EntryCursor {
     /// See [`seek_first`](Self::seek_first).
     pub fn seek_last(&mut self) -> Result<()> {
         self.start()?;
-        self.merged.seek_last()?;
+        self.stand.merged.seek_last()?;
         self.settle_backward()
     }
 
@@ -196,7 +190,7 @@ impl EntryCursor {
     pub fn seek_for_prev(&mut self, key: impl AsRef<[u8]>) -> Result<()> {
         let begun = Begun::counted(self.core.lookups.add(1));
         self.start()?;
-        self.merged.seek_for_prev(key.as_ref(), 0)?;
+        self.stand.merged.seek_for_prev(key.as_ref(), 0)?;
         let settled = self.settle_backward();
         self.moment.db.shared.samples.note_seek(&begun, &self.core.lookups);
         settled
@@ -211,7 +205,7 @@ impl EntryCursor {
     pub fn next(&mut self) -> Result<()> {
         if self.plain.forward > 0 {
             self.plain.forward -= 1;
-            self.merged.step_plain(Direction::Forward);
+            self.stand.merged.step_plain(Direction::Forward);
             return Ok(());
         }
         self.next_of_many()
@@ -225,9 +219,9 @@ impl EntryCursor {
                 self.remember_key();
                 self.position = Position::End;
                 if self.is_check_due() && self.refresh_view() {
-                    self.merged.seek(&self.key, 0)?;
+                    self.stand.merged.seek(&self.key, 0)?;
                 } else {
-                    self.merged.next()?;
+                    self.stand.merged.next()?;
                 }
             }
             Position::BeforeEntry | Position::BeforeLarge => {
@@ -236,12 +230,12 @@ impl EntryCursor {
                 if self.is_check_due() {
                     self.refresh_view();
                 }
-                self.merged.seek(&self.key, 0)?;
+                self.stand.merged.seek(&self.key, 0)?;
             }
             Position::WithinEntry => {
                 self.position = Position::End;
                 if self.is_check_due() && self.refresh_view() {
-                    self.merged.seek(&self.key, 0)?;
+                    self.stand.merged.seek(&self.key, 0)?;
                 }
             }
         }
@@ -256,7 +250,7 @@ impl EntryCursor {
     pub fn prev(&mut self) -> Result<()> {
         if self.plain.backward > 0 {
             self.plain.backward -= 1;
-            self.merged.step_plain(Direction::Backward);
+            self.stand.merged.step_plain(Direction::Backward);
             return Ok(());
         }
         self.prev_of_many()
@@ -270,9 +264,9 @@ impl EntryCursor {
                 self.remember_key();
                 self.position = Position::End;
                 // Newer versions of the key may stand before this one: step over them too.
-                self.merged.prev()?;
-                while self.merged.entry().is_some_and(|entry| is_same(entry.key, &self.key)) {
-                    self.merged.prev()?;
+                self.stand.merged.prev()?;
+                while self.stand.merged.entry().is_some_and(|entry| is_same(entry.key, &self.key)) {
+                    self.stand.merged.prev()?;
                 }
             }
             // The sources stand before every version already.
@@ -290,9 +284,9 @@ impl EntryCursor {
 
     /// Moves the sources to before every version of `self.key`.
     fn seek_before_key(&mut self) -> Result<()> {
-        self.merged.seek_for_prev(&self.key, MAX_SEQ_NO)?;
-        while self.merged.entry().is_some_and(|entry| is_same(entry.key, &self.key)) {
-            self.merged.prev()?;
+        self.stand.merged.seek_for_prev(&self.key, MAX_SEQ_NO)?;
+        while self.stand.merged.entry().is_some_and(|entry| is_same(entry.key, &self.key)) {
+            self.stand.merged.prev()?;
         }
         Ok(())
     }
@@ -330,7 +324,7 @@ impl EntryCursor {
     /// cursor must be placed anew then.
     fn refresh_view(&mut self) -> bool {
         let present = self.core.view.load();
-        if self.moment.held.is_some() || Arc::ptr_eq(&self.view, &present) {
+        if self.moment.held.is_some() || Arc::ptr_eq(&self.stand.view, &present) {
             return false;
         }
         // Order: the view before the flag, for a drop sets the flag before it empties the view. What
@@ -338,8 +332,8 @@ impl EntryCursor {
         if self.core.is_dropped() {
             return false;
         }
-        self.view = Guard::into_inner(present);
-        self.merge_anew();
+        let (view, known_ms) = (Guard::into_inner(present), self.known_ms());
+        self.stand.replace(view, &self.moment, known_ms);
         true
     }
 
@@ -349,8 +343,8 @@ impl EntryCursor {
     }
 
     fn merge_anew(&mut self) {
-        self.gone_by_ms = self.known_ms();
-        self.merged = merge_view(&self.view, &self.moment, self.gone_by_ms);
+        let (view, known_ms) = (Arc::clone(&self.stand.view), self.known_ms());
+        self.stand.replace(view, &self.moment, known_ms);
     }
 }
 
@@ -363,6 +357,7 @@ impl Drop for EntryCursor {
         if self.passed >= SWAMP_ENTRIES {
             self.core.is_swamp.store(true, Ordering::Relaxed);
         }
+        self.stand.leave(&self.core, &mut self.key);
     }
 }
 

@@ -34,6 +34,7 @@ use crate::rest::Rest;
 use crate::samples::Samples;
 use crate::segments::Segments;
 use crate::snapshot::SnapshotList;
+use crate::spread::Spread;
 use crate::stats::Stats;
 use crate::sync::ArcSwap;
 use crate::sync::atomic::AtomicBool;
@@ -58,7 +59,7 @@ pub(crate) struct Shared {
     pub(crate) manifest: Mutex<Option<Manifest>>,
     pub(crate) beginning: Beginning,
     pub(crate) keyspaces: ArcSwap<HashMap<u32, Arc<KeyspaceCore>>>,
-    pub(crate) default_keyspace: Arc<KeyspaceCore>,
+    pub(crate) default_keyspace: Spread<KeyspaceCore>,
     pub(crate) snapshots: SnapshotList,
     pub(crate) expiry: Expiry,
     pub(crate) tables: Arc<TableStore>,

@@ -1,6 +1,6 @@
 //! Moments that must stay readable: sequence numbers, and the times at which what expires is judged.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
@@ -16,28 +16,45 @@ use crate::read_only::Moment;
 use crate::reads::{Reads, Scan};
 use crate::scan::EntryCursor;
 use crate::shared::Shared;
-use crate::sync::Mutex;
+use crate::spread::{Held, Spread};
+use crate::stats::{LANES, lane};
+use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::{Mutex, MutexGuard};
 use crate::value::Value;
 use crate::view::View;
 
 /// No write has such a large number: they are for what a transaction has not written yet.
 pub(crate) const OWN_SEQ_NO_MIN: SeqNo = MAX_SEQ_NO - u32::MAX as SeqNo;
 
+/// Lanes among which readers are spread; a few are enough to try every interleaving.
+const READER_LANES: usize = if cfg!(loom) { 2 } else { LANES };
+
 /// The sequence numbers at which snapshots and scans read, counted.
 ///
-/// The lock is held for a few instructions only, never over a file operation, so taking a snapshot
+/// Each lane of threads counts for itself, so that two of them do not wait for each other's cache line.
+/// A lock is held for a few instructions only, never over a file operation, so taking a snapshot
 /// waits for nobody.
 #[derive(Debug, Default)]
 pub(crate) struct SnapshotList {
-    counts: Mutex<Counts>,
+    lanes: [Lane; READER_LANES],
+    /// Merges under way that may change values of the present.
+    filtering: AtomicUsize,
 }
 
+/// The readers of one lane. Two cache lines, for processors bring them in by pairs.
 #[derive(Debug, Default)]
-struct Counts {
+#[repr(align(128))]
+struct Lane {
     /// Ascending, each number once. One that enters is mostly the last there, and soon leaves again.
-    readers: VecDeque<(SeqNo, Readers)>,
-    /// Merges under way that may change values of the present.
-    filtering: usize,
+    readers: Mutex<VecDeque<(SeqNo, Readers)>>,
+}
+
+/// What a reader has entered.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entered {
+    seq_no: SeqNo,
+    time_ms: Option<u64>,
+    lane: usize,
 }
 
 /// Values are being filtered for as long as it lives.
@@ -46,12 +63,12 @@ pub(crate) struct Filtering<'a>(&'a SnapshotList);
 
 impl Drop for Filtering<'_> {
     fn drop(&mut self) {
-        self.0.counts.lock().expect("no holder panicked").filtering -= 1;
+        self.0.filtering.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
 /// Those who read at one number.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Readers {
     count: usize,
     /// The earliest of their times. One who has none sees nothing that expires.
@@ -63,59 +80,71 @@ struct Readers {
 impl SnapshotList {
     /// Enters the newest visible sequence number.
     ///
-    /// Order: `visible` is read under the lock in which a merge copies the list. Read before, a
-    /// merge could copy the list in between and drop what this snapshot is about to see.
+    /// Order: `visible` is read under the lock in which a merge copies the lane. Read before, a
+    /// merge could copy the lane in between and drop what this snapshot is about to see. Whoever enters
+    /// after that sees at least what was visible when the merge began to copy, whatever the lane.
     /// `time_ms` is asked after that: whoever sees a value that expires has a time. Says, too, whether
     /// values are being filtered: then the number alone does not keep them.
     pub(crate) fn enter(
         &self,
         commit: &Commit,
         time_ms: impl FnOnce() -> Option<u64>,
-    ) -> (SeqNo, Option<u64>, bool) {
-        let mut counts = self.counts.lock().expect("no holder panicked");
+    ) -> (Entered, bool) {
+        let lane = lane() % READER_LANES;
+        let mut readers = self.lock(lane);
         let seq_no = commit.visible();
         let time_ms = time_ms();
-        count_in(&mut counts.readers, seq_no, time_ms);
-        (seq_no, time_ms, counts.filtering > 0)
+        count_in(&mut readers, seq_no, time_ms);
+        // Order: under the lock. A merge that has not met this reader in its copy has counted before.
+        let is_filtering = self.filtering.load(Ordering::Acquire) > 0;
+        (Entered { seq_no, time_ms, lane }, is_filtering)
     }
 
     /// A merge that filters values begins; the list is copied for it afterwards.
     pub(crate) fn begin_filtering(&self) -> Filtering<'_> {
-        self.counts.lock().expect("no holder panicked").filtering += 1;
+        self.filtering.fetch_add(1, Ordering::AcqRel);
         Filtering(self)
     }
 
     /// Enters a moment that somebody keeps readable already.
-    pub(crate) fn enter_again(&self, seq_no: SeqNo, time_ms: Option<u64>) {
-        count_in(&mut self.counts.lock().expect("no holder panicked").readers, seq_no, time_ms);
+    pub(crate) fn enter_again(&self, seq_no: SeqNo, time_ms: Option<u64>) -> Entered {
+        self.enter_lane(lane() % READER_LANES, seq_no, time_ms)
     }
 
-    pub(crate) fn leave(&self, seq_no: SeqNo) {
-        let counts = &mut self.counts.lock().expect("no holder panicked").readers;
-        if let Ok(place) = place_of(counts, seq_no) {
-            let (_, readers) = &mut counts[place];
+    fn enter_lane(&self, lane: usize, seq_no: SeqNo, time_ms: Option<u64>) -> Entered {
+        count_in(&mut self.lock(lane), seq_no, time_ms);
+        Entered { seq_no, time_ms, lane }
+    }
+
+    /// Leaves the lane in which the number was entered.
+    pub(crate) fn leave(&self, lane: usize, seq_no: SeqNo) {
+        let mut lane = self.lock(lane);
+        if let Ok(place) = place_of(&lane, seq_no) {
+            let (_, readers) = &mut lane[place];
             readers.count -= 1;
             if readers.count == 0 {
-                counts.remove(place);
+                lane.remove(place);
             }
         }
     }
 
     /// Meets those who came since it was last called; returns for how long the oldest has been known.
     pub(crate) fn meet(&self, now_ms: u64) -> Option<u64> {
-        let mut counts = self.counts.lock().expect("no holder panicked");
-        // Numbers only grow: below one that is known already all are.
-        let readers = counts.readers.iter_mut().rev().map(|(_, readers)| readers);
-        let new = readers.take_while(|readers| readers.met_ms.is_none());
-        new.for_each(|readers| readers.met_ms = Some(now_ms));
-        let (_, oldest) = counts.readers.front()?;
-        Some(oldest.met_ms.map_or(0, |met_ms| now_ms.saturating_sub(met_ms)))
+        let meet = |lane| {
+            let mut lane = self.lock(lane);
+            // Numbers only grow: below one that is known already all are.
+            let readers = lane.iter_mut().rev().map(|(_, readers)| readers);
+            let new = readers.take_while(|readers| readers.met_ms.is_none());
+            new.for_each(|readers| readers.met_ms = Some(now_ms));
+            lane.front().map(|(seq_no, oldest)| (*seq_no, oldest.met_ms.unwrap_or(now_ms)))
+        };
+        let (_, met_ms) = (0..READER_LANES).filter_map(meet).min()?;
+        Some(now_ms.saturating_sub(met_ms))
     }
 
     /// All of them, ascending.
     pub(crate) fn copy(&self) -> Vec<SeqNo> {
-        let counts = self.counts.lock().expect("no holder panicked");
-        counts.readers.iter().map(|(seq_no, _)| *seq_no).collect()
+        self.by_number().into_keys().collect()
     }
 
     /// All of them, and at what times they read; `now_ms` is the present.
@@ -123,9 +152,23 @@ impl SnapshotList {
     /// Order: `now_ms` was asked for before the list is copied, and whoever enters asks for the time
     /// under the lock. So whoever is not in the copy reads at this time or later.
     pub(crate) fn read_times(&self, now_ms: u64) -> ReadTimes {
-        let counts = self.counts.lock().expect("no holder panicked");
-        let times = counts.readers.iter().map(|(seq_no, readers)| (*seq_no, readers.time_ms));
-        ReadTimes::new(times.collect(), now_ms)
+        ReadTimes::new(self.by_number().into_iter().collect(), now_ms)
+    }
+
+    /// The earliest time of each number.
+    fn by_number(&self) -> BTreeMap<SeqNo, u64> {
+        let mut earliest = BTreeMap::new();
+        for lane in 0..READER_LANES {
+            for (seq_no, readers) in self.lock(lane).iter() {
+                let time_ms = earliest.entry(*seq_no).or_insert(readers.time_ms);
+                *time_ms = readers.time_ms.min(*time_ms);
+            }
+        }
+        earliest
+    }
+
+    fn lock(&self, lane: usize) -> MutexGuard<'_, VecDeque<(SeqNo, Readers)>> {
+        self.lanes[lane].readers.lock().expect("no holder panicked")
     }
 }
 
@@ -173,10 +216,12 @@ pub struct Snapshot(Arc<Registered>);
 
 /// An entry in the snapshot list, taken back when dropped.
 pub(crate) struct Registered {
-    pub(crate) db: Arc<Handle>,
+    pub(crate) db: Held<Handle>,
     pub(crate) seq_no: SeqNo,
     /// The time at which what expires is judged; `None` if nothing that is seen does.
     pub(crate) time_ms: Option<u64>,
+    /// Where in the list it is.
+    lane: usize,
     /// What is read at that number where the list does not keep all of it: in a database opened
     /// read-only, and where values were being filtered as it was entered.
     pub(crate) held: Option<Arc<Moment>>,
@@ -195,34 +240,32 @@ pub(crate) struct OwnWrites {
 }
 
 impl Registered {
-    pub(crate) fn now(db: &Arc<Handle>) -> Self {
+    pub(crate) fn now(db: &Spread<Handle>) -> Self {
+        let db = db.hold();
         let shared = &db.shared;
-        let held = if shared.is_read_only { shared.moment.load_full() } else { None };
-        let (seq_no, time_ms) = match &held {
-            Some(held) => {
-                let time_ms = shared.reading_time_ms();
-                shared.snapshots.enter_again(held.seq_no, time_ms);
-                (held.seq_no, time_ms)
-            }
-            None => {
-                let entered = shared.snapshots.enter(&shared.commit, || shared.reading_time_ms());
-                let (seq_no, time_ms, is_filtering) = entered;
-                if is_filtering {
-                    return Self::holding(db, seq_no, time_ms);
-                }
-                (seq_no, time_ms)
-            }
-        };
-        Self { db: Arc::clone(db), seq_no, time_ms, held, own: None }
+        if shared.is_read_only
+            && let Some(held) = shared.moment.load_full()
+        {
+            let time_ms = shared.reading_time_ms();
+            let entered = shared.snapshots.enter_again(held.seq_no, time_ms);
+            return Self::new(db, entered, Some(held));
+        }
+        let (entered, is_filtering) =
+            shared.snapshots.enter(&shared.commit, || shared.reading_time_ms());
+        let held = is_filtering.then(|| Self::hold(shared, entered.seq_no));
+        Self::new(db, entered, held)
     }
 
-    /// Entered while values are being filtered (see `value_filter.rs`).
+    fn new(db: Held<Handle>, entered: Entered, held: Option<Arc<Moment>>) -> Self {
+        let Entered { seq_no, time_ms, lane } = entered;
+        Self { db, seq_no, time_ms, lane, held, own: None }
+    }
+
+    /// What is read by one who entered while values are being filtered (see `value_filter.rs`).
     #[cold]
-    fn holding(db: &Arc<Handle>, seq_no: SeqNo, time_ms: Option<u64>) -> Self {
-        let shared = &db.shared;
+    fn hold(shared: &Shared, seq_no: SeqNo) -> Arc<Moment> {
         let nothing = Arc::new(View::empty(&shared.tables));
-        let held = Moment::new(seq_no, &shared.keyspaces.load(), nothing);
-        Self { db: Arc::clone(db), seq_no, time_ms, held: Some(Arc::new(held)), own: None }
+        Arc::new(Moment::new(seq_no, &shared.keyspaces.load(), nothing))
     }
 
     /// Whether it reads from views of its own.
@@ -246,25 +289,21 @@ impl Registered {
 
 impl Clone for Registered {
     fn clone(&self) -> Self {
-        self.db.shared.snapshots.enter_again(self.seq_no, self.time_ms);
-        Self {
-            db: Arc::clone(&self.db),
-            seq_no: self.seq_no,
-            time_ms: self.time_ms,
-            held: self.held.clone(),
-            own: self.own.clone(),
-        }
+        let entered = self.db.shared.snapshots.enter_again(self.seq_no, self.time_ms);
+        let mut again = Self::new(self.db.clone(), entered, self.held.clone());
+        again.own.clone_from(&self.own);
+        again
     }
 }
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        self.db.shared.snapshots.leave(self.seq_no);
+        self.db.shared.snapshots.leave(self.lane, self.seq_no);
     }
 }
 
 impl Snapshot {
-    pub(crate) fn new(db: &Arc<Handle>) -> Self {
+    pub(crate) fn new(db: &Spread<Handle>) -> Self {
         Self(Arc::new(Registered::now(db)))
     }
 
@@ -307,11 +346,11 @@ impl Reads for Snapshot {
     }
 
     fn scan(&self, scan: Scan) -> Iter {
-        Iter::new(Registered::clone(&self.0), &self.0.db.shared.default_keyspace, scan)
+        Iter::new(Registered::clone(&self.0), self.0.db.shared.default_keyspace.hold(), scan)
     }
 
     fn cursor(&self) -> EntryCursor {
-        EntryCursor::new(Registered::clone(&self.0), &self.0.db.shared.default_keyspace)
+        EntryCursor::new(Registered::clone(&self.0), self.0.db.shared.default_keyspace.hold())
     }
 }
 
@@ -353,11 +392,11 @@ impl Reads for SnapshotWithin<'_> {
     }
 
     fn scan(&self, scan: Scan) -> Iter {
-        Iter::new(self.moment().clone(), self.keyspace.core(), scan)
+        Iter::new(self.moment().clone(), self.keyspace.core.hold(), scan)
     }
 
     fn cursor(&self) -> EntryCursor {
-        EntryCursor::new(self.moment().clone(), self.keyspace.core())
+        EntryCursor::new(self.moment().clone(), self.keyspace.core.hold())
     }
 }
 
@@ -371,20 +410,21 @@ mod tests {
     #[test]
     fn numbers_are_kept_for_as_long_as_somebody_reads_at_them() {
         let list = SnapshotList::default();
-        let mut entered: Vec<SeqNo> = Vec::new();
+        let mut entered: Vec<Entered> = Vec::new();
         let mut word = 1_u64;
         for round in 0..2000 {
             word = word.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             let choice = (word >> 33) as usize;
             if choice % 5 < 2 && !entered.is_empty() {
-                list.leave(entered.swap_remove(choice / 5 % entered.len()));
+                let Entered { lane, seq_no, .. } = entered.swap_remove(choice / 5 % entered.len());
+                list.leave(lane, seq_no);
             } else if entered.len() < 20 {
                 // Mostly the present; now and then a moment that is kept already, or was once.
                 let seq_no = round / 4 - (choice / 5 % 3 * 7).min(round / 4);
-                list.enter_again(seq_no as SeqNo, None);
-                entered.push(seq_no as SeqNo);
+                let lane = choice % READER_LANES;
+                entered.push(list.enter_lane(lane, seq_no as SeqNo, None));
             }
-            let mut expected = entered.clone();
+            let mut expected: Vec<SeqNo> = entered.iter().map(|entered| entered.seq_no).collect();
             expected.sort_unstable();
             expected.dedup();
             assert_eq!(list.copy(), expected, "round {round}");
@@ -397,8 +437,8 @@ mod tests {
         let list = SnapshotList::default();
         let entered = std::thread::scope(|scope| {
             // A merge is copying the list while a snapshot is taken and a write becomes visible.
-            let copying = list.counts.lock().expect("no holder panicked");
-            let snapshot = scope.spawn(|| list.enter(&commit, || None).0);
+            let copying: Vec<_> = (0..READER_LANES).map(|lane| list.lock(lane)).collect();
+            let snapshot = scope.spawn(|| list.enter(&commit, || None).0.seq_no);
             std::thread::sleep(Duration::from_millis(50));
             commit.show_through(2, 2);
             drop(copying);

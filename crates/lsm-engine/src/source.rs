@@ -92,6 +92,29 @@ macro_rules! on_source {
     };
 }
 
+impl Source {
+    /// Sees to it that it is as one made now; `false` if it cannot be.
+    pub(crate) fn renew(&mut self) -> bool {
+        if let Self::Memtable(cursor) = self {
+            cursor.renew();
+        }
+        self.is_common()
+    }
+
+    /// Lets go of what others may want to have back; `false` if it cannot be used again.
+    pub(crate) fn rest(&mut self) -> bool {
+        if let Self::Run(cursor) = self {
+            cursor.rest();
+        }
+        self.is_common()
+    }
+
+    /// Whether other readers would have it, too.
+    fn is_common(&self) -> bool {
+        matches!(self, Self::Memtable(_) | Self::Run(_))
+    }
+}
+
 impl Cursor for Source {
     type Error = Error;
 
@@ -105,6 +128,14 @@ impl Cursor for Source {
 
     fn seek(&mut self, key: &[u8], seq_no: SeqNo) -> Result<(), Error> {
         on_source!(self, cursor => cursor.seek(key, seq_no))
+    }
+
+    fn prepare_seek(&mut self, key: &[u8], seq_no: SeqNo) {
+        match self {
+            Self::Memtable(cursor) => cursor.prepare_seek(key, seq_no),
+            Self::Run(cursor) => cursor.prepare_seek(key, seq_no),
+            Self::Own(_) | Self::Covered(_) => {}
+        }
     }
 
     fn seek_for_prev(&mut self, key: &[u8], seq_no: SeqNo) -> Result<(), Error> {

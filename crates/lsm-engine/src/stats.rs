@@ -38,6 +38,15 @@ thread_local! {
 /// Held while counts go from one word to another, and while words are summed up.
 static MOVING: Mutex<()> = Mutex::new(());
 
+/// Stripes, and the one of newcomers.
+pub(crate) const LANES: usize = STRIPES + 1;
+
+/// Where the calling thread keeps what it shares with as few others as may be.
+#[inline]
+pub(crate) fn lane() -> usize {
+    WORD.get() / STRIPE_WORDS % LANES
+}
+
 /// The stripe of the calling thread. It gets one here, when it takes a time for the first time, so
 /// that whoever only counts has nothing to ask.
 pub(crate) fn stripe() -> usize {

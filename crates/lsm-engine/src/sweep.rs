@@ -72,7 +72,7 @@ impl Keyspace {
         if moment.seq_no < since {
             return;
         }
-        let mut cursor = EntryCursor::new(moment.clone(), &self.core);
+        let mut cursor = EntryCursor::new(moment.clone(), self.core.hold());
         // Who cannot read notes nothing.
         let found = cursor.dead_around(key, SWEEP_ENTRIES_MAX).ok().flatten();
         let order = self.db.shared.commit.lock_order();

@@ -1,8 +1,8 @@
 //! A write whose acknowledgement is waited for later.
 
+use crate::spread::Held;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use lsm_entry::SeqNo;
@@ -18,7 +18,7 @@ use crate::waiter::Goal;
 #[derive(Debug)]
 #[must_use = "the write is acknowledged only when the ticket resolves"]
 pub struct Ticket {
-    pub(crate) handle: Arc<Handle>,
+    pub(crate) handle: Held<Handle>,
     pub(crate) through: SeqNo,
 }
 

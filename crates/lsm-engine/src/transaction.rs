@@ -31,6 +31,7 @@ use crate::reads::{Reads, Scan};
 use crate::scan::EntryCursor;
 use crate::shared::Shared;
 use crate::snapshot::{OwnWrites, Registered};
+use crate::spread::{Held, Spread};
 use crate::value::{Slice, Value};
 use crate::waiter::Goal;
 
@@ -120,9 +121,9 @@ impl Db {
 }
 
 impl Transaction {
-    pub(crate) fn begin(db: &Arc<Handle>) -> Self {
-        let core = Arc::clone(&db.shared.default_keyspace);
-        let default = Keyspace { db: Arc::clone(db), core };
+    pub(crate) fn begin(db: &Spread<Handle>) -> Self {
+        let core = db.shared.default_keyspace.clone();
+        let default = Keyspace { db: db.clone(), core };
         Self { moment: Registered::now(db), default, shares: Mutex::default() }
     }
 
@@ -248,7 +249,7 @@ impl Transaction {
     /// Forgets the writes, as dropping it does.
     pub fn rollback(self) {}
 
-    fn db(&self) -> &Arc<Handle> {
+    fn db(&self) -> &Held<Handle> {
         &self.moment.db
     }
 
@@ -451,7 +452,7 @@ impl Reads for TransactionWithin<'_> {
         self.in_share(|share| {
             let seen = Arc::new(Mutex::new(SeenRange::new(scan.clone())));
             share.reads.ranges.push(Arc::clone(&seen));
-            Iter::new(self.moment_of(share, &scan), self.keyspace.core(), scan).witnessed(seen)
+            Iter::new(self.moment_of(share, &scan), self.keyspace.core.hold(), scan).witnessed(seen)
         })
     }
 
@@ -459,7 +460,7 @@ impl Reads for TransactionWithin<'_> {
         self.in_share(|share| {
             let seen = SeenRange::whole(Scan::all());
             share.reads.ranges.push(Arc::new(Mutex::new(seen)));
-            EntryCursor::new(self.moment_of(share, &Scan::all()), self.keyspace.core())
+            EntryCursor::new(self.moment_of(share, &Scan::all()), self.keyspace.core.hold())
         })
     }
 }

@@ -34,12 +34,12 @@ impl EntryCursor {
     /// on blocks full of that are passed over, and the merged cursor must be placed anew.
     #[inline]
     pub(super) fn passes_over_more(&mut self) -> bool {
-        self.gone_by_ms != self.moment.time_ms && self.merges_with_what_is_known()
+        self.stand.gone_by_ms != self.moment.time_ms && self.merges_with_what_is_known()
     }
 
     #[cold]
     fn merges_with_what_is_known(&mut self) -> bool {
-        let knows_more = self.known_ms() != self.gone_by_ms;
+        let knows_more = self.known_ms() != self.stand.gone_by_ms;
         if knows_more {
             self.merge_anew();
         }
@@ -53,14 +53,14 @@ impl EntryCursor {
             self.dead.at_gap = 0;
         }
         if self.passes_over_more() {
-            self.merged.seek(&self.key, 0)?;
+            self.stand.merged.seek(&self.key, 0)?;
         }
         let Some(gap) = self.core.gaps.around(&self.key, &self.moment) else { return Ok(()) };
         if *gap.from() < *self.dead.from {
             self.dead.from = gap.from().to_vec();
         }
         self.dead.at_gap = keys;
-        self.merged.seek(gap.to(), self.moment.newest())?;
+        self.stand.merged.seek(gap.to(), self.moment.newest())?;
         Ok(())
     }
 
@@ -77,7 +77,7 @@ impl EntryCursor {
         if keys - self.dead.at_gap < NOTE_AFTER {
             return;
         }
-        let to = match self.merged.entry() {
+        let to = match self.stand.merged.entry() {
             Some(entry) => entry.key.to_vec(),
             None => bound_after(&self.key),
         };
@@ -112,7 +112,7 @@ impl EntryCursor {
         self.key.extend_from_slice(key);
         self.seek_before_key()?;
         for _ in 0..entries_max {
-            let Some(entry) = self.merged.entry() else { break };
+            let Some(entry) = self.stand.merged.entry() else { break };
             if !is_same(entry.key, &self.key) {
                 if lives {
                     break;
@@ -129,7 +129,7 @@ impl EntryCursor {
                 let meaning = self.moment.db.shared.resolve(&entry, known_ms);
                 lives = !matches!(meaning, Meaning::Gone);
             }
-            self.merged.prev()?;
+            self.stand.merged.prev()?;
         }
         Ok((from, keys))
     }
@@ -139,9 +139,9 @@ impl EntryCursor {
         let mut to = key.to_vec();
         let known_ms = self.known_ms();
         let mut keys = 0;
-        self.merged.seek(key, MAX_SEQ_NO)?;
+        self.stand.merged.seek(key, MAX_SEQ_NO)?;
         for _ in 0..entries_max {
-            let Some(entry) = self.merged.entry() else { break };
+            let Some(entry) = self.stand.merged.entry() else { break };
             let is_dead_already = keys > 0 && is_same(entry.key, &self.key);
             if self.moment.sees(entry.seq_no) && !is_dead_already {
                 let meaning = self.moment.db.shared.resolve(&entry, known_ms);
@@ -152,7 +152,7 @@ impl EntryCursor {
                 keys += 1;
                 to = bound_after(&self.key);
             }
-            self.merged.next()?;
+            self.stand.merged.next()?;
         }
         Ok((to, keys))
     }

@@ -47,7 +47,7 @@ impl EntryCursor {
     #[inline]
     pub fn entry(&self) -> Option<(&[u8], &[u8])> {
         if self.position == Position::AtPlain {
-            return self.merged.plain_entry();
+            return self.stand.merged.plain_entry();
         }
         self.entry_of_many()
     }
@@ -57,10 +57,14 @@ impl EntryCursor {
     #[inline(never)]
     fn entry_of_many(&self) -> Option<(&[u8], &[u8])> {
         match self.position {
-            Position::AtEntry => self.merged.entry().map(|entry| (entry.key, entry.user_value())),
-            Position::AtPlain => self.merged.plain_entry(),
+            Position::AtEntry => {
+                self.stand.merged.entry().map(|entry| (entry.key, entry.user_value()))
+            }
+            Position::AtPlain => self.stand.merged.plain_entry(),
             Position::BeforeEntry | Position::WithinEntry => Some((&self.key, &self.value)),
-            Position::AtLarge => self.merged.entry().map(|entry| (entry.key, self.large.bytes())),
+            Position::AtLarge => {
+                self.stand.merged.entry().map(|entry| (entry.key, self.large.bytes()))
+            }
             Position::BeforeLarge => Some((&self.key, self.large.bytes())),
             Position::End => None,
         }
@@ -80,13 +84,13 @@ impl EntryCursor {
     /// the cursor moves forward.
     pub(crate) fn stored(&self) -> Option<(Tag, Cow<'_, [u8]>)> {
         match self.position {
-            Position::AtLarge => self.merged.entry().map(|entry| {
+            Position::AtLarge => self.stand.merged.entry().map(|entry| {
                 let expiry_bytes = entry.value.len() - entry.user_value().len();
                 let value = [&entry.value[..expiry_bytes], self.large.bytes()].concat();
                 (entry.tag.without_blob(), Cow::Owned(value))
             }),
             Position::AtEntry | Position::AtPlain => {
-                self.merged.entry().map(|entry| (entry.tag, Cow::Borrowed(entry.value)))
+                self.stand.merged.entry().map(|entry| (entry.tag, Cow::Borrowed(entry.value)))
             }
             _ => self.value().map(|value| (Tag::PUT, Cow::Borrowed(value))),
         }

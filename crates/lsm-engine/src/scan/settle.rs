@@ -10,7 +10,7 @@ use crate::scan::entry::Position;
 
 impl EntryCursor {
     pub(super) fn remember_key(&mut self) {
-        if let Some(key) = self.merged.key() {
+        if let Some(key) = self.stand.merged.key() {
             self.key.clear();
             self.key.extend_from_slice(key);
         }
@@ -22,16 +22,16 @@ impl EntryCursor {
     pub(super) fn settle_forward(&mut self, mut leaves_key: bool) -> Result<()> {
         let mut dead_keys = 0;
         // Where it goes on in a plain stretch the entry need not be put together.
-        if self.merged.plain(Direction::Forward, self.moment.seq_no) > 0
-            && !(leaves_key && self.merged.key().is_some_and(|key| is_same(key, &self.key)))
+        if self.stand.merged.plain(Direction::Forward, self.moment.seq_no) > 0
+            && !(leaves_key && self.stand.merged.key().is_some_and(|key| is_same(key, &self.key)))
             && self.stands_in_plain_stretch()
         {
             return Ok(());
         }
-        while let Some(entry) = self.merged.entry() {
+        while let Some(entry) = self.stand.merged.entry() {
             if !self.moment.sees(entry.seq_no) || leaves_key && is_same(entry.key, &self.key) {
                 self.passed += 1;
-                self.merged.next()?;
+                self.stand.merged.next()?;
                 continue;
             }
             match self.moment.db.shared.resolve(&entry, self.moment.time_ms) {
@@ -51,7 +51,7 @@ impl EntryCursor {
                     self.remember_key();
                     leaves_key = true;
                     self.passed += 1;
-                    self.merged.next()?;
+                    self.stand.merged.next()?;
                     dead_keys += 1;
                     self.pass_dead(dead_keys)?;
                 }
@@ -72,10 +72,12 @@ impl EntryCursor {
         self.remember_key();
         self.operands.clear();
         let mut has_base = false;
-        while let Some(entry) = self.merged.entry().filter(|entry| is_same(entry.key, &self.key)) {
+        while let Some(entry) =
+            self.stand.merged.entry().filter(|entry| is_same(entry.key, &self.key))
+        {
             // Below a transaction's own operands stands what others have written since it began.
             if !self.moment.sees(entry.seq_no) {
-                self.merged.next()?;
+                self.stand.merged.next()?;
                 continue;
             }
             match self.moment.db.shared.resolve(&entry, self.moment.time_ms) {
@@ -88,12 +90,12 @@ impl EntryCursor {
                     break;
                 }
                 Meaning::Large(place) => {
-                    self.value = self.view.tree.blobs.load(place)?.to_vec();
+                    self.value = self.stand.view.tree.blobs.load(place)?.to_vec();
                     has_base = true;
                     break;
                 }
             }
-            self.merged.next()?;
+            self.stand.merged.next()?;
         }
         let base = has_base.then_some(self.value.as_slice());
         self.value = self.core.fold(&self.key, base, &self.operands.reversed())?;
@@ -109,7 +111,7 @@ impl EntryCursor {
                 self.position = Position::AtPlain;
                 return Ok(());
             }
-            let Some(entry) = self.merged.entry() else { return Ok(()) };
+            let Some(entry) = self.stand.merged.entry() else { return Ok(()) };
             self.key.clear();
             self.key.extend_from_slice(entry.key);
             // Versions come oldest first here: the last one not newer than the moment counts, and the
@@ -117,7 +119,7 @@ impl EntryCursor {
             let mut is_seen = false;
             self.operands.clear();
             let mut place = None;
-            while let Some(entry) = self.merged.entry() {
+            while let Some(entry) = self.stand.merged.entry() {
                 if !is_same(entry.key, &self.key) {
                     break;
                 }
@@ -139,11 +141,11 @@ impl EntryCursor {
                     }
                 }
                 self.passed += 1;
-                self.merged.prev()?;
+                self.stand.merged.prev()?;
             }
             if !self.operands.is_empty() {
                 if let Some(place) = place.take() {
-                    self.value = self.view.tree.blobs.load(place)?.to_vec();
+                    self.value = self.stand.view.tree.blobs.load(place)?.to_vec();
                 }
                 let base = is_seen.then_some(self.value.as_slice());
                 self.value = self.core.fold(&self.key, base, &self.operands.in_order())?;
@@ -166,7 +168,7 @@ impl EntryCursor {
     /// The cursor stands at an entry whose value lies in a blob file.
     #[cold]
     fn stand_at_large(&mut self, place: Option<BlobRef>, position: Position) -> Result<()> {
-        self.large.fetch(&self.view.tree.blobs, place)?;
+        self.large.fetch(&self.stand.view.tree.blobs, place)?;
         self.position = position;
         Ok(())
     }
@@ -184,7 +186,7 @@ impl EntryCursor {
     /// Looks how far the entries are plain from the one here on.
     #[inline]
     fn look_ahead(&mut self, direction: Direction) -> u32 {
-        let plain = self.merged.plain(direction, self.moment.seq_no);
+        let plain = self.stand.merged.plain(direction, self.moment.seq_no);
         // Not beyond the next look at the view.
         let plain = u32::try_from(plain).unwrap_or(u32::MAX).min(self.entries_until_check - 1);
         self.entries_until_check -= plain;
