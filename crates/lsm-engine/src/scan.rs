@@ -101,6 +101,7 @@ struct Plain {
 impl EntryCursor {
     pub(crate) fn new(moment: Registered, core: Held<KeyspaceCore>) -> Self {
         let gone_by_ms = moment.db.shared.expiry.lease.known_by(moment.time_ms);
+        // Order: register, then load the view (see the file comment).
         let stand = OwnStand::now(&core, &moment, gone_by_ms);
         // Order: the view before the flag (see `refresh_view`).
         let refusal = moment.db.shared.check_own(&core).err();
