@@ -83,9 +83,13 @@ impl MemtableCursor {
 
     /// Takes in what was inserted since it was made, for less than a new one costs. It is at an end then.
     pub fn renew(&mut self) {
-        self.memtable.order.renew(&mut self.present);
-        self.tail = self.present.sorted_tail(&self.memtable.arena);
-        self.list_sources();
+        let is_another = self.memtable.order.renew(&mut self.present);
+        if is_another || self.present.has_grown(&self.tail) {
+            self.tail = self.present.sorted_tail(&self.memtable.arena);
+            self.list_sources();
+        }
+        self.position = None;
+        self.is_prepared = false;
     }
 
     /// Lists the sources anew, each at its end.
@@ -103,8 +107,6 @@ impl MemtableCursor {
         if tail.len() > 0 {
             self.sources.push(source(tail));
         }
-        self.position = None;
-        self.is_prepared = false;
     }
 
     #[inline]

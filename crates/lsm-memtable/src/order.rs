@@ -101,6 +101,11 @@ impl Present {
         self.tail.in_order(arena)
     }
 
+    /// Whether the tail holds more than when it was sorted.
+    pub(crate) fn has_grown(&self, sorted_tail: &Piece) -> bool {
+        self.tail.len() != sorted_tail.len()
+    }
+
     /// The newest version of `key` up to `seq_no`.
     fn find<'a>(&self, arena: &'a Arena, key: &[u8], seq_no: SeqNo) -> Option<Entry<'a>> {
         let probe = Probe::new(self.first_key(arena), key, seq_no);
@@ -148,13 +153,15 @@ impl Order {
         self.present.load_full()
     }
 
-    /// Brings an order that was taken before up to the present.
-    pub(crate) fn renew(&self, before: &mut Arc<Present>) {
+    /// Brings an order that was taken before up to the present, which may be another one.
+    pub(crate) fn renew(&self, before: &mut Arc<Present>) -> bool {
         self.note_walk();
         let present = self.present.load();
-        if !Arc::ptr_eq(before, &present) {
+        let is_another = !Arc::ptr_eq(before, &present);
+        if is_another {
             *before = Arc::clone(&present);
         }
+        is_another
     }
 
     /// Relaxed: the writer may take note whenever it likes.

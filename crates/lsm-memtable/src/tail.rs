@@ -61,10 +61,15 @@ impl Tail {
         len + 1 == self.slots.len()
     }
 
+    /// How many entries are in it now.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.len.load(Ordering::Acquire)
+    }
+
     /// What is in it now, oldest first, without the first `from` entries.
     fn slots(&self, from: usize) -> impl Iterator<Item = Slot> + '_ {
-        let len = self.len.load(Ordering::Acquire);
-        self.slots[from..len].iter().filter_map(|slot| {
+        self.slots[from..self.len()].iter().filter_map(|slot| {
             let position = Position::from_bits(slot.position.load(Ordering::Relaxed))?;
             Some(Slot { digest: slot.digest.load(Ordering::Relaxed), position })
         })
