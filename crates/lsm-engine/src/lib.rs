@@ -90,6 +90,7 @@ mod error;
 mod events;
 mod expiry;
 mod export;
+mod filter_use;
 mod flush;
 mod gaps;
 mod histogram;

@@ -38,7 +38,7 @@ const PREFETCHED_MAX: usize = 6;
 #[derive(Clone, Copy)]
 struct Candidate<'a> {
     live: &'a LiveTable,
-    /// Of its filter, if it has one.
+    /// Of its filter, if it has one that is worth asking.
     line: Option<FilterLine<'a>>,
 }
 
@@ -246,7 +246,8 @@ impl Shared {
         }
         for (key, &hash) in keys.iter().zip(&hashes) {
             for run in &view.tree.runs {
-                let table = run.find(key.as_ref()).and_then(|live| live.table_if_open());
+                let live = run.find(key.as_ref()).filter(|live| live.filter_use.pays());
+                let table = live.and_then(|live| live.table_if_open());
                 if let Some(line) = table.and_then(|table| table.filter_line(hash)) {
                     line.prefetch();
                 }
@@ -327,7 +328,7 @@ impl Shared {
                 && let Some(run) = runs.next()
             {
                 let Some(live) = run.find(key) else { continue };
-                let line = live.table()?.filter_line(hash);
+                let line = live.filter_line(hash)?;
                 line.inspect(FilterLine::prefetch);
                 candidates[count] = Some(Candidate { live, line });
                 count += 1;
@@ -357,17 +358,25 @@ impl Shared {
         let cover = live.cover(key, seq_no)?;
         let nothing = || if cover > 0 { Found::Gone } else { Found::Nothing };
         if line.is_some_and(|line| !line.may_contain(hash)) {
+            live.filter_use.note_absent();
             return Ok(nothing());
         }
         let table = live.table()?;
-        Ok(match table.get_lent(key, hash, seq_no)? {
+        let lent = table.get_lent(key, hash, seq_no)?;
+        if lent.is_some() {
+            live.filter_use.note_found(hash);
+        }
+        Ok(match lent {
             Some(Lent::InPlace(entry)) => {
                 self.judge(&entry, cover, time_ms, || Found::InTable(entry.user_value(), table))
             }
             Some(Lent::Kept(found)) => self
                 .judge(&found.entry(), cover, time_ms, || Found::InBlock(found.pin_user_value())),
             None => {
-                self.stats.filter_false_positives.count();
+                live.filter_use.note_absent();
+                if line.is_some() {
+                    self.stats.filter_false_positives.count();
+                }
                 nothing()
             }
         })

@@ -8,12 +8,13 @@ use crossbeam_channel::Sender;
 use lsm_entry::{Fragments, SeqNo};
 use lsm_io::{DirectReader, Identity, OpenMode, SharedFs};
 use lsm_manifest::{FileKind, file_name};
-use lsm_sstable::{Table, TableCursor};
+use lsm_sstable::{FilterLine, Table, TableCursor};
 use lsm_version::TableRecord;
 
 use crate::blobs::OpenBlobs;
 use crate::budget::Budget;
 use crate::env::Spawn;
+use crate::filter_use::FilterUse;
 use crate::options::{Options, ReadMode};
 
 /// Where tables live and how they are read; shared by all keyspaces.
@@ -111,6 +112,7 @@ pub(crate) struct LiveTable {
     has_range_deletes: bool,
     store: Arc<TableStore>,
     opened: OnceLock<Arc<Table>>,
+    pub(crate) filter_use: FilterUse,
     replaced: AtomicBool,
 }
 
@@ -119,7 +121,8 @@ impl LiveTable {
         let has_range_deletes = record.range_deletes > 0;
         store.live_bytes.fetch_add(record.bytes, Ordering::Relaxed);
         let (opened, replaced) = (OnceLock::new(), AtomicBool::new(false));
-        Self { record, has_range_deletes, store, opened, replaced }
+        let filter_use = FilterUse::default();
+        Self { record, has_range_deletes, store, opened, filter_use, replaced }
     }
 
     #[inline]
@@ -145,6 +148,12 @@ impl LiveTable {
             self.store.budget.table_opened(table.memory_bytes());
         }
         Ok(table)
+    }
+
+    /// What decides about `hash` in the table's filter; `None`: there is none that is worth asking.
+    #[inline]
+    pub(crate) fn filter_line(&self, hash: u64) -> lsm_io::Result<Option<FilterLine<'_>>> {
+        Ok(if self.filter_use.pays() { self.table()?.filter_line(hash) } else { None })
     }
 
     /// A cursor for whoever walks over the table once: what is in no cache stays out of it.
