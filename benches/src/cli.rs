@@ -64,7 +64,7 @@ struct RunArgs {
     /// Make stores below this directory [default: the system's temporary one]
     #[arg(long)]
     dir: Option<PathBuf>,
-    /// Entries in the store [default: 500,000 for smoke, 5,000,000 for full]
+    /// Entries in the store [default: 350,000 for smoke, 5,000,000 for full]
     #[arg(long)]
     entries: Option<u64>,
     /// How long a row without a fixed number of operations is measured

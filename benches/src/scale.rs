@@ -50,8 +50,8 @@ impl Scale {
         let (value_bytes, lz4, in_memory) = (100, false, false);
         match suite {
             Suite::Smoke => Self {
-                entries: 500_000,
-                seconds: 0.4,
+                entries: 350_000,
+                seconds: 0.32,
                 seconds_max: 10.0,
                 memtable_mib: 8,
                 cache_mib: 32,
