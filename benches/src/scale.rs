@@ -51,7 +51,7 @@ impl Scale {
         match suite {
             Suite::Smoke => Self {
                 entries: 350_000,
-                seconds: 0.32,
+                seconds: 0.3,
                 seconds_max: 10.0,
                 memtable_mib: 8,
                 cache_mib: 32,

@@ -46,6 +46,9 @@ pub(crate) fn run(store: &dyn Store, row: &Row, scale: &Scale) -> Result<Timed> 
     }
 }
 
+/// How long random gets come before the clock starts, at least.
+const WARMING_MIN: Duration = Duration::from_millis(500);
+
 /// What comes before the clock starts: caches are warm, deletes are done, and nothing is left to be merged.
 pub(crate) fn prepare(store: &dyn Store, row: &Row, scale: &Scale) -> Result<()> {
     let entries = scale.entries;
@@ -72,7 +75,9 @@ pub(crate) fn prepare(store: &dyn Store, row: &Row, scale: &Scale) -> Result<()>
     if seen.entries != entries - deleted {
         return Err(format!("{} entries of {} are there", seen.entries, entries - deleted).into());
     }
-    let until = Instant::now() + Duration::from_secs_f64(scale.seconds / 2.0);
+    // Long enough for the merges that reads ask for to be due, however short the row is.
+    let warming = Duration::from_secs_f64(scale.seconds / 2.0).max(WARMING_MIN);
+    let until = Instant::now() + warming;
     let mut rng = Rng::new(SEED ^ 1);
     while Instant::now() < until {
         store.get(&key_bytes(rng.below(entries)), &mut seen)?;
