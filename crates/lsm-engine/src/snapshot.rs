@@ -49,6 +49,8 @@ struct Lane {
     readers: Mutex<VecDeque<(SeqNo, Readers)>>,
 }
 
+type LockedLane<'a> = MutexGuard<'a, VecDeque<(SeqNo, Readers)>>;
+
 /// What a reader has entered.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Entered {
@@ -130,15 +132,14 @@ impl SnapshotList {
 
     /// Meets those who came since it was last called; returns for how long the oldest has been known.
     pub(crate) fn meet(&self, now_ms: u64) -> Option<u64> {
-        let meet = |lane| {
-            let mut lane = self.lock(lane);
+        let meet = |lane: &mut LockedLane<'_>| {
             // Numbers only grow: below one that is known already all are.
             let readers = lane.iter_mut().rev().map(|(_, readers)| readers);
             let new = readers.take_while(|readers| readers.met_ms.is_none());
             new.for_each(|readers| readers.met_ms = Some(now_ms));
             lane.front().map(|(seq_no, oldest)| (*seq_no, oldest.met_ms.unwrap_or(now_ms)))
         };
-        let (_, met_ms) = (0..READER_LANES).filter_map(meet).min()?;
+        let (_, met_ms) = self.lock_all().iter_mut().filter_map(meet).min()?;
         Some(now_ms.saturating_sub(met_ms))
     }
 
@@ -156,10 +157,14 @@ impl SnapshotList {
     }
 
     /// The earliest time of each number.
+    ///
+    /// Order: all lanes are locked before one is copied. A moment that is kept by somebody of another lane from
+    /// now on enters that one before it leaves its own: copied in between it would be in neither.
     fn by_number(&self) -> BTreeMap<SeqNo, u64> {
         let mut earliest = BTreeMap::new();
-        for lane in 0..READER_LANES {
-            for (seq_no, readers) in self.lock(lane).iter() {
+        let lanes = self.lock_all();
+        for lane in &lanes {
+            for (seq_no, readers) in lane.iter() {
                 let time_ms = earliest.entry(*seq_no).or_insert(readers.time_ms);
                 *time_ms = readers.time_ms.min(*time_ms);
             }
@@ -167,8 +172,13 @@ impl SnapshotList {
         earliest
     }
 
-    fn lock(&self, lane: usize) -> MutexGuard<'_, VecDeque<(SeqNo, Readers)>> {
+    fn lock(&self, lane: usize) -> LockedLane<'_> {
         self.lanes[lane].readers.lock().expect("no holder panicked")
+    }
+
+    /// Nobody else holds two of them.
+    fn lock_all(&self) -> [LockedLane<'_>; READER_LANES] {
+        std::array::from_fn(|lane| self.lock(lane))
     }
 }
 
@@ -429,6 +439,27 @@ mod tests {
             expected.dedup();
             assert_eq!(list.copy(), expected, "round {round}");
         }
+    }
+
+    #[test]
+    fn a_moment_that_changes_its_lane_while_the_list_is_copied_is_in_the_copy() {
+        const SEQ_NO: SeqNo = 7;
+        let list = SnapshotList::default();
+        list.enter_lane(READER_LANES - 1, SEQ_NO, None);
+        let copy = std::thread::scope(|scope| {
+            // The copy has come as far as to the second lane.
+            let second = list.lock(1);
+            let copy = scope.spawn(|| list.copy());
+            std::thread::sleep(Duration::from_millis(50));
+            scope.spawn(|| {
+                list.enter_lane(0, SEQ_NO, None);
+                list.leave(READER_LANES - 1, SEQ_NO);
+            });
+            std::thread::sleep(Duration::from_millis(50));
+            drop(second);
+            copy.join().expect("no panic")
+        });
+        assert_eq!(copy, [SEQ_NO]);
     }
 
     #[test]
