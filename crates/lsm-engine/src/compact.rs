@@ -343,6 +343,9 @@ impl Shared {
         self.publish_tree(&manifest, core, &[]);
         drop(filtering);
         drop(manifest);
+        if is_merge {
+            self.hand_cache_over(core, plan, tree, &added);
+        }
         self.samples.compaction.record(began.elapsed());
         self.events.tell(|| Event::Compacted {
             keyspace: core.name.clone(),

@@ -93,6 +93,7 @@ mod export;
 mod filter_use;
 mod flush;
 mod gaps;
+mod handover;
 mod histogram;
 mod history;
 mod ingest;

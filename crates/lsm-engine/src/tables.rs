@@ -160,7 +160,7 @@ impl LiveTable {
     pub(crate) fn cursor_for_merge(&self) -> lsm_io::Result<TableCursor> {
         let table = self.table()?;
         if !self.store.may_go_past_cache || table.is_in_memory() {
-            return Ok(table.cursor());
+            return Ok(table.cursor().in_passing());
         }
         let file =
             self.store.fs.open_direct(&self.store.path(self.record.number), OpenMode::Read)?;

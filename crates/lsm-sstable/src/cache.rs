@@ -31,6 +31,11 @@ impl CachedBlock {
         Self { bytes, layout }
     }
 
+    /// The memory of a block that nobody reads any more.
+    pub(crate) fn into_memory(self: Arc<Self>) -> Option<Vec<u8>> {
+        Arc::into_inner(self).map(|block| block.bytes)
+    }
+
     #[inline]
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
@@ -45,7 +50,8 @@ impl CachedBlock {
 /// A cache of blocks, for any number of tables. Made once and handed to every
 /// [`Table::open`](crate::Table::open).
 ///
-/// The blocks of a table that is closed stay until the hand comes round to them.
+/// The blocks of a table that is closed stay until the hand comes round to them, unless they were
+/// [handed over](crate::hand_over) to the tables that it was merged into.
 #[derive(Debug)]
 pub struct BlockCache {
     shards: Box<[Mutex<Shard>]>,
@@ -131,6 +137,37 @@ impl BlockCache {
         slot.block.clone()
     }
 
+    /// The block, if it is here, for somebody whose reading says nothing of who will read it again.
+    pub(crate) fn peek(&self, key: BlockKey) -> Option<Arc<CachedBlock>> {
+        let shard = lock(self.shard_of(key));
+        shard.slots.get(*shard.places.get(&key)?)?.block.clone()
+    }
+
+    /// Whether the block is here.
+    pub(crate) fn contains(&self, key: BlockKey) -> bool {
+        lock(self.shard_of(key)).places.contains_key(&key)
+    }
+
+    /// Takes the block out, if it is here.
+    pub(crate) fn remove(&self, key: BlockKey) -> Option<Arc<CachedBlock>> {
+        let mut shard = lock(self.shard_of(key));
+        let place = *shard.places.get(&key)?;
+        shard.vacate(place)
+    }
+
+    /// Where the shard that `key` belongs to is full, a block goes now for the one that is about to be
+    /// brought in, which may be decoded into its memory, so that the allocator is not asked; empty where
+    /// none has to go, or somebody still reads it.
+    pub(crate) fn reclaim(&self, key: BlockKey) -> Vec<u8> {
+        let shard_bytes = self.shard_bytes();
+        let mut shard = lock(self.shard_of(key));
+        let mean_bytes = shard.mean_bytes();
+        let evicted = shard.make_room(mean_bytes, shard_bytes);
+        shard.prefetch_next();
+        drop(shard);
+        evicted.and_then(CachedBlock::into_memory).unwrap_or_default()
+    }
+
     /// Keeps the block, if it fits into a shard at all, at the expense of others. If another reader
     /// brought it in meanwhile, that one stays.
     pub(crate) fn insert(&self, key: BlockKey, block: &Arc<CachedBlock>) {
@@ -158,22 +195,40 @@ impl BlockCache {
 }
 
 impl Shard {
-    /// Evicts until `bytes` more fit into `shard_bytes`.
-    fn make_room(&mut self, bytes: u64, shard_bytes: u64) {
+    /// What a block takes, one with another.
+    fn mean_bytes(&self) -> u64 {
+        self.used_bytes / self.places.len().max(1) as u64
+    }
+
+    /// Evicts until `bytes` more fit into `shard_bytes`; gives the block that went last.
+    fn make_room(&mut self, bytes: u64, shard_bytes: u64) -> Option<Arc<CachedBlock>> {
+        let mut evicted = None;
         // Two rounds take the mark off every block and then find it without one.
         let mut steps = 2 * self.slots.len();
         while self.used_bytes + bytes > shard_bytes && steps > 0 {
             steps -= 1;
             self.hand = if self.hand + 1 < self.slots.len() { self.hand + 1 } else { 0 };
-            let slot = &mut self.slots[self.hand];
-            if std::mem::take(&mut slot.is_marked) {
-                continue;
+            if !std::mem::take(&mut self.slots[self.hand].is_marked) {
+                evicted = self.vacate(self.hand).or(evicted);
             }
-            if let Some(block) = slot.block.take() {
-                self.places.remove(&slot.key);
-                self.vacant.push(self.hand);
-                self.used_bytes -= charge(&block);
-            }
+        }
+        evicted
+    }
+
+    /// Takes out what is in a slot.
+    fn vacate(&mut self, place: usize) -> Option<Arc<CachedBlock>> {
+        let slot = &mut self.slots[place];
+        let block = slot.block.take()?;
+        self.places.remove(&slot.key);
+        self.vacant.push(place);
+        self.used_bytes -= charge(&block);
+        Some(block)
+    }
+
+    /// Asks for what the eviction that comes next will look at.
+    fn prefetch_next(&self) {
+        if let Some(block) = self.slots.get(self.hand + 1).and_then(|slot| slot.block.as_ref()) {
+            simd::prefetch_at(Arc::as_ptr(block).addr(), 1);
         }
     }
 
@@ -290,6 +345,33 @@ mod tests {
         assert_eq!(cache.hits(), 3000);
         assert!(cache.get(key(100)).is_none());
         assert_eq!(cache.misses(), 1);
+    }
+
+    #[test]
+    fn a_block_that_has_to_go_leaves_its_memory_unless_somebody_reads_it() {
+        let cache = BlockCache::new(5 * (1000 + 300));
+        cache.insert(key(0), &block_of(1000));
+        assert_eq!(cache.reclaim(key(9)).capacity(), 0, "there is room");
+        (1..10).for_each(|block| cache.insert(key(block), &block_of(1000)));
+        assert!(cache.reclaim(key(10)).capacity() >= 1000);
+        let held: Vec<_> = (0..10).filter_map(|block| cache.get(key(block))).collect();
+        assert!(!held.is_empty());
+        cache.insert(key(11), &block_of(1000));
+        (0..10).for_each(|block| cache.insert(key(20 + block), &held[0]));
+        assert_eq!(cache.reclaim(key(12)).capacity(), 0, "all that is there is read");
+    }
+
+    #[test]
+    fn a_block_can_be_looked_at_without_a_mark_and_taken_out() {
+        let cache = BlockCache::new(10_000);
+        cache.insert(key(1), &block_of(1000));
+        assert!(cache.peek(key(1)).is_some() && cache.contains(key(1)));
+        assert!(cache.peek(key(2)).is_none() && !cache.contains(key(2)));
+        assert_eq!((cache.hits(), cache.misses()), (0, 0));
+        assert!(cache.remove(key(1)).is_some() && cache.remove(key(1)).is_none());
+        assert_eq!(cache.used_bytes(), 0);
+        cache.insert(key(3), &block_of(1000));
+        assert_eq!(lock(&cache.shards[0]).slots.len(), 1, "the slot is used again");
     }
 
     #[test]

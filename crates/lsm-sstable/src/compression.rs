@@ -110,11 +110,14 @@ impl Compressor {
     }
 }
 
-/// Brings a compressed block back, digests and all, its entries checked.
+/// Brings a compressed block back, digests and all, its entries checked. It takes over `memory`,
+/// whatever that holds, and gets `tail_bytes` of it for the digests at once.
 pub(crate) fn decompress(
     method: Method,
     stored: &[u8],
     largest_entry_bytes: u64,
+    memory: Vec<u8>,
+    tail_bytes: usize,
 ) -> Result<(Vec<u8>, BlockLayout), Malformed> {
     let malformed = |offset, reason| Malformed { offset, reason };
     let Some((length, compressed)) = stored.split_first_chunk::<4>() else {
@@ -124,7 +127,9 @@ pub(crate) fn decompress(
     if !is_allowed(stored.len() as u64, u64::from(body_bytes), largest_entry_bytes) {
         return Err(malformed(0, "compressed block claims to decode to more than is allowed"));
     }
-    let mut bytes = vec![0; body_bytes as usize];
+    let mut bytes = memory;
+    bytes.reserve_exact((body_bytes as usize + tail_bytes).saturating_sub(bytes.len()));
+    bytes.resize(body_bytes as usize, 0);
     let decoded = match method {
         Method::Plain => return Err(malformed(0, "plain block is not compressed")),
         Method::Lz4 => lz4_flex::block::decompress_into(compressed, &mut bytes).ok(),
@@ -194,8 +199,12 @@ mod tests {
             let mut compressor = Compressor::new(compression).expect("compresses");
             let (method, stored) =
                 compressor.compress(&plain[..body_bytes], plain.len()).expect("shrinks");
-            let (bytes, layout) = decompress(method, stored, 100).expect("decodes");
+            let (bytes, layout) = decompress(method, stored, 100, Vec::new(), 0).expect("decodes");
             assert_eq!(bytes, plain, "{compression}");
+            let (memory, tail) = (vec![7; 9], layout.tail_bytes());
+            let again = decompress(method, stored, 100, memory, tail).expect("decodes").0;
+            assert_eq!(again, plain, "whatever its memory held");
+            assert_eq!(again.capacity(), plain.len(), "set aside at once");
             let last = BlockView::new(&bytes, &layout).last_key();
             assert_eq!(last, b"key00059");
         }
@@ -209,11 +218,14 @@ mod tests {
             let (method, stored) =
                 compressor.compress(&plain[..body_bytes], plain.len()).expect("shrinks");
             for cut in 0..stored.len() {
-                assert!(decompress(method, &stored[..cut], 100).is_err(), "{compression} {cut}");
+                assert!(
+                    decompress(method, &stored[..cut], 100, Vec::new(), 0).is_err(),
+                    "{compression} {cut}"
+                );
             }
             let mut liar = stored.to_vec();
             liar[..4].copy_from_slice(&(1_u32 << 31).to_le_bytes());
-            let refusal = decompress(method, &liar, 100).expect_err("refused");
+            let refusal = decompress(method, &liar, 100, Vec::new(), 0).expect_err("refused");
             assert!(refusal.reason.contains("more than is allowed"), "{refusal}");
         }
         assert!(is_allowed(100, 64 << 10, 0), "a small block may shrink as much as it can");

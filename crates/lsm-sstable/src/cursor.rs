@@ -30,8 +30,18 @@ pub struct TableCursor {
     /// Blocks in which everything has expired by then are passed over.
     gone_by_ms: Option<u64>,
     ahead: ReadAhead,
-    /// Where blocks are read instead of where readers of the table find them.
-    apart: Option<Box<DirectReader>>,
+    way: Way,
+}
+
+/// How blocks are brought in.
+#[derive(Debug)]
+enum Way {
+    /// As those who read the table have them.
+    Shared,
+    /// The same, but the cache gets nothing.
+    InPassing,
+    /// By a reader of the table's file, past all caches.
+    Apart(Box<DirectReader>),
 }
 
 /// Where the answer to a seek lies, or begins.
@@ -60,7 +70,7 @@ impl TableCursor {
             sought: None,
             gone_by_ms: None,
             ahead,
-            apart: None,
+            way: Way::Shared,
         }
     }
 
@@ -68,14 +78,23 @@ impl TableCursor {
     /// go into no cache.
     #[must_use]
     pub fn reading_by(mut self, reader: DirectReader) -> Self {
-        self.apart = Some(Box::new(reader));
+        self.way = Way::Apart(Box::new(reader));
+        self
+    }
+
+    /// The same where the file is in memory: blocks are read where readers of the table find them, but none
+    /// goes into the cache, or counts there as read.
+    #[must_use]
+    pub fn in_passing(mut self) -> Self {
+        self.way = Way::InPassing;
         self
     }
 
     fn fetch(&mut self, number: usize) -> Result<Option<HeldBlock>> {
-        match &mut self.apart {
-            None => self.table.fetch(number),
-            Some(reader) => self.table.fetch_by(reader, number),
+        match &mut self.way {
+            Way::Shared => self.table.fetch(number),
+            Way::InPassing => self.table.fetch_in_passing(number),
+            Way::Apart(reader) => self.table.fetch_by(reader, number),
         }
     }
 
@@ -169,7 +188,7 @@ impl TableCursor {
             Edge::First => Some(self.number + 1),
             Edge::Last => self.number.checked_sub(1),
         };
-        if self.table.source().is_in_part() && self.apart.is_none() {
+        if self.table.source().is_in_part() && !matches!(self.way, Way::Apart(_)) {
             self.read_ahead(number, edge);
         }
         self.enter(number, edge)?;

@@ -23,7 +23,7 @@ pub fn fuzz_block(data: &[u8]) {
         read_block(BlockView::new(data, &layout));
     }
     for method in [Method::Lz4, Method::Zstd] {
-        if let Ok((bytes, layout)) = decompress(method, data, 0) {
+        if let Ok((bytes, layout)) = decompress(method, data, 0, Vec::new(), 0) {
             read_block(BlockView::new(&bytes, &layout));
         }
     }

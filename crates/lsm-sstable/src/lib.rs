@@ -24,7 +24,7 @@
 //! To see what lies in a block and how it is searched, open `block.rs`; how the right block is
 //! found, `index.rs` and `fence_tree.rs`; how a table is written, `writer.rs`; opened, `tail.rs`; asked
 //! for a key, `table.rs`; walked, `cursor.rs` and `read_ahead.rs`; where blocks live, `source.rs` and
-//! `cache.rs`; what is checked of a file, `source.rs` at every touch and `verify.rs` when asked to; what
+//! `cache.rs`, and after a merge `handover.rs`; what is checked of a file, `source.rs` at every touch and `verify.rs` when asked to; what
 //! is still read of a damaged one, `salvage.rs`. The bytes are in docs/formats/table.md.
 
 mod block;
@@ -38,6 +38,7 @@ mod footer;
 #[cfg(feature = "fuzz")]
 #[doc(hidden)]
 pub mod fuzz;
+mod handover;
 mod index;
 mod options;
 mod pinned;
@@ -57,6 +58,7 @@ pub use block_info::BlockInfo;
 pub use cache::BlockCache;
 pub use cursor::TableCursor;
 pub use footer::FORMAT_VERSION;
+pub use handover::hand_over;
 pub use lsm_bloom::FilterLine;
 pub use options::{Compression, Origin, TableInfo, TableOptions};
 pub use pinned::PinnedSlice;

@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use lsm_entry::Direction;
 use lsm_io::{DirectReader, Error, Malformed, Mapping, Result, SEAL_BYTES, Sealer, SharedFile};
@@ -28,6 +28,9 @@ const LINE_BYTES: u64 = 64;
 /// to the end of a page, which is about where the block ends.
 const ARRIVAL_LINES: usize = 16;
 const WALK_BYTES: usize = ARRIVAL_LINES * LINE_BYTES as usize;
+
+/// Cache lines asked for of a block that is about to be decoded.
+const STORED_LINES: usize = 64;
 
 /// Tables are numbered as they are opened; a number is never given twice in a process.
 static TABLES_OPENED: AtomicU64 = AtomicU64::new(0);
@@ -59,7 +62,11 @@ pub(crate) struct BlockSource {
     verified: Box<[AtomicU64]>,
     cache: Arc<BlockCache>,
     table: u64,
+    /// A block went into the cache.
+    is_cached: AtomicBool,
     largest_entry_bytes: u64,
+    /// The most that the digests of a decoded block took so far.
+    tail_bytes: AtomicUsize,
     /// Whether the system leaves reading ahead to cursors.
     is_in_part: bool,
     /// By how much the entries' sequence numbers are above those that are stored.
@@ -113,7 +120,9 @@ impl BlockSource {
             verified,
             cache,
             table,
+            is_cached: AtomicBool::new(false),
             largest_entry_bytes,
+            tail_bytes: AtomicUsize::new(0),
             is_in_part: false,
             seq_no_shift: 0,
         }
@@ -219,6 +228,14 @@ impl BlockSource {
         simd::prefetch(from(back.max(handle.offset())), BACK_LINES);
     }
 
+    /// Asks for a block that will be decoded, all of it, without waiting.
+    #[inline]
+    fn prefetch_stored(&self, handle: BlockHandle) {
+        let Some(mapping) = &self.mapping else { return };
+        let stored = mapping.get(handle.offset() as usize..handle.end() as usize);
+        simd::prefetch(stored.unwrap_or_default(), STORED_LINES);
+    }
+
     /// Asks for the entries from `index` on, where a seek has arrived.
     #[inline]
     pub(crate) fn prefetch_entries(&self, held: &HeldBlock, index: usize) {
@@ -320,19 +337,85 @@ impl BlockSource {
         self.check_plain(handle, bytes).map(|_| ())
     }
 
+    fn key(&self, number: usize) -> BlockKey {
+        BlockKey { table: self.table, block: number as u32 }
+    }
+
     fn fetch_cached(&self, index: &TableIndex, number: usize) -> Result<Option<HeldBlock>> {
-        let key = BlockKey { table: self.table, block: number as u32 };
+        let key = self.key(number);
         let block = match self.cache.get(key) {
             Some(block) => block,
             None => {
                 let Some(handle) = index.handle(number) else { return Ok(None) };
-                let block = Arc::new(self.load(handle)?);
-                self.cache.insert(key, &block);
+                self.prefetch_stored(handle);
+                let block = Arc::new(self.load(handle, self.cache.reclaim(key))?);
+                self.insert(key, &block);
                 block
             }
         };
+        Ok(Some(self.hold(block)))
+    }
+
+    /// Block `number` of `index`, for whoever walks over the table once: what is not in the cache stays
+    /// out of it.
+    pub(crate) fn fetch_in_passing(
+        &self,
+        index: &TableIndex,
+        number: usize,
+    ) -> Result<Option<HeldBlock>> {
+        let Some(handle) = index.handle(number) else { return Ok(None) };
+        if let Some(mapping) = self.mapping.as_ref().filter(|_| handle.place.is_plain()) {
+            return self.fetch_mapped(mapping, index, number, handle.place);
+        }
+        let block = match self.cache.peek(self.key(number)) {
+            Some(block) => block,
+            None => Arc::new(self.load(handle, Vec::new())?),
+        };
+        Ok(Some(self.hold(block)))
+    }
+
+    fn hold(&self, block: Arc<CachedBlock>) -> HeldBlock {
         let layout = block.layout().shifted(self.seq_no_shift);
-        Ok(Some(HeldBlock { place: Place::Cached(block), layout }))
+        HeldBlock { place: Place::Cached(block), layout }
+    }
+
+    fn insert(&self, key: BlockKey, block: &Arc<CachedBlock>) {
+        // Relaxed, and read before it is written: it is set once, and says what its own thread did.
+        if !self.is_cached.load(Ordering::Relaxed) {
+            self.is_cached.store(true, Ordering::Relaxed);
+        }
+        self.cache.insert(key, block);
+    }
+
+    /// Whether any block ever went into the cache.
+    pub(crate) fn is_cached(&self) -> bool {
+        self.is_cached.load(Ordering::Relaxed)
+    }
+
+    /// Whether block `number` is in the cache.
+    pub(crate) fn is_block_cached(&self, number: usize) -> bool {
+        self.cache.contains(self.key(number))
+    }
+
+    /// Takes block `number` out of the cache, if it is there.
+    pub(crate) fn leave_cache(&self, number: usize) -> Option<Arc<CachedBlock>> {
+        self.cache.remove(self.key(number))
+    }
+
+    /// Brings block `number` of `index` into the cache, into memory that held another; nothing where it
+    /// is read in place.
+    pub(crate) fn enter_cache(
+        &self,
+        index: &TableIndex,
+        number: usize,
+        memory: Vec<u8>,
+    ) -> Result<()> {
+        let Some(handle) = index.handle(number) else { return Ok(()) };
+        let is_read_in_place = self.mapping.is_some() && handle.place.is_plain();
+        if !is_read_in_place && !self.is_block_cached(number) {
+            self.insert(self.key(number), &Arc::new(self.load(handle, memory)?));
+        }
+        Ok(())
     }
 
     /// Block `number` of `index`, read by `reader` of this file, past all caches.
@@ -343,24 +426,23 @@ impl BlockSource {
         number: usize,
     ) -> Result<Option<HeldBlock>> {
         let Some(handle) = index.handle(number) else { return Ok(None) };
-        let block = Arc::new(self.decode(handle, reader.get(handle.offset()..handle.end())?)?);
-        let layout = block.layout().shifted(self.seq_no_shift);
-        Ok(Some(HeldBlock { place: Place::Cached(block), layout }))
+        let block = self.decode(handle, reader.get(handle.offset()..handle.end())?)?;
+        Ok(Some(self.hold(Arc::new(block))))
     }
 
     /// Reads a block, verified and decompressed.
-    fn load(&self, handle: BlockHandle) -> Result<CachedBlock> {
+    fn load(&self, handle: BlockHandle, memory: Vec<u8>) -> Result<CachedBlock> {
         let sealed_bytes = handle.bytes as usize + SEAL_BYTES;
         if let Some(mapping) = &self.mapping {
             let start = handle.offset() as usize;
             let sealed = mapping.get(start..start + sealed_bytes).unwrap_or_default();
-            return self.decode(handle, sealed);
+            return self.decode_into(handle, sealed, memory);
         }
         // Bounded: handles were checked against the length of the file.
         let mut sealed = vec![0; sealed_bytes];
         self.file.read_at(handle.offset(), &mut sealed)?;
         if !handle.place.is_plain() {
-            return self.decode(handle, &sealed);
+            return self.decode_into(handle, &sealed, memory);
         }
         // What was read is what is kept: only the checksum is cut off.
         self.open_seal(handle, &sealed)?;
@@ -371,13 +453,28 @@ impl BlockSource {
 
     /// Decodes a block from its stored bytes, checksum included.
     pub(crate) fn decode(&self, handle: BlockHandle, sealed: &[u8]) -> Result<CachedBlock> {
+        self.decode_into(handle, sealed, Vec::new())
+    }
+
+    /// The same, into memory that held another.
+    fn decode_into(
+        &self,
+        handle: BlockHandle,
+        sealed: &[u8],
+        memory: Vec<u8>,
+    ) -> Result<CachedBlock> {
         let stored = self.open_seal(handle, sealed)?;
         if handle.place.is_plain() {
             let layout = self.check_plain(handle, stored)?;
             return Ok(CachedBlock::new(stored.to_vec(), layout));
         }
-        let (bytes, layout) = decompress(handle.method(), stored, self.largest_entry_bytes)
-            .map_err(|malformed| self.lift(handle, malformed))?;
+        let tail_bytes = self.tail_bytes.load(Ordering::Relaxed);
+        let (bytes, layout) =
+            decompress(handle.method(), stored, self.largest_entry_bytes, memory, tail_bytes)
+                .map_err(|malformed| self.lift(handle, malformed))?;
+        if layout.tail_bytes() > tail_bytes {
+            self.tail_bytes.fetch_max(layout.tail_bytes(), Ordering::Relaxed);
+        }
         Ok(CachedBlock::new(bytes, layout))
     }
 

@@ -303,6 +303,11 @@ impl Table {
         self.source.fetch(&self.tail.index, number)
     }
 
+    /// The same for whoever walks over the table once.
+    pub(crate) fn fetch_in_passing(&self, number: usize) -> Result<Option<HeldBlock>> {
+        self.source.fetch_in_passing(&self.tail.index, number)
+    }
+
     /// The same, read by `reader` of the table's file.
     pub(crate) fn fetch_by(
         &self,
@@ -315,6 +320,11 @@ impl Table {
     /// Whether reading the table waits for no disk: a guess.
     pub fn is_in_memory(&self) -> bool {
         self.source.file().is_in_memory()
+    }
+
+    /// Whether any block of it ever went into the cache.
+    pub fn is_cached(&self) -> bool {
+        self.source.is_cached()
     }
 
     /// The first block that may hold the first entry at or after (`key`, `seq_no`).

@@ -1,8 +1,9 @@
-//! Tables of a keyspace that nobody reads go past the page cache, and merges leave them out of it.
+//! Tables of a keyspace that nobody reads go past the page cache, and merges leave them out of it; of
+//! one that is read the block cache stays warm over a merge.
 
 use std::path::Path;
 
-use lsm_engine::{Db, Reads};
+use lsm_engine::{Compression, Db, KeyspaceOptions, Options, Reads};
 use lsm_io::{Fs, OpenMode, SimFs};
 
 use crate::tiny_options;
@@ -51,4 +52,29 @@ fn what_is_read_is_written_into_the_page_cache_and_other_tables_go_past_it() {
     check_newest(&fs, false);
     let value = db.get("039").expect("reads");
     assert_eq!(value.as_deref(), Some(&4_u32.to_be_bytes()[..]));
+}
+
+#[test]
+fn a_merge_leaves_the_block_cache_as_warm_as_it_was() {
+    let fs = SimFs::new(0);
+    let keyspace =
+        KeyspaceOptions { compression: vec![Compression::Lz4], ..tiny_options(&fs).keyspace };
+    let db = Db::open_with("db", Options { keyspace, ..tiny_options(&fs) }).expect("opens");
+    let read = |numbers: std::ops::Range<u32>| {
+        let before = db.metrics().cache_misses;
+        for number in numbers {
+            assert!(db.get(format!("{number:03}")).expect("reads").is_some());
+        }
+        db.metrics().cache_misses - before
+    };
+    for round in 0..3_u8 {
+        for number in 0..40_u32 {
+            db.put(format!("{number:03}"), [round; 100]).expect("writes");
+        }
+        db.flush().expect("flushes");
+        db.compact_range::<&[u8]>(..).expect("compacts");
+        let misses = read(0..20);
+        assert_eq!(misses == 0, round > 0, "{misses} in round {round}");
+    }
+    assert!(read(39..40) > 0, "was never read");
 }

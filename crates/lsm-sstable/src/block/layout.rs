@@ -179,6 +179,11 @@ impl BlockLayout {
         self.digests_at as usize + self.count() * self.digest_bytes()
     }
 
+    /// Length of the digests, which are its last part.
+    pub(crate) fn tail_bytes(&self) -> usize {
+        self.count() * self.digest_bytes()
+    }
+
     #[inline]
     pub(super) fn digest_bytes(&self) -> usize {
         if self.flags & FLAG_WIDE_DIGESTS != 0 { 8 } else { 4 }

@@ -5,6 +5,7 @@ mod expired;
 mod format;
 #[cfg(feature = "fuzz")]
 mod fuzz;
+mod handover;
 #[cfg(feature = "fuzz")]
 mod lies;
 mod model;
