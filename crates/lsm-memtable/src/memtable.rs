@@ -186,6 +186,7 @@ impl Memtable {
     pub fn get(&self, key: &[u8], hash: u64, seq_no: SeqNo) -> Option<Entry<'_>> {
         debug_assert!(self.has_index, "what is gathered is read by cursors");
         let look = |position| {
+            self.arena.prefetch_rest(position);
             let (entry, older) = self.arena.get(position);
             (entry.key == key).then_some((entry, older))
         };

@@ -15,7 +15,7 @@ pub(crate) const MASK_TAGS: usize = 32;
 const WINDOW_DIGESTS: usize = 64;
 
 /// Bytes that memory is fetched in.
-const LINE_BYTES: usize = 64;
+pub(crate) const LINE_BYTES: usize = 64;
 
 /// Bit `i` says whether `bytes[i]` is `tag`, for the first `count` bytes (at most 32).
 ///
