@@ -46,8 +46,7 @@ pub fn hand_over(
             for run in &mut runs {
                 is_warm |= run.leave_up_to(Some(last_key), &mut memory);
             }
-            if is_warm {
-                table.source().enter_cache(index, number, std::mem::take(&mut memory))?;
+            if is_warm && table.source().enter_cache(index, number, std::mem::take(&mut memory))? {
                 entered += 1;
             }
         }

@@ -403,19 +403,20 @@ impl BlockSource {
     }
 
     /// Brings block `number` of `index` into the cache, into memory that held another; nothing where it
-    /// is read in place.
+    /// is read in place, or is there already. Gives whether it went in.
     pub(crate) fn enter_cache(
         &self,
         index: &TableIndex,
         number: usize,
         memory: Vec<u8>,
-    ) -> Result<()> {
-        let Some(handle) = index.handle(number) else { return Ok(()) };
+    ) -> Result<bool> {
+        let Some(handle) = index.handle(number) else { return Ok(false) };
         let is_read_in_place = self.mapping.is_some() && handle.place.is_plain();
-        if !is_read_in_place && !self.is_block_cached(number) {
-            self.insert(self.key(number), &Arc::new(self.load(handle, memory)?));
+        if is_read_in_place || self.is_block_cached(number) {
+            return Ok(false);
         }
-        Ok(())
+        self.insert(self.key(number), &Arc::new(self.load(handle, memory)?));
+        Ok(true)
     }
 
     /// Block `number` of `index`, read by `reader` of this file, past all caches.
