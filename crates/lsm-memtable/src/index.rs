@@ -124,11 +124,11 @@ impl Index {
     #[cold]
     fn new_segment(&self, segment: usize) -> Memory<AtomicU64> {
         let count = self.slots_of(segment);
-        let Some(spare) = &self.spare else { return Memory::blank(count) };
-        if segment + 2 >= SEGMENTS && is_long::<AtomicU64>(self.slots_of(SEGMENTS - 1)) {
+        let Some(spare) = &self.spare else { return Memory::blank_stored(count) };
+        if is_long::<AtomicU64>(self.slots_of(following_segment(segment))) {
             spare.note_shortage();
         }
-        spare.take_slots(count).unwrap_or_else(|| Memory::blank(count))
+        spare.take_slots(count).unwrap_or_else(|| Memory::blank_stored(count))
     }
 
     /// How many slots a segment has.
@@ -136,13 +136,16 @@ impl Index {
         slot_count(segment, self.segment_keys[segment])
     }
 
-    /// Has a last segment made if it is long, and one is needed soon by this index or the next; `false` if there
-    /// was nothing to do.
+    /// Has long segments made: the one that this index needs next, and those that the next index needs before anybody
+    /// may have the time for it; `false` if there was nothing to do.
     pub(crate) fn prepare(&self) -> bool {
-        let slots = self.slots_of(SEGMENTS - 1);
-        let has_grown = self.segments[SEGMENTS - 2].get().is_some();
-        let spare = self.spare.as_ref().filter(|_| has_grown && is_long::<AtomicU64>(slots));
-        spare.is_some_and(|spare| spare.stock_slots(slots))
+        let newest = self.segments.iter().rposition(|slots| slots.get().is_some());
+        let (Some(newest), Some(spare)) = (newest, &self.spare) else { return false };
+        let soonest_first = (0..=following_segment(newest)).rev();
+        let made = soonest_first
+            .map(|segment| self.slots_of(segment))
+            .filter(|&slots| is_long::<AtomicU64>(slots) && spare.stock_slots(slots));
+        made.count() > 0
     }
 
     /// Begins loading the slots of a hash.
@@ -162,6 +165,11 @@ impl Index {
     fn mix(&self, hash: u64) -> u64 {
         (hash ^ self.seed).wrapping_mul(0x9E37_79B9_7F4A_7C15)
     }
+}
+
+/// The segment that is needed next; behind the last, that of another index.
+fn following_segment(segment: usize) -> usize {
+    (segment + 1).min(SEGMENTS - 1)
 }
 
 /// Slots for the keys of a segment: at least one is never taken, so that every search ends. Of the
@@ -282,5 +290,28 @@ mod tests {
             index.insert(&mut end, key << 40, position(key));
         }
         assert!(index.allocated_bytes() < 2 << 20);
+    }
+
+    #[cfg(not(loom))]
+    #[test]
+    fn long_segments_are_made_ready_for_this_index_and_the_next() {
+        let spare = SpareMemory::new(64 << 20);
+        let index = Index::new(1 << 20, 0, Some(Arc::clone(&spare)));
+        let bytes_of = |segment| 8 * index.slots_of(segment);
+        assert!(!index.prepare(), "nothing has begun");
+        let (mut end, mut keys) = (IndexEnd::default(), 1_u64..);
+        let mut kept_after = |newest: usize, kept: usize| {
+            while index.segments[newest].get().is_none() {
+                index.insert(&mut end, keys.next().expect("endless") << 40, position(1));
+            }
+            assert_eq!(index.prepare(), newest > 0, "segment {newest}");
+            assert!(!index.prepare(), "once is enough");
+            assert_eq!(spare.bytes(), kept, "segment {newest}");
+        };
+        kept_after(0, 0);
+        kept_after(1, bytes_of(2));
+        // The one that was ready has been taken.
+        kept_after(2, bytes_of(2) + bytes_of(3));
+        kept_after(3, bytes_of(2) + bytes_of(3));
     }
 }

@@ -19,6 +19,8 @@ use crate::sync::atomic::AtomicU64;
 const LONG_BYTES: usize = 1 << 20;
 #[cfg(not(loom))]
 const LARGE_PAGE_BYTES: usize = 2 << 20;
+#[cfg(not(loom))]
+const PAGE_BYTES: usize = 4 << 10;
 
 /// A byte that is written once, by one thread, while others may look at its neighbours.
 pub(crate) type Cell = UnsafeCell<MaybeUninit<u8>>;
@@ -84,16 +86,39 @@ impl<T: Blank> Memory<T> {
         Self { start: values.cast(), count, owner: Owner::Allocator }
     }
 
+    /// The same for values that are loaded before they are stored: of short pieces every page is there already.
+    /// A page that is loaded first is one of zeros that all share, and is changed for another at the first
+    /// store, of which all processors are told.
+    pub(crate) fn blank_stored(count: usize) -> Self {
+        let memory = Self::blank(count);
+        if let Owner::Allocator = memory.owner {
+            memory.touch();
+        }
+        memory
+    }
+
     /// The same, of which every page is there already if it is long, and a large one if the system has such.
     pub(crate) fn ready(count: usize) -> Self {
         let memory = Self::blank(count);
-        #[cfg(all(target_os = "linux", not(loom)))]
+        #[cfg(not(loom))]
         if let Owner::System(map) = &memory.owner {
-            // A system that knows neither gives small pages, one at a time.
+            // A system that does not know them gives small pages.
+            #[cfg(target_os = "linux")]
             let _ = map.advise(memmap2::Advice::HugePage);
-            let _ = map.advise_range(memmap2::Advice::PopulateWrite, 0, count * size_of::<T>());
+            memory.touch();
         }
         memory
+    }
+
+    /// Has the system give every page. By stores: to ask for all at once (`MADV_POPULATE_WRITE`) locks the whole
+    /// address space meanwhile, and then a writer that allocates waits for the host.
+    fn touch(&self) {
+        #[cfg(not(loom))]
+        for at in (0..self.count * size_of::<T>()).step_by(PAGE_BYTES) {
+            // Volatile: a compiler knows that there is a 0 already.
+            // SAFETY: inside of the piece, whose zero bits are values, and of which nobody else knows yet.
+            unsafe { self.start.cast::<u8>().add(at).write_volatile(0) };
+        }
     }
 
     /// The same from the system; `None` if it gives none.
@@ -146,10 +171,14 @@ impl<T> Deref for Memory<T> {
 
 impl<T> Drop for Memory<T> {
     fn drop(&mut self) {
-        if let Owner::Allocator = self.owner {
-            let values = std::ptr::slice_from_raw_parts_mut(self.start.as_ptr(), self.count);
-            // SAFETY: it was leaked from such a box, and nobody refers to it any more.
-            drop(unsafe { Box::from_raw(values) });
+        match self.owner {
+            Owner::Allocator => {
+                let values = std::ptr::slice_from_raw_parts_mut(self.start.as_ptr(), self.count);
+                // SAFETY: it was leaked from such a box, and nobody refers to it any more.
+                drop(unsafe { Box::from_raw(values) });
+            }
+            #[cfg(not(loom))]
+            Owner::System(_) => {}
         }
     }
 }
@@ -164,7 +193,7 @@ mod tests {
     fn pieces_of_any_length_are_blank_and_hold_what_is_stored() {
         let long = LONG_BYTES / size_of::<AtomicU64>();
         let lengths = [0, 1, 100, long - 1, long, long + 1, 3 * long, 2 * long - 1];
-        let makers = [Memory::<AtomicU64>::blank, Memory::ready];
+        let makers = [Memory::<AtomicU64>::blank, Memory::blank_stored, Memory::ready];
         for (count, make) in lengths.into_iter().flat_map(|count| makers.map(|make| (count, make)))
         {
             let memory = make(count);

@@ -91,7 +91,7 @@ impl Tail {
 
     /// The same of what came after the first `from` entries.
     fn sort(&self, arena: &Arena, from: usize) -> Piece {
-        let mut slots = Vec::with_capacity(self.slots.len().min(SHORT_ENTRIES));
+        let mut slots = Vec::with_capacity(self.len().saturating_sub(from));
         slots.extend(self.slots(from));
         Piece::of_any(arena, self.prefix_bytes, slots)
     }

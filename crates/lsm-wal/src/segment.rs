@@ -7,9 +7,10 @@ use lsm_io::{Identity, OpenMode, Result, SharedFile, SharedFs, SharedStores};
 use crate::frame::FRAME_HEADER_BYTES;
 use crate::identity_frame::{IDENTITY_FRAME_BYTES, encode_identity};
 
-/// Zeros written at once. They lie in the program's file, so that nobody has to make them, and are
-/// few enough to lie there.
-static ZEROS: [u8; 256 << 10] = [0; 256 << 10];
+/// Zeros written at once, at multiples of so many bytes. What is written at once lies together in the page
+/// cache: the first store into any of it is a page fault that marks it all, 5 us for so many bytes and 14 for eight
+/// times as many, and the next sync writes it all.
+const ZEROS_BYTES: u64 = 32 << 10;
 
 /// Zeros where the next header would stand say that the log ends here, and not in what an earlier
 /// use has left in a recycled file. They follow whatever was written last.
@@ -176,10 +177,11 @@ fn fill(file: &SharedFile, bytes: u64) -> Result<()> {
     if length > bytes {
         return file.set_len(bytes);
     }
+    let zeros = vec![0; ZEROS_BYTES.min(bytes - length) as usize];
     while length < bytes {
-        let chunk = ZEROS.len().min(usize::try_from(bytes - length).unwrap_or(usize::MAX));
-        file.write_at(length, &ZEROS[..chunk])?;
-        length += chunk as u64;
+        let end = bytes.min((length / ZEROS_BYTES + 1) * ZEROS_BYTES);
+        file.write_at(length, &zeros[..(end - length) as usize])?;
+        length = end;
     }
     Ok(())
 }
