@@ -416,7 +416,7 @@ mod tests {
         let options = Options { durability: Durability::Os, env, ..Options::default() };
         let db = Db::open_with("db", options).expect("opens");
         let is_woken = || db.shared().background.log.rung.try_recv().is_ok();
-        // The first segment has 2 MiB.
+        // The first segment is small.
         let write = || db.put("key", vec![0; 64 << 10]).expect("stored");
         while !is_woken() {
             write();
