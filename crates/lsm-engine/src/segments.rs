@@ -155,14 +155,14 @@ impl Shared {
         if self.reserve.is_full() { SCARCE_SEGMENT_BYTES } else { self.usual_segment_bytes() }
     }
 
-    /// Segments grow from the small one in which a database begins to their full size, each half as long
-    /// again as the last, as far as they leave most of the disk's room to others. The next one is made while
-    /// the last one fills up: were it longer, whoever writes half as fast as the disk would wait for it to
-    /// take the zeros.
+    /// Segments grow from the small one in which a database begins to their full size, each twice the
+    /// last, as far as they leave most of the disk's room to others. The next one is made while the last
+    /// one fills up: were it much longer, whoever writes as fast as memory would wait for the disk to
+    /// take its zeros.
     pub(crate) fn usual_segment_bytes(&self) -> u64 {
         let last = self.segments.last_bytes.load(Ordering::Relaxed);
         let share = (self.room_bytes() / 8).max(FIRST_SEGMENT_BYTES);
-        (last / 2 * 3).max(BEGIN_SEGMENT_BYTES).min(share).min(self.options.log_segment_bytes)
+        (last * 2).max(BEGIN_SEGMENT_BYTES).min(share).min(self.options.log_segment_bytes)
     }
 
     fn prepare_segment(&self, bytes: u64) -> Result<PreparedSegment> {
@@ -305,8 +305,7 @@ mod tests {
         db.step(Step::Log).expect("prepares the next one");
         fill_segment(&db);
         db.step(Step::Log).expect("prepares the next one");
-        let halves = [2, 2, 3];
-        assert_eq!(lengths(&fs), halves.map(|times| times * BEGIN_SEGMENT_BYTES / 2));
+        assert_eq!(lengths(&fs), [1, 1, 2].map(|times| times * BEGIN_SEGMENT_BYTES));
     }
 
     #[test]
