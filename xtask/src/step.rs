@@ -174,7 +174,7 @@ fn summary(finished: &[Finished], count: usize) -> String {
     let mut text = String::from("\n");
     for step in finished {
         let line =
-            format!("{:<14}{:<10}{:>10}", step.name, word(&step.outcome), seconds(step.took));
+            format!("{:<16}{:<10}{:>10}", step.name, word(&step.outcome), seconds(step.took));
         text += line.trim_end();
         if let Outcome::Skipped(reason) = &step.outcome {
             text += &format!("  ({reason})");
