@@ -214,8 +214,8 @@ mod tests {
     fn the_summary_names_what_failed_and_how_to_rerun_it() {
         let steps = [finished("format", Outcome::Passed), finished("lints", Outcome::Failed)];
         let expected = "
-format        ok             1.5 s
-lints         FAILED         1.5 s
+format          ok             1.5 s
+lints           FAILED         1.5 s
 2 of 9 steps in 3.0 s
 
 failed: lints
