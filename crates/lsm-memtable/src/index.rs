@@ -124,11 +124,11 @@ impl Index {
     #[cold]
     fn new_segment(&self, segment: usize) -> Memory<AtomicU64> {
         let count = self.slots_of(segment);
-        let Some(spare) = &self.spare else { return Memory::blank_stored(count) };
+        let Some(spare) = &self.spare else { return Memory::blank_touched(count) };
         if is_long::<AtomicU64>(self.slots_of(following_segment(segment))) {
             spare.note_shortage();
         }
-        spare.take_slots(count).unwrap_or_else(|| Memory::blank_stored(count))
+        spare.take_slots(count).unwrap_or_else(|| Memory::blank_touched(count))
     }
 
     /// How many slots a segment has.

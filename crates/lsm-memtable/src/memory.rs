@@ -89,7 +89,7 @@ impl<T: Blank> Memory<T> {
     /// The same for values that are loaded before they are stored: of short pieces every page is there already.
     /// A page that is loaded first is one of zeros that all share, and is changed for another at the first
     /// store, of which all processors are told.
-    pub(crate) fn blank_stored(count: usize) -> Self {
+    pub(crate) fn blank_touched(count: usize) -> Self {
         let memory = Self::blank(count);
         if let Owner::Allocator = memory.owner {
             memory.touch();
@@ -193,7 +193,7 @@ mod tests {
     fn pieces_of_any_length_are_blank_and_hold_what_is_stored() {
         let long = LONG_BYTES / size_of::<AtomicU64>();
         let lengths = [0, 1, 100, long - 1, long, long + 1, 3 * long, 2 * long - 1];
-        let makers = [Memory::<AtomicU64>::blank, Memory::blank_stored, Memory::ready];
+        let makers = [Memory::<AtomicU64>::blank, Memory::blank_touched, Memory::ready];
         for (count, make) in lengths.into_iter().flat_map(|count| makers.map(|make| (count, make)))
         {
             let memory = make(count);

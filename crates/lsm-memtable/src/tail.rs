@@ -9,7 +9,7 @@ use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// So many entries are few enough to be sorted by every cursor that is made.
 pub(crate) const SHORT_ENTRIES: usize = if cfg!(loom) { 1 } else { 16 };
-/// And so many to be sorted by the writer at once, a quarter of a millisecond, or by the first cursor.
+/// And so many to be sorted by the writer at once, which takes less than a millisecond, or by the first cursor.
 pub(crate) const LONG_ENTRIES_MAX: usize = if cfg!(loom) { 2 } else { 16 << 10 };
 
 /// A number of slots that one writer fills. Once full it does not change any more.
