@@ -19,7 +19,7 @@ pub(crate) const FIRST_SEGMENT_BYTES: u64 = 256 << 10;
 /// The segment in which an open database begins: small, so that a database with little in it is, and
 /// long enough that whoever writes as fast as memory does not come to its end before the next one,
 /// which takes some syncs, is there.
-const BEGIN_SEGMENT_BYTES: u64 = 4 << 20;
+const BEGIN_SEGMENT_BYTES: u64 = 2 << 20;
 
 /// Segments are this small while the disk is full, so that the reserve lasts for many deletes.
 const SCARCE_SEGMENT_BYTES: u64 = 64 << 10;
